@@ -1,0 +1,1 @@
+include contrib/simdev/local.mk

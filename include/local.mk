@@ -1,0 +1,3 @@
+noinst_HEADERS = \
+	include/migd-errors.h \
+	include/vfio-user.h

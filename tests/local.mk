@@ -1,0 +1,4 @@
+# Unit tests: one cmocka program per idea, each in tests/unit/. They link the whole convenience library.
+# A test local.mk adds to check_PROGRAMS and TESTS.
+include tests/unit/local.mk
+include tests/lint/local.mk

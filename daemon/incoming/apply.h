@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The receiving side of pages: one thread per page connection runs apply_run, which receives PAGES into place (no copy beside the one out of the socket) and applies ZERO, until the peer
+ * closes. Every region number, offset, length and count is checked against the regions that the handshake allowed before memory is touched.
+ */
+#pragma once
+#include "base/error.h"
+#include "memory/region.h"
+#include "transport/frame.h"
+
+struct apply_counters { /* shared by the connections of a migration */
+    _Atomic uint64_t normal_pages, zero_pages, payload_bytes;
+};
+struct apply {
+    struct region *const *regions; /* borrowed */
+    size_t nregions;
+    struct apply_counters *counters;
+    /* Called on the connection's thread when its FENCE of that round came. */
+    void (*fence)(void *userdata, unsigned connection, uint32_t round);
+    void *userdata;
+};
+
+/* 0: the peer closed in good order. */
+int apply_run(const struct apply *a, unsigned connection, struct frame_stream *stream, struct mig_error *err);

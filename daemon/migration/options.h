@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the operator chose for a migration: defaults, words, checks. A plain value. */
+#pragma once
+#include "base/error.h"
+
+enum stall_policy { STALL_ABORT, STALL_FORCE, STALL_WAIT };
+enum gate_policy { GATE_STRICT, GATE_RESEND, GATE_OFF };
+enum verify_mode { VERIFY_OFF, VERIFY_POST, VERIFY_STRICT };
+
+struct migration_options {
+    uint64_t bandwidth_bytes_per_sec; /* 0: no cap */
+    uint64_t max_downtime_usec;       /* default 300 ms */
+    uint64_t timeout_usec;            /* of the precopy phase; 0: none */
+    enum stall_policy on_stall;
+    enum gate_policy gate;
+    unsigned gate_resends; /* default 3 */
+    unsigned max_rounds;   /* 0: no limit; then the stall policy applies */
+    /* fixed at start: */
+    unsigned connections; /* 0: chosen */
+    bool checksum;
+    enum verify_mode verify;
+    bool without_p2p; /* go on although a device of several lacks P2P states */
+    char peer_domain[64];
+};
+
+void migration_options_init(struct migration_options *o);
+/* Words <-> values; -EINVAL with a message that lists the words. */
+int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_error *err);
+int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_error *err);
+int verify_mode_from_string(const char *s, enum verify_mode *ret, struct mig_error *err);
+const char *stall_policy_to_string(enum stall_policy p);
+const char *gate_policy_to_string(enum gate_policy p);
+const char *verify_mode_to_string(enum verify_mode v);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Outgoing migrations: the face towards the bus. Main thread. */
+#pragma once
+#include "domain/domain.h"
+#include "migration/migration.h"
+
+struct outgoing_context { /* lives as long as the daemon; borrowed */
+    struct loop *loop;
+    const char *runtime_dir;      /* records */
+    const char *decision_address; /* where a destination in doubt may ask; "" when the listener is off */
+};
+
+/* Borrows the domain, starts the worker. The migration ends by itself; the domain is given back and its state set when it does. */
+int outgoing_start(struct migration **ret, const struct outgoing_context *context, struct domain *domain, const char *destination,
+                   const struct migration_options *options, const struct migration_observer *observer, struct mig_error *err);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A channel: one connection to the peer, as bytes. TCP and UNIX sockets fill the ops today; TLS goes behind the same table.
+ *
+ * Every call blocks its thread, wakes at once when the channel's cancel descriptor becomes readable (-ECANCELED), and fails with -ETIMEDOUT when
+ * not a single byte moved for the channel's stall timeout. A channel may be sent to by one thread and received from by another.
+ */
+#pragma once
+#include "base/error.h"
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+struct channel;
+struct channel_ops {
+    const char *kind; /* "tcp", "unix" */
+    int (*sendv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; iov is consumed */
+    /* size bytes of a file from offset, without a copy in user space; -EOPNOTSUPP when the channel cannot: then use sendv. */
+    int (*send_file)(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes);
+    int (*recvv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; -EPIPE when the peer closed before the first byte, -ECONNRESET in the middle */
+    void (*shutdown)(struct channel *c); /* any thread: ends blocked calls on both sides */
+    void (*destroy)(struct channel *c);
+};
+struct channel {
+    const struct channel_ops *ops;
+    int fd;
+    int cancel_fd; /* borrowed; -1: none */
+    uint64_t stall_timeout_usec;
+    char peer[128]; /* for messages: "10.0.0.2:16509" */
+    _Atomic uint64_t sent_bytes, received_bytes;
+};
+
+static inline struct channel *channel_free(struct channel *c)
+{
+    if (c)
+        c->ops->destroy(c);
+    return NULL;
+}
+DEFINE_CLEANUP(struct channel *, channel_free)
+
+#define CHANNEL_STALL_TIMEOUT_USEC UINT64_C(10000000)
+
+/* "host[:port]", "[v6]:port", "unix:PATH" (or an absolute path). Connects within timeout; err says which address and why. */
+int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec, int cancel_fd, struct mig_error *err);
+/* An accepted socket, taken over (also on failure). */
+int channel_from_socket(struct channel **ret, int fd, const char *peer, int cancel_fd);
+/* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed address it is bound to. */
+int channel_listen(int *ret_fd, char **ret_bound, const char *address, struct mig_error *err);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The wire between two daemons, protocol version 1.
+ *
+ * A migration has one control connection, N page connections and one state connection. Every connection carries frames: a 64-byte header, then
+ * `length` bytes of payload. All integers are little-endian. Sequence numbers count frames per connection and direction from 0. The header checksum is
+ * always there; the payload checksum only with WIRE_FLAG_CHECKSUM.
+ *
+ *   source                                             destination
+ *   control: HELLO {"migration", "domain", ...}    ──▶
+ *                                                  ◀──  HELLO {"ok": true, ...} or {"error": WORD, "message", "hint"}
+ *   page k:  HELLO {"attach": ID, "token", "role": "pages", "index": k} ──▶
+ *                                                  ◀──  HELLO {"ok": true}
+ *   state:   HELLO {"attach": ID, "token", "role": "state", "index": 0} ──▶ , same answer
+ *   page k:  PAGES, ZERO ...                       ──▶  applied into place
+ *   page k:  FENCE round                           ──▶
+ *                                                  ◀──  control: MESSAGE {"message": "fence", "round": r}, when all page
+ *                                                       connections have brought their FENCE of that round: pages of the next round never
+ *                                                       overtake pages of this one
+ *   state:   STATE (region: device index) ...      ──▶  PRE_COPY data while rounds run, then the rest
+ *            STATE_END (offset: bytes, payload_checksum: XXH3 of the whole stream) for each device and the VMM
+ *   control: MESSAGE {"message": "prepare"}        ──▶  after the last fence; carries what the destination must have got
+ *                                                  ◀──  MESSAGE {"message": "prepared", ...}: loaded, does not run
+ *   control: MESSAGE {"message": "verify"}         ──▶  strict verify only; the destination answers on control with DIGESTS frames and
+ *                                                  ◀──  MESSAGE {"message": "verified"}
+ *            [source writes its decision record]
+ *   control: MESSAGE {"message": "commit"}         ──▶  [destination records ACCEPTED]
+ *                                                  ◀──  MESSAGE {"message": "active", "resume-usec"}, or {"message": "returned", "error"...}
+ *   control: MESSAGE {"message": "done"}           ──▶  the destination may forget
+ *   Either side at any time before commit: MESSAGE {"message": "abort", "error": WORD, "text", "hint"}.
+ *
+ *   in doubt: a new connection to the address that HELLO named as "decision-address":
+ *   HELLO {"query": ID, "token"}  ──▶
+ *                                                  ◀──  HELLO {"decision": "committed" | "aborted" | "pending"}
+ *   and the source, when it lost the destination after commit: HELLO {"outcome": ID, "token"} to the destination:
+ *                                                  ◀──  HELLO {"outcome": "active" | "returned" | "pending" | "unknown"}
+ */
+#pragma once
+#include <assert.h>
+#include <stdint.h>
+
+#define WIRE_MAGIC UINT32_C(0x4447494d) /* "MIGD" */
+#define WIRE_VERSION 1
+
+#define WIRE_JSON_MAX_BYTES (256u * 1024)     /* HELLO and MESSAGE */
+#define WIRE_PAYLOAD_MAX_BYTES (4u << 20)     /* of any frame, extent table included */
+#define WIRE_EXTENTS_MAX 1024u                /* per frame */
+#define WIRE_CONNECTIONS_MAX 16u
+#define WIRE_REGIONS_MAX 1024u
+#define WIRE_DEVICES_MAX 256u
+#define WIRE_STATE_VMM UINT32_C(0xffffffff)   /* device index of the VMM's own state */
+
+enum wire_type {
+    WIRE_HELLO = 1,     /* payload: JSON object */
+    WIRE_MESSAGE = 2,   /* payload: JSON object */
+    WIRE_PAGES = 3,     /* region; count extents; payload: extent table, then the bytes of the extents in order. With count 0: one extent, offset */
+    WIRE_ZERO = 4,      /* region; count extents; payload: extent table alone. With count 0: offset and zero_length in the header, no payload */
+    WIRE_FENCE = 5,     /* round */
+    WIRE_STATE = 6,     /* region: device index; offset: position in its stream; payload: bytes */
+    WIRE_STATE_END = 7, /* region: device index; offset: bytes in all; payload: u64 XXH3-64 of the whole stream */
+    WIRE_DIGESTS = 8,   /* region; offset: byte offset of the first page; payload: u64 XXH3-64 per 4 KiB page */
+};
+
+#define WIRE_FLAG_CHECKSUM 1u /* payload_checksum is XXH3-64 of the payload */
+
+struct wire_header {
+    uint32_t magic;
+    uint8_t version;
+    uint8_t type;
+    uint16_t flags;
+    uint32_t region;
+    uint32_t count;  /* extents in the table */
+    uint64_t offset; /* bytes, in the region or stream */
+    uint64_t length; /* payload bytes that follow */
+    uint64_t sequence;
+    uint64_t payload_checksum; /* with WIRE_FLAG_CHECKSUM; for WIRE_ZERO without table: zero_length in bytes */
+    uint32_t round;
+    uint32_t reserved;        /* 0 */
+    uint64_t header_checksum; /* XXH3-64 of the 56 bytes before */
+};
+static_assert(sizeof(struct wire_header) == 64, "wire");
+
+struct wire_extent {
+    uint64_t offset; /* bytes in the region, multiple of 4096 */
+    uint64_t length; /* bytes, multiple of 4096, not 0 */
+};
+static_assert(sizeof(struct wire_extent) == 16, "wire");

@@ -49,3 +49,20 @@ bool bitmap_next_run(const struct bitmap *b, uint64_t from, uint64_t end, uint64
 #define bitmap_for_each_run(b, first, count)                                                                 \
     for (uint64_t first = 0, count = 0;                                                                      \
          bitmap_next_run((b), first + count, (b)->nbits, UINT64_MAX, &first, &count);)
+
+/* Many runs at once, for dense bitmaps, where a call per run would cost more than the run: all runs at or after *pos and before `end`
+ * that fit, in order. Returns how many; *pos is where to go on, and is at least `end` when there is no more. max: at least
+ * BITMAP_RUNS_MIN (a smaller one finds nothing). */
+#define BITMAP_RUNS_MIN 2560u
+struct bitmap_run {
+    uint64_t first, end;
+};
+size_t bitmap_runs(const struct bitmap *b, uint64_t *pos, uint64_t end, struct bitmap_run *runs, size_t max);
+
+/* Moves n words from src, where others set bits atomically, to dst, which is overwritten. Returns how many were not zero. */
+uint64_t bitmap_take_words_atomic(uint64_t *dst, uint64_t *src, uint64_t n);
+/* Words of somebody else, seen as a bitmap; for reading only. */
+static inline struct bitmap bitmap_view(const uint64_t *words, uint64_t nbits)
+{
+    return (struct bitmap){.words = (uint64_t *)words, .nbits = nbits, .nwords = div_round_up(nbits, BITMAP_WORD_BITS)};
+}

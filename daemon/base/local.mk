@@ -1,6 +1,8 @@
 libmigd_la_SOURCES += \
+	daemon/base/bitmap.c daemon/base/bitmap.h \
 	daemon/base/clock.c daemon/base/clock.h \
 	daemon/base/error.c daemon/base/error.h \
 	daemon/base/fds.c daemon/base/fds.h \
 	daemon/base/log.c daemon/base/log.h \
-	daemon/base/util.h
+	daemon/base/util.h \
+	daemon/base/words.c daemon/base/words.h

@@ -1,1 +1,2 @@
 include tests/unit/bitmap.mk
+include tests/unit/parse.mk

@@ -1,1 +1,5 @@
-# daemon/migration
+libmigd_la_SOURCES += \
+	daemon/migration/dialogue.c daemon/migration/dialogue.h \
+	daemon/migration/migration.c daemon/migration/migration.h \
+	daemon/migration/options.c daemon/migration/options.h \
+	daemon/migration/record.c daemon/migration/record.h

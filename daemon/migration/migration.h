@@ -104,7 +104,11 @@ void migration_update(struct migration *m, void (*fn)(struct migration_counters 
 void migration_set_trackers(struct migration *m, const struct migration_tracker_status *t, size_t n);
 void migration_round_completed(struct migration *m, const struct migration_round *round);
 void migration_get_options(struct migration *m, struct migration_options *ret);
-/* Ends it. err NULL for completed. */
+/* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED); afterwards migration_cancel answers WrongState. */
+int migration_begin_commit(struct migration *m);
+/* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. */
+void migration_forbid_cancel(struct migration *m);
+/* Ends it, or says that it is in doubt; a migration in doubt may end once more. err NULL for completed. */
 void migration_end(struct migration *m, enum mig_state state, const struct mig_error *err);
 
 const char *mig_state_to_string(enum mig_state s);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/fault.h"
+#include "base/log.h"
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef FAULT_POINTS
+static int act(const char *name, const char *action, size_t n)
+{
+    log_notice("fault point %s: %.*s", name, (int)n, action);
+    if (strncmp(action, "kill", n) == 0) {
+        raise(SIGKILL);
+    } else if (strncmp(action, "stop", n) == 0) {
+        raise(SIGSTOP);
+    } else if (strncmp(action, "sleep=", 6) == 0) {
+        long msec = strtol(action + 6, NULL, 10);
+        nanosleep(&(struct timespec){.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000}, NULL);
+    } else if (strncmp(action, "fail", n) == 0) {
+        return -EIO;
+    }
+    return 0;
+}
+
+int fault_point(const char *name)
+{
+    const char *spec = getenv("MIGD_FAULT");
+    size_t len = strlen(name);
+    while (spec && *spec) {
+        size_t item = strcspn(spec, ",");
+        if (item > len + 1 && strncmp(spec, name, len) == 0 && spec[len] == ':')
+            return act(name, spec + len + 1, item - len - 1);
+        spec += item + (spec[item] == ',');
+    }
+    return 0;
+}
+#else
+typedef int fault_points_are_off; /* an empty translation unit is no C */
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "migration/options.h"
+#include "base/clock.h"
+#include <string.h>
+
+static const char *const stall_words[] = {[STALL_ABORT] = "abort", [STALL_FORCE] = "force", [STALL_WAIT] = "wait"};
+static const char *const gate_words[] = {[GATE_STRICT] = "strict", [GATE_RESEND] = "resend", [GATE_OFF] = "off"};
+static const char *const verify_words[] = {[VERIFY_OFF] = "off", [VERIFY_POST] = "post", [VERIFY_STRICT] = "strict"};
+
+void migration_options_init(struct migration_options *o)
+{
+    *o = (struct migration_options){
+        .max_downtime_usec = 300 * USEC_PER_MSEC,
+        .on_stall = STALL_ABORT,
+        .gate = GATE_STRICT,
+        .gate_resends = 3,
+        .verify = VERIFY_OFF,
+    };
+}
+
+static int find_word(const char *const words[3], const char *what, const char *s, struct mig_error *err)
+{
+    for (int i = 0; i < 3; i++)
+        if (strcmp(words[i], s) == 0)
+            return i;
+    mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, EINVAL, "%s \"%s\" is unknown", what, s);
+    mig_error_hint(err, "Use %s, %s or %s", words[0], words[1], words[2]);
+    return -EINVAL;
+}
+
+int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_error *err)
+{
+    int r = find_word(stall_words, "on-stall policy", s, err);
+    if (r < 0)
+        return r;
+    *ret = (enum stall_policy)r;
+    return 0;
+}
+
+int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_error *err)
+{
+    int r = find_word(gate_words, "gate policy", s, err);
+    if (r < 0)
+        return r;
+    *ret = (enum gate_policy)r;
+    return 0;
+}
+
+int verify_mode_from_string(const char *s, enum verify_mode *ret, struct mig_error *err)
+{
+    int r = find_word(verify_words, "verify mode", s, err);
+    if (r < 0)
+        return r;
+    *ret = (enum verify_mode)r;
+    return 0;
+}
+
+const char *stall_policy_to_string(enum stall_policy p)
+{
+    return stall_words[p];
+}
+
+const char *gate_policy_to_string(enum gate_policy p)
+{
+    return gate_words[p];
+}
+
+const char *verify_mode_to_string(enum verify_mode v)
+{
+    return verify_words[v];
+}

@@ -1,1 +1,5 @@
-# daemon/loop
+libmigd_la_SOURCES += \
+	daemon/loop/bus.c daemon/loop/bus.h \
+	daemon/loop/loop.c daemon/loop/loop.h \
+	daemon/loop/notify.c daemon/loop/notify.h \
+	daemon/loop/worker.c daemon/loop/worker.h

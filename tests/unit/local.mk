@@ -1,2 +1,3 @@
 include tests/unit/bitmap.mk
 include tests/unit/parse.mk
+include tests/unit/loop.mk

@@ -9,7 +9,8 @@
 bool page_is_zero(const void *p);
 /* Of `count` pages from `first`: how many of the leading ones are all zero (want_zero) or not zero (!want_zero). At least 1
  * when the first page is of the wanted kind, else 0. Prefetches across pages, so that random non-zero memory costs about one
- * cache line each. */
+ * cache line each. It reads through the mapping, and reading a hole of a tmpfs file allocates it: ask about stretches that
+ * region_next_data() or region_next_allocated() answered. */
 uint64_t pages_run(const struct region *r, uint64_t first, uint64_t count, bool want_zero);
 /* Makes pages zero without touching holes and without unmapping memory that a device may have pinned: pages that are allocated
  * are checked, and written only if they are not zero. Returns how many were written. */

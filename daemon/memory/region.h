@@ -56,3 +56,8 @@ uint64_t region_take_marks(struct region *r);
 /* The next stretch of allocated memory at or after page `from`, by SEEK_DATA/SEEK_HOLE; false when the rest is a hole. A file
  * system that cannot tell (hugetlbfs) answers one stretch up to the end. Reads nothing. */
 bool region_next_data(const struct region *r, uint64_t from_page, uint64_t *ret_first, uint64_t *ret_count);
+/* The same inside [from, end), at the price of the answer: SEEK_HOLE walks every page up to the next hole, which may be
+ * terabytes away, while this looks at no more than 512 pages and then ends the stretch. For code that asks about one run at a time;
+ * a sweep over a whole region asks region_next_data. */
+bool region_next_allocated(const struct region *r, uint64_t from_page, uint64_t end_page, uint64_t *ret_first,
+                           uint64_t *ret_count);

@@ -1,8 +1,12 @@
 libmigd_la_SOURCES += \
+	daemon/base/bitmap.c daemon/base/bitmap.h \
 	daemon/base/clock.c daemon/base/clock.h \
 	daemon/base/error.c daemon/base/error.h \
 	daemon/base/fault.c daemon/base/fault.h \
 	daemon/base/fds.c daemon/base/fds.h \
+	daemon/base/format.c daemon/base/format.h \
 	daemon/base/json.c daemon/base/json.h \
 	daemon/base/log.c daemon/base/log.h \
-	daemon/base/util.h
+	daemon/base/parse.c daemon/base/parse.h \
+	daemon/base/util.h \
+	daemon/base/words.c daemon/base/words.h

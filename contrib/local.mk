@@ -1,1 +1,2 @@
 include contrib/simdev/local.mk
+include contrib/examples/workload/local.mk

@@ -1,1 +1,2 @@
-# daemon/config
+libmigd_la_SOURCES += \
+	daemon/config/config.c daemon/config/config.h

@@ -2,3 +2,4 @@ include tests/unit/bitmap.mk
 include tests/unit/parse.mk
 include tests/unit/loop.mk
 include tests/unit/memory.mk
+include tests/unit/config.mk

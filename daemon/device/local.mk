@@ -1,1 +1,4 @@
 # daemon/device
+libmigd_la_SOURCES += \
+	daemon/device/device.c daemon/device/device.h \
+	daemon/device/state.c daemon/device/state.h

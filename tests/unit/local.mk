@@ -3,3 +3,4 @@ include tests/unit/parse.mk
 include tests/unit/loop.mk
 include tests/unit/memory.mk
 include tests/unit/config.mk
+include tests/unit/device.mk

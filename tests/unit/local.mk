@@ -4,3 +4,4 @@ include tests/unit/loop.mk
 include tests/unit/memory.mk
 include tests/unit/config.mk
 include tests/unit/device.mk
+include tests/unit/vfio-user.mk

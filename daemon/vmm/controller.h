@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The VMM behind a domain: pause it, resume it, carry its own state. Ops are called by workers and block at most until their deadline; the
- * dbus kind hands the call to the main thread, which owns the bus, and waits for the answer.
+ * The VMM behind a domain: pause it, resume it, carry its own state. Ops are called by workers and block at
+ * most until their deadline; the dbus kind hands the call to the main thread, which owns the bus, and waits
+ * for the answer.
  */
 #pragma once
 #include "base/error.h"
@@ -11,7 +12,8 @@ struct controller_ops {
     const char *kind; /* "none", "dbus" */
     int (*pause)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     int (*resume)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
-    /* The VMM's own state. *ret_fd: a memfd with the state from 0 to its end, owned by the caller; -1 when it has none. */
+    /* The VMM's own state. *ret_fd: a memfd with the state from 0 to its end, owned by the caller; -1 when it
+     * has none. */
     int (*save)(struct controller *c, uint64_t deadline_usec, int *ret_fd, struct mig_error *err);
     /* state_fd: a memfd as above, borrowed. */
     int (*load)(struct controller *c, int state_fd, uint64_t deadline_usec, struct mig_error *err);

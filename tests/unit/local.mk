@@ -5,3 +5,4 @@ include tests/unit/memory.mk
 include tests/unit/config.mk
 include tests/unit/device.mk
 include tests/unit/vfio-user.mk
+include tests/unit/controller.mk

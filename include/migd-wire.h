@@ -18,7 +18,7 @@
  *                                                       connections have brought their FENCE of that round: pages of the next round never
  *                                                       overtake pages of this one
  *   state:   STATE (region: device index) ...      ──▶  PRE_COPY data while rounds run, then the rest
- *            STATE_END (offset: bytes, payload_checksum: XXH3 of the whole stream) for each device and the VMM
+ *            STATE_END (offset: bytes; payload: XXH3 of the whole stream) for each device and the VMM
  *   control: MESSAGE {"message": "prepare"}        ──▶  after the last fence; carries what the destination must have got
  *                                                  ◀──  MESSAGE {"message": "prepared", ...}: loaded, does not run
  *   control: MESSAGE {"message": "verify"}         ──▶  strict verify only; the destination answers on control with DIGESTS frames and

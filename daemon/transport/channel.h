@@ -16,7 +16,10 @@ struct channel_ops {
     int (*sendv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; iov is consumed */
     /* size bytes of a file from offset, without a copy in user space; -EOPNOTSUPP when the channel cannot: then use sendv. */
     int (*send_file)(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes);
-    int (*recvv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; -EPIPE when the peer closed before the first byte, -ECONNRESET in the middle */
+    /* All of it; iov is consumed. -EPIPE when the peer closed before the first byte, -ECONNRESET in the middle. */
+    int (*recvv)(struct channel *c, struct iovec *iov, int iovcnt);
+    /* Until there is something to receive, or the end of the stream; moves nothing. For places where a silent peer is in order. */
+    int (*wait_readable)(struct channel *c, uint64_t timeout_usec);
     void (*shutdown)(struct channel *c); /* any thread: ends blocked calls on both sides */
     void (*destroy)(struct channel *c);
 };
@@ -25,7 +28,8 @@ struct channel {
     int fd;
     int cancel_fd; /* borrowed; -1: none */
     uint64_t stall_timeout_usec;
-    char peer[128]; /* for messages: "10.0.0.2:16509" */
+    bool send_more;  /* sender's thread: the next sendv is followed by more at once, so it need not become a packet of its own */
+    char peer[128];  /* for messages: "10.0.0.2:16509" */
     _Atomic uint64_t sent_bytes, received_bytes;
 };
 
@@ -45,3 +49,5 @@ int channel_connect(struct channel **ret, const char *address, uint64_t timeout_
 int channel_from_socket(struct channel **ret, int fd, const char *peer, int cancel_fd);
 /* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed address it is bound to. */
 int channel_listen(int *ret_fd, char **ret_bound, const char *address, struct mig_error *err);
+/* For the negative errno r of a call above: fills err with the fitting code, "WHAT: PEER: why", and the remedy. Returns r. */
+int channel_error(const struct channel *c, int r, struct mig_error *err, const char *what);

@@ -6,3 +6,4 @@ include tests/unit/config.mk
 include tests/unit/device.mk
 include tests/unit/vfio-user.mk
 include tests/unit/controller.mk
+include tests/unit/transport.mk

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Channels over stream sockets: TCP and UNIX.
+ *
+ * The sockets never block by themselves: a call moves what the kernel takes, and waits in poll() for the rest
+ * together with the cancel descriptor. So a cancel wakes it at once, and the stall timeout starts anew with
+ * every byte that moved. Owns the socket. No locks: the socket is the only thing that both directions share.
+ */
+#include "transport/channel.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include <limits.h>
+#include <linux/sockios.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define KEEPALIVE_IDLE_SEC     10
+#define KEEPALIVE_INTERVAL_SEC 5
+#define KEEPALIVE_COUNT        3
+#define USER_TIMEOUT_MSEC      25000u /* unacknowledged data, and the same span for an idle connection */
+
+/* Drops the first n bytes of the pieces. */
+static void consume(struct iovec **iov, int *iovcnt, size_t n)
+{
+    while (*iovcnt > 0 && n >= (*iov)->iov_len) {
+        n -= (*iov)->iov_len;
+        (*iov)++;
+        (*iovcnt)--;
+    }
+    if (n > 0 && *iovcnt > 0) {
+        (*iov)->iov_base = (char *)(*iov)->iov_base + n;
+        (*iov)->iov_len -= n;
+    }
+}
+
+/*
+ * poll() says that a socket is writable again only when a good part of its buffer is free. A slow peer that
+ * does take bytes is not a stalled one, so the timeout counts from the last time the queue became shorter.
+ */
+static int wait_writable(struct channel *c)
+{
+    int before = -1, now = -1;
+    (void)ioctl(c->fd, SIOCOUTQ, &before);
+    for (;;) {
+        int r = fd_wait(c->fd, POLLOUT, c->cancel_fd, deadline_in(c->stall_timeout_usec));
+        if (r != -ETIMEDOUT)
+            return r < 0 ? r : 0;
+        if (ioctl(c->fd, SIOCOUTQ, &now) < 0 || now == before)
+            return -ETIMEDOUT;
+        before = now;
+    }
+}
+
+static int wait_readable(struct channel *c, uint64_t timeout_usec)
+{
+    int r = fd_wait(c->fd, POLLIN, c->cancel_fd, deadline_in(timeout_usec));
+    return r < 0 ? r : 0;
+}
+
+static int send_errno(int e)
+{
+    return e == EPIPE ? -ECONNRESET : -e;
+}
+
+static int socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
+{
+    bool more = c->send_more;
+    c->send_more = false;
+    consume(&iov, &iovcnt, 0);
+    while (iovcnt > 0) {
+        int now = MIN(iovcnt, IOV_MAX);
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)now};
+        ssize_t n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | (more || now < iovcnt ? MSG_MORE : 0));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            int r = wait_writable(c);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (n < 0)
+            return send_errno(errno);
+        atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
+        consume(&iov, &iovcnt, (size_t)n);
+    }
+    return 0;
+}
+
+static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+    off_t offset = (off_t)offset_bytes;
+    for (uint64_t left = size_bytes; left > 0;) {
+        ssize_t n = sendfile(c->fd, fd, &offset, (size_t)MIN(left, UINT64_C(1) << 30));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            int r = wait_writable(c);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (n < 0 && (errno == EINVAL || errno == ENOSYS) && left == size_bytes)
+            return -EOPNOTSUPP;
+        if (n < 0)
+            return send_errno(errno);
+        if (n == 0)
+            return -ENODATA; /* the file became shorter */
+        atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
+        left -= (uint64_t)n;
+    }
+    return 0;
+}
+
+/* sendfile() has no MSG_NOSIGNAL: the signal of a closed peer is held back and, when it came from here, taken
+ * off. */
+static int socket_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)
+{
+    sigset_t pipe_set, old, pending;
+    sigemptyset(&pipe_set);
+    sigaddset(&pipe_set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
+    int r = send_file_part(c, fd, offset_bytes, size_bytes);
+    if (!sigismember(&old, SIGPIPE)) {
+        if (r == -ECONNRESET && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE))
+            while (sigtimedwait(&pipe_set, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+                ;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    return r;
+}
+
+static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
+{
+    bool started = false;
+    consume(&iov, &iovcnt, 0);
+    while (iovcnt > 0) {
+        struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)MIN(iovcnt, IOV_MAX)};
+        ssize_t n = recvmsg(c->fd, &msg, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            int r = wait_readable(c, c->stall_timeout_usec);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return started ? -ECONNRESET : -EPIPE;
+        started = true;
+        atomic_fetch_add_explicit(&c->received_bytes, (uint64_t)n, memory_order_relaxed);
+        consume(&iov, &iovcnt, (size_t)n);
+    }
+    return 0;
+}
+
+static void socket_shutdown(struct channel *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+static void socket_destroy(struct channel *c)
+{
+    close_fd(&c->fd);
+    free(c);
+}
+
+static const struct channel_ops tcp_ops = {
+    .kind = "tcp",
+    .sendv = socket_sendv,
+    .send_file = socket_send_file,
+    .recvv = socket_recvv,
+    .wait_readable = wait_readable,
+    .shutdown = socket_shutdown,
+    .destroy = socket_destroy,
+};
+static const struct channel_ops unix_ops = {
+    .kind = "unix",
+    .sendv = socket_sendv,
+    .send_file = socket_send_file,
+    .recvv = socket_recvv,
+    .wait_readable = wait_readable,
+    .shutdown = socket_shutdown,
+    .destroy = socket_destroy,
+};
+
+static int set_tcp_options(int fd)
+{
+    static const struct {
+        int level, option, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_SEC},
+        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SEC},
+        {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MSEC},
+    };
+    for (size_t i = 0; i < ELEMENTS(options); i++)
+        if (setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(int)) < 0)
+            return -errno;
+    return 0;
+}
+
+static void name_peer(struct channel *c, const char *peer)
+{
+    struct sockaddr_storage ss;
+    socklen_t size = sizeof ss;
+    char host[INET6_ADDRSTRLEN + 20], port[8];
+    if (peer) {
+        snprintf(c->peer, sizeof c->peer, "%s", peer);
+    } else if (getpeername(c->fd, (struct sockaddr *)&ss, &size) == 0 && ss.ss_family != AF_UNIX &&
+               getnameinfo((struct sockaddr *)&ss, size, host, sizeof host, port, sizeof port,
+                           NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        snprintf(c->peer, sizeof c->peer, ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    } else {
+        snprintf(c->peer, sizeof c->peer, "the local peer");
+    }
+}
+
+int channel_from_socket(struct channel **ret, int socket_fd, const char *peer, int cancel_fd)
+{
+    _cleanup_close_ int fd = socket_fd;
+    int domain, r = fd_set_nonblock(fd, true);
+    if (r < 0)
+        return r;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){sizeof domain}) < 0)
+        return -errno;
+    bool tcp = domain == AF_INET || domain == AF_INET6;
+    if (!tcp && domain != AF_UNIX)
+        return -EAFNOSUPPORT;
+    if (tcp && (r = set_tcp_options(fd)) < 0)
+        return r;
+    struct channel *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    c->ops = tcp ? &tcp_ops : &unix_ops;
+    c->fd = TAKE_FD(fd);
+    c->cancel_fd = cancel_fd;
+    c->stall_timeout_usec = CHANNEL_STALL_TIMEOUT_USEC;
+    name_peer(c, peer);
+    *ret = c;
+    return 0;
+}
+
+int channel_error(const struct channel *c, int r, struct mig_error *err, const char *what)
+{
+    switch (-r) {
+    case ECANCELED:
+        mig_error_set(err, MIG_ERR_CANCELLED, -r, "%s: cancelled", what);
+        break;
+    case ETIMEDOUT:
+    case ETIME:
+        mig_error_set(err, MIG_ERR_PEER_TIMEOUT, -r, "%s: nothing moved between here and %s for %llu s", what,
+                      c->peer, (unsigned long long)(c->stall_timeout_usec / USEC_PER_SEC));
+        mig_error_hint(err, "check the link, and that migd at %s is alive", c->peer);
+        break;
+    case ENODATA:
+        mig_error_set(err, MIG_ERR_FAILED, -r, "%s: the file became shorter while it was sent", what);
+        break;
+    case ENOMEM:
+    case ENOBUFS:
+        mig_error_set(err, MIG_ERR_NO_MEMORY, -r, "%s: no memory for the connection with %s", what, c->peer);
+        break;
+    case EPIPE:
+    case ECONNRESET:
+        mig_error_set(err, MIG_ERR_PEER_LOST, ECONNRESET, "%s: %s closed the connection", what, c->peer);
+        mig_error_hint(err, "the log of migd at %s says why", c->peer);
+        break;
+    default:
+        mig_error_set(err, MIG_ERR_PEER_LOST, -r, "%s: the connection with %s failed: %s", what, c->peer,
+                      strerror(-r));
+        mig_error_hint(err, "check the link, and that migd at %s is alive", c->peer);
+    }
+    return r;
+}

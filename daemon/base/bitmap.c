@@ -94,6 +94,13 @@ static bool clip(const struct bitmap *b, uint64_t first, uint64_t *count)
     return true;
 }
 
+/* One word, counted. */
+static void or_word(uint64_t *dst, uint64_t w, uint64_t *fresh)
+{
+    *fresh += (uint64_t)__builtin_popcountll(w & ~*dst);
+    *dst |= w;
+}
+
 void bitmap_set_range(struct bitmap *b, uint64_t first, uint64_t count)
 {
     if (!clip(b, first, &count))
@@ -106,6 +113,23 @@ void bitmap_set_range(struct bitmap *b, uint64_t first, uint64_t count)
     b->words[i] |= mask_from(first);
     memset(b->words + i + 1, 0xff, (last - i - 1) * 8);
     b->words[last] |= mask_before(end);
+}
+
+uint64_t bitmap_set_range_counted(struct bitmap *b, uint64_t first, uint64_t count)
+{
+    if (!clip(b, first, &count))
+        return 0;
+    uint64_t fresh = 0, end = first + count, i = first / 64, last = (end - 1) / 64;
+    if (i == last) {
+        or_word(b->words + i, mask_from(first) & mask_before(end), &fresh);
+        return fresh;
+    }
+    or_word(b->words + i, mask_from(first), &fresh);
+    or_word(b->words + last, mask_before(end), &fresh);
+    uint64_t n = last - i - 1;
+    fresh += n * 64 - words_count(b->words + i + 1, n);
+    memset(b->words + i + 1, 0xff, n * 8);
+    return fresh;
 }
 
 void bitmap_clear_range(struct bitmap *b, uint64_t first, uint64_t count)
@@ -142,13 +166,6 @@ uint64_t bitmap_count(const struct bitmap *b)
 bool bitmap_is_empty(const struct bitmap *b)
 {
     return words_skip_clean(b->words, 0, b->nwords) == b->nwords;
-}
-
-/* One word, counted. */
-static void or_word(uint64_t *dst, uint64_t w, uint64_t *fresh)
-{
-    *fresh += (uint64_t)__builtin_popcountll(w & ~*dst);
-    *dst |= w;
 }
 
 /* Each word of src lands in two words of dst. */

@@ -26,6 +26,7 @@ DEFINE_CLEANUP(struct bitmap *, bitmap_free)
 
 /* Ranges must lie inside nbits; they are clipped when they do not. */
 void bitmap_set_range(struct bitmap *b, uint64_t first, uint64_t count);
+uint64_t bitmap_set_range_counted(struct bitmap *b, uint64_t first, uint64_t count); /* returns bits that were not set */
 void bitmap_clear_range(struct bitmap *b, uint64_t first, uint64_t count);
 void bitmap_clear_all(struct bitmap *b); /* gives the memory of large bitmaps back */
 bool bitmap_test(const struct bitmap *b, uint64_t bit);

@@ -77,7 +77,12 @@ static void test_ranges(void **state)
         for (int step = 0; step < 400; step++) {
             uint64_t first = rnd_below(&rnd, n), count = rnd_below(&rnd, step % 3 ? 100 : n + 70);
             bool set = rnd_next(&rnd) & 1;
-            if (set && step % 2)
+            uint64_t fresh = 0;
+            for (uint64_t i = first; i < n && i < first + count; i++)
+                fresh += !model[i];
+            if (set && step % 4 == 2)
+                assert_int_equal(bitmap_set_range_counted(b, first, count), fresh);
+            else if (set && step % 2)
                 bitmap_set_range_atomic(b, first, count);
             else if (set)
                 bitmap_set_range(b, first, count);

@@ -30,7 +30,7 @@ uint64_t harvest_pending_pages(const struct harvest_set *set);
 
 #define GATE_RANGES_MAX 16
 struct gate_range {
-    struct tracker *tracker;
+    struct tracker *tracker; /* NULL: a mark, that is a DMA write by message or the last bits of an unmap */
     struct region *region;
     uint64_t first_page, npages;
 };

@@ -27,6 +27,8 @@ struct tracker_ops {
     bool answers_gate;
     int (*start)(struct tracker *t, struct mig_error *err);
     void (*stop)(struct tracker *t); /* also after errors, with the source gone: must not block for long */
+    /* An error means that the source is gone for good; what it covers was reported dirty before. A source that failed once but lives
+     * reports everything that it covers, says so in the log, and answers 0. */
     /* Full, synchronous read-and-clear. With peek, read without clearing where the source allows; a source that always clears is
      * fine, since the caller keeps what was found. */
     int (*harvest)(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
@@ -58,6 +60,9 @@ static inline struct tracker *tracker_free(struct tracker *t)
     return NULL;
 }
 DEFINE_CLEANUP(struct tracker *, tracker_free)
+
+/* For the constructors: fills ops and names. -EINVAL for a name that is empty or too long. */
+int tracker_init(struct tracker *t, const struct tracker_ops *ops, const char *name, const char *device, struct mig_error *err);
 
 /* Constructors, one file each. regions are referenced; fds are duplicated. */
 struct device;

@@ -7,3 +7,4 @@ include tests/unit/device.mk
 include tests/unit/vfio-user.mk
 include tests/unit/controller.mk
 include tests/unit/transport.mk
+include tests/unit/dirty.mk

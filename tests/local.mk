@@ -2,3 +2,4 @@
 # A test local.mk adds to check_PROGRAMS and TESTS.
 include tests/unit/local.mk
 include tests/lint/local.mk
+include tests/simdev/local.mk

@@ -5,6 +5,7 @@
 #pragma once
 #include "domain/registry.h"
 #include "migration/migration.h"
+#include "migration/record.h"
 
 struct incoming;
 struct incoming_callbacks {
@@ -20,3 +21,5 @@ struct incoming *incoming_free(struct incoming *i);
 DEFINE_CLEANUP(struct incoming *, incoming_free)
 /* The address that the listener is bound to; "" when it is off. */
 const char *incoming_address(const struct incoming *i);
+/* For a record that a daemon before this one left: prepared (asks the source), accepted (runs). The domain is a restored one, its devices hold the loaded state. */
+int incoming_recover(struct incoming *i, struct domain *domain, const struct record *record, struct mig_error *err);

@@ -104,8 +104,10 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
     const char *name;
     if (json_get_string(o, "message", &name) < 0)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent a message without a name", s->channel->peer);
-    if (strcmp(name, "abort") == 0)
-        return dialogue_peer_error(o, "The peer gave up", err);
+    if (strcmp(name, "abort") == 0) {
+        dialogue_peer_error(o, "The peer gave up", err);
+        return -ECONNABORTED;
+    }
     for (int i = 0; expect->names && expect->names[i]; i++) {
         if (strcmp(expect->names[i], name) == 0) {
             *ret_name = i;

@@ -15,7 +15,7 @@ int dialogue_send(struct frame_stream *s, const char *name, struct json_object *
 /* Best effort: what went wrong here, in words. Does not wait long. */
 void dialogue_abort(struct frame_stream *s, const struct mig_error *why);
 
-/* The next frame within timeout. For a MESSAGE *ret_name is one of the names of `names` (NULL-terminated) as an index and *ret the object; for any other frame type that is in
+/* The next frame within timeout. A peer's ABORT is -ECONNABORTED whatever its words in err are: the one error that says for certain what the peer decided. For a MESSAGE *ret_name is one of the names of `names` (NULL-terminated) as an index and *ret the object; for any other frame type that is in
  * frame_types (bit mask 1 << type) *ret_header is filled, *ret_name -1, and the payload waits. Everything else is a protocol error. */
 struct dialogue_expect {
     const char *const *names;

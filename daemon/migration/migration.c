@@ -44,7 +44,7 @@ static const struct {
 static const uint32_t next_phases[MIG_PHASE_MAX] = {
     [MIG_PHASE_SETUP] = TO(MIG_PHASE_FULL_SEND) | TO(MIG_PHASE_RECEIVE) | TO(MIG_PHASE_PREPARED) | TO(MIG_PHASE_ACCEPTED) |
                         TO(MIG_PHASE_COMMITTED) | ENDS,
-    [MIG_PHASE_FULL_SEND] = TO(MIG_PHASE_PRECOPY) | ENDS,
+    [MIG_PHASE_FULL_SEND] = TO(MIG_PHASE_PRECOPY) | TO(MIG_PHASE_PAUSE) | ENDS,
     [MIG_PHASE_PRECOPY] = TO(MIG_PHASE_PAUSE) | ENDS,
     [MIG_PHASE_PAUSE] = TO(MIG_PHASE_QUIESCE) | ENDS,
     [MIG_PHASE_QUIESCE] = TO(MIG_PHASE_FINAL_READ) | ENDS,
@@ -201,6 +201,8 @@ static void tell_changed(void *userdata)
 static void tell_ended(void *userdata)
 {
     struct migration *m = userdata;
+    if (migration_get_state(m) == MIG_STATE_IN_DOUBT && m->ops && m->ops->doubtful)
+        m->ops->doubtful(m, m->engine);
     if (m->observer.changed)
         m->observer.changed(m, m->observer.userdata);
     if (m->observer.ended)
@@ -259,6 +261,12 @@ int migration_cancel(struct migration *m, struct mig_error *err)
     if (m->ops && m->ops->cancel)
         m->ops->cancel(m, m->engine);
     return 0;
+}
+
+void migration_shutdown(struct migration *m)
+{
+    if (m->ops && m->ops->shutdown)
+        m->ops->shutdown(m, m->engine);
 }
 
 int migration_set_options(struct migration *m, const struct migration_options *o)

@@ -60,6 +60,10 @@ struct migration_round { /* RoundCompleted */
 /* Filled by the engine that runs it; called on the main thread. */
 struct migration_ops {
     void (*cancel)(struct migration *m, void *engine);
+    /* The migration has just become in doubt. */
+    void (*doubtful)(struct migration *m, void *engine);
+    /* The daemon ends: come to an end that a successor can pick up, whatever the phase. */
+    void (*shutdown)(struct migration *m, void *engine);
     void (*options_changed)(struct migration *m, void *engine);
     int (*resolve)(struct migration *m, void *engine, bool run, struct mig_error *err);
     /* Joins the worker and frees the engine: at the last unref of an ended migration, or at shutdown. */
@@ -90,6 +94,8 @@ enum mig_state migration_get_state(struct migration *m);
 
 /* For the bus face; main thread. */
 int migration_cancel(struct migration *m, struct mig_error *err); /* WrongState after the commit began */
+/* At the end of the daemon: before the decision it is rolled back, after it the record speaks to the successor. `ended` is told as ever. */
+void migration_shutdown(struct migration *m);
 int migration_set_options(struct migration *m, const struct migration_options *o);
 int migration_resolve(struct migration *m, bool run, struct mig_error *err);
 

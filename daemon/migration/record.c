@@ -137,6 +137,17 @@ int record_list(const char *runtime_dir, struct record **ret, size_t *ret_count)
     return 0;
 }
 
+void record_forget(const char *runtime_dir, const char *domain)
+{
+    _cleanup_free_ struct record *list = NULL;
+    size_t n;
+    if (record_list(runtime_dir, &list, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].incoming && strcmp(list[i].domain, domain) == 0)
+            record_remove(runtime_dir, list[i].id, true);
+}
+
 void record_trim(const char *runtime_dir, size_t keep)
 {
     _cleanup_free_ struct record *list = NULL;

@@ -6,7 +6,7 @@
  *   outgoing: started    tracking may be on, devices may be in PRE_COPY; the workload runs
  *             intent     the workload may be paused and devices stopped: a restarted daemon resumes them
  *             committed  the destination owns the workload: never resume
- *             returned   the destination gave it back: resume
+ *             returned   the destination gave it back and it is about to be resumed; aborted afterwards
  *             aborted    the source owns it; kept so that a destination in doubt gets an answer
  *   incoming: prepared   loaded, does not run, the source decides
  *             accepted   owns the workload, may run already
@@ -44,5 +44,7 @@ int record_read(const char *runtime_dir, const char *id, bool incoming, struct r
 void record_remove(const char *runtime_dir, const char *id, bool incoming);
 /* All of them; malloc'ed array. Files that are no records are skipped with a warning. */
 int record_list(const char *runtime_dir, struct record **ret, size_t *ret_count);
+/* Removes the incoming records of a domain: when it leaves or is released, an old "accepted" must never make a successor run it. */
+void record_forget(const char *runtime_dir, const char *domain);
 /* Removes all but the newest `keep` aborted and returned records. */
 void record_trim(const char *runtime_dir, size_t keep);

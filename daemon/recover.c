@@ -25,11 +25,14 @@ static void recover_one(const struct recovery *rec, const struct record *r)
     const struct log_fields fields = {.domain = r->domain, .migration = r->id};
     struct domain *d = registry_find(rec->registry, r->domain);
     if (!d) {
-        log_write(LOG_ERR, &fields, "The record of migration %s says %s, but its domain %s could not be restored: register it again, then restart migd", r->id, record_state_to_string(r->state),
-                  r->domain);
+        log_write(LOG_ERR, &fields,
+                  "The record of migration %s says %s, but its domain %s could not be restored: register it "
+                  "again, then restart migd",
+                  r->id, record_state_to_string(r->state), r->domain);
         return;
     }
-    log_write(LOG_NOTICE, &fields, "Taking up migration %s of %s (%s, %s)", r->id, r->domain, r->incoming ? "incoming" : "outgoing", record_state_to_string(r->state));
+    log_write(LOG_NOTICE, &fields, "Taking up migration %s of %s (%s, %s)", r->id, r->domain,
+              r->incoming ? "incoming" : "outgoing", record_state_to_string(r->state));
     struct mig_error err = MIG_ERROR_INIT;
     int error;
     if (r->incoming) {

@@ -99,7 +99,8 @@ static void *greet(void *userdata)
         r = frame_recv_json(&g->stream, &h, &g->hello, &err);
     if (r < 0) {
         if (r != -EPIPE)
-            log_info("Connection from %s refused: %s", g->channel->peer, mig_error_is_set(&err) ? err.message : strerror(-r));
+            log_info("Connection from %s refused: %s", g->channel->peer,
+                     mig_error_is_set(&err) ? err.message : strerror(-r));
         greeting_free(g);
         return NULL;
     }

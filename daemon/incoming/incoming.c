@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The peer listener, and incoming migrations towards the rest of the daemon: a HELLO finds its domain, gets a session with a worker, and further connections are attached to it.
+ * The peer listener, and incoming migrations towards the rest of the daemon: a HELLO finds its domain, gets a
+ * session with a worker, and further connections are attached to it.
  */
 #include "incoming/incoming.h"
 #include "base/clock.h"
@@ -47,7 +48,8 @@ struct engine {
 
 /* Worker. */
 
-static void end_as(struct engine *e, enum mig_state state, enum domain_state domain_state, const struct mig_error *err)
+static void end_as(struct engine *e, enum mig_state state, enum domain_state domain_state,
+                   const struct mig_error *err)
 {
     e->result = state;
     e->end_state = domain_state;
@@ -60,7 +62,8 @@ static void drop(struct engine *e, struct mig_error *err)
     migration_set_phase(s->migration, MIG_PHASE_ROLLBACK);
     session_drop(s, e->problem, sizeof e->problem);
     migration_set_verdict(s->migration, "Dropped: nothing ran here, the source owns the workload");
-    end_as(e, err->code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED, e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_WAITING, err);
+    end_as(e, err->code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED,
+           e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_WAITING, err);
 }
 
 /* After the decision was taken for us, or taken back. */
@@ -72,8 +75,11 @@ static void conclude(struct engine *e, int r, struct mig_error *err)
     } else if (r < 0 && s->accepted) { /* given back: the record keeps saying so until the source has asked */
         struct record rec;
         migration_set_phase(s->migration, MIG_PHASE_ROLLBACK);
-        bool returned = record_read(s->runtime_dir, migration_id(s->migration), true, &rec) == 0 && rec.state == RECORD_RETURNED;
-        migration_set_verdict(s->migration, returned ? "Given back: nothing ran here, the source runs the workload" : "Could not run the workload here");
+        bool returned = record_read(s->runtime_dir, migration_id(s->migration), true, &rec) == 0 &&
+                        rec.state == RECORD_RETURNED;
+        migration_set_verdict(s->migration, returned
+                                                ? "Given back: nothing ran here, the source runs the workload"
+                                                : "Could not run the workload here");
         end_as(e, MIG_STATE_FAILED, returned ? DOMAIN_STATE_WAITING : DOMAIN_STATE_BROKEN, err);
         if (!returned)
             snprintf(e->problem, sizeof e->problem, "%.399s", err->message);
@@ -97,8 +103,10 @@ static void prefer_failure(struct engine *e, struct mig_error *err)
     struct migration_status st;
     migration_get_status(s->migration, &st);
     if (st.cancel_requested)
-        mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled at the destination", s->domain->name);
-    else if (mig_error_is_set(&failure) && (!mig_error_is_set(err) || err->code == MIG_ERR_CANCELLED || err->code == MIG_ERR_PEER_LOST))
+        mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled at the destination",
+                      s->domain->name);
+    else if (mig_error_is_set(&failure) &&
+             (!mig_error_is_set(err) || err->code == MIG_ERR_CANCELLED || err->code == MIG_ERR_PEER_LOST))
         *err = failure;
 }
 
@@ -175,7 +183,8 @@ static void ended(void *userdata, int result)
     struct session *s = &e->session;
     forget_engine(e->incoming, e);
     domain_give_back(s->domain);
-    if (e->end_state == DOMAIN_STATE_RUNNING || (e->result == MIG_STATE_COMPLETED && e->end_state == DOMAIN_STATE_BROKEN))
+    if (e->end_state == DOMAIN_STATE_RUNNING ||
+        (e->result == MIG_STATE_COMPLETED && e->end_state == DOMAIN_STATE_BROKEN))
         s->domain->incoming = false;
     domain_set_state(s->domain, e->end_state, e->problem[0] ? e->problem : NULL);
     const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
@@ -198,7 +207,8 @@ static void op_cancel(struct migration *m, void *engine)
 static int op_resolve(struct migration *m, void *engine, bool run_here, struct mig_error *err)
 {
     struct engine *e = engine;
-    log_warning("migration %s: the operator decided: %s", migration_id(m), run_here ? "run here" : "drop here");
+    log_warning("migration %s: the operator decided: %s", migration_id(m),
+                run_here ? "run here" : "drop here");
     e->resolution = run_here ? 1 : 2;
     eventfd_write(e->cancel_fd, 1);
     return 0;
@@ -222,13 +232,19 @@ static void op_doubtful(struct migration *m, void *engine)
 {
     struct engine *e = engine;
     if (e->session.domain)
-        domain_set_state(e->session.domain, DOMAIN_STATE_IN_DOUBT, "Prepared; the source's decision is not known, and nothing runs here");
+        domain_set_state(e->session.domain, DOMAIN_STATE_IN_DOUBT,
+                         "Prepared; the source's decision is not known, and nothing runs here");
 }
 
-static const struct migration_ops ops = {.doubtful = op_doubtful, .cancel = op_cancel, .shutdown = op_cancel, .resolve = op_resolve, .destroy = op_destroy};
+static const struct migration_ops ops = {.doubtful = op_doubtful,
+                                         .cancel = op_cancel,
+                                         .shutdown = op_cancel,
+                                         .resolve = op_resolve,
+                                         .destroy = op_destroy};
 
 /* Takes nothing over on failure. */
-static int new_engine(struct engine **ret, struct incoming *in, struct domain *d, const char *id, const char *peer, struct mig_error *err)
+static int new_engine(struct engine **ret, struct incoming *in, struct domain *d, const char *id,
+                      const char *peer, struct mig_error *err)
 {
     struct engine **more = realloc(in->engines, (in->nengines + 1) * sizeof(struct engine *));
     if (!more)
@@ -248,7 +264,9 @@ static int new_engine(struct engine **ret, struct incoming *in, struct domain *d
     struct migration_options options;
     migration_options_init(&options);
     struct migration *m;
-    int r = s->wake_fd < 0 || e->cancel_fd < 0 ? -errno : migration_new(&m, in->loop, id, MIGRATION_INCOMING, d->name, peer, &options);
+    int r = s->wake_fd < 0 || e->cancel_fd < 0
+                ? -errno
+                : migration_new(&m, in->loop, id, MIGRATION_INCOMING, d->name, peer, &options);
     if (r < 0) {
         close_fd(&s->wake_fd);
         close_fd(&e->cancel_fd);
@@ -294,19 +312,24 @@ static bool id_is_valid(const char *id)
 }
 
 /* channel and hello are taken over when 0 is returned. */
-static int begin(struct incoming *in, struct channel *channel, const struct frame_stream *stream, struct json_object *hello, struct mig_error *err)
+static int begin(struct incoming *in, struct channel *channel, const struct frame_stream *stream,
+                 struct json_object *hello, struct mig_error *err)
 {
     const char *id, *name;
-    if (json_get_string(hello, "migration", &id) < 0 || json_get_string(hello, "domain", &name) < 0 || !id_is_valid(id))
+    if (json_get_string(hello, "migration", &id) < 0 || json_get_string(hello, "domain", &name) < 0 ||
+        !id_is_valid(id))
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO names no migration or no domain");
     struct domain *d = registry_find(in->registry, name);
     if (!d) {
-        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "Domain %.63s is not registered at the destination", name);
+        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "Domain %.63s is not registered at the destination",
+                      name);
         mig_error_hint(err, "Register it there first: migctl register %.63s --incoming", name);
         return -ENOENT;
     }
     if (d->borrowed || (d->state != DOMAIN_STATE_WAITING && d->state != DOMAIN_STATE_DEPARTED)) {
-        mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s at the destination does not wait for a migration: it is %s", name, domain_state_to_string(d->state));
+        mig_error_set(err, MIG_ERR_WRONG_STATE, 0,
+                      "Domain %s at the destination does not wait for a migration: it is %s", name,
+                      domain_state_to_string(d->state));
         mig_error_hint(err, "An incoming domain is registered with migctl register %s --incoming", name);
         return -ESTALE;
     }
@@ -333,21 +356,26 @@ static struct engine *find_engine(struct incoming *in, const char *id, const cha
     for (size_t i = 0; i < in->nengines; i++) {
         struct session *s = &in->engines[i]->session;
         const char *own;
-        if (strcmp(migration_id(s->migration), id) == 0 && s->hello && json_get_string(s->hello, "token", &own) == 0 && strcmp(own, token) == 0)
+        if (strcmp(migration_id(s->migration), id) == 0 && s->hello &&
+            json_get_string(s->hello, "token", &own) == 0 && strcmp(own, token) == 0)
             return in->engines[i];
     }
     return NULL;
 }
 
-static int attach(struct incoming *in, struct channel *channel, const struct frame_stream *stream, struct json_object *hello, struct mig_error *err)
+static int attach(struct incoming *in, struct channel *channel, const struct frame_stream *stream,
+                  struct json_object *hello, struct mig_error *err)
 {
     const char *id, *token, *role;
     uint64_t index;
-    if (json_get_string(hello, "attach", &id) < 0 || json_get_string(hello, "token", &token) < 0 || json_get_string(hello, "role", &role) < 0 || json_get_u64(hello, "index", &index) < 0)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO is neither a migration nor belongs to one");
+    if (json_get_string(hello, "attach", &id) < 0 || json_get_string(hello, "token", &token) < 0 ||
+        json_get_string(hello, "role", &role) < 0 || json_get_u64(hello, "index", &index) < 0)
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                             "HELLO is neither a migration nor belongs to one");
     struct engine *e = find_engine(in, id, token);
     if (!e)
-        return mig_error_set(err, MIG_ERR_NO_SUCH_MIGRATION, 0, "There is no such migration here, or the token is wrong");
+        return mig_error_set(err, MIG_ERR_NO_SUCH_MIGRATION, 0,
+                             "There is no such migration here, or the token is wrong");
     struct session *s = &e->session;
     bool state = strcmp(role, "state") == 0;
     pthread_mutex_lock(&s->lock);
@@ -360,16 +388,20 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
         c = NULL;
     if (c) {
         channel->cancel_fd = -1;
-        *c = (struct session_connection){.session = s, .channel = channel, .index = state ? 0 : (unsigned)index, .stream = *stream};
+        *c = (struct session_connection){
+            .session = s, .channel = channel, .index = state ? 0 : (unsigned)index, .stream = *stream};
         c->stream.channel = channel;
-        channel->stall_timeout_usec = USEC_INFINITY; /* silence between rounds is no failure; keepalive finds the dead */
+        channel->stall_timeout_usec =
+            USEC_INFINITY; /* silence between rounds is no failure; keepalive finds the dead */
     }
     pthread_mutex_unlock(&s->lock);
     if (!c)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "Connection %s %llu is not expected", role, (unsigned long long)index);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "Connection %s %llu is not expected", role,
+                             (unsigned long long)index);
     _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
     if (o && json_add_bool(o, "ok", true) == 0)
-        frame_send_json(&c->stream, WIRE_HELLO, o, NULL); /* a small frame into an empty socket buffer: does not block */
+        frame_send_json(&c->stream, WIRE_HELLO, o,
+                        NULL); /* a small frame into an empty socket buffer: does not block */
     pthread_mutex_lock(&s->lock);
     s->nattached++;
     pthread_cond_broadcast(&s->attached_cond);
@@ -377,7 +409,8 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
     return 0;
 }
 
-static void greeted(void *userdata, struct channel *channel, struct frame_stream stream, struct json_object *hello)
+static void greeted(void *userdata, struct channel *channel, struct frame_stream stream,
+                    struct json_object *hello)
 {
     struct incoming *in = userdata;
     struct mig_error err = MIG_ERROR_INIT;
@@ -400,10 +433,12 @@ static void describe_peer(int fd, const struct sockaddr_storage *a, char *buf, s
     char text[INET6_ADDRSTRLEN];
     if (a->ss_family == AF_INET) {
         const struct sockaddr_in *in4 = (const struct sockaddr_in *)a;
-        snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in4->sin_addr, text, sizeof text), ntohs(in4->sin_port));
+        snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in4->sin_addr, text, sizeof text),
+                 ntohs(in4->sin_port));
     } else if (a->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
-        snprintf(buf, size, "[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text), ntohs(in6->sin6_port));
+        snprintf(buf, size, "[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text),
+                 ntohs(in6->sin6_port));
     } else {
         struct ucred cred = {0};
         socklen_t len = sizeof cred;
@@ -427,10 +462,12 @@ static void on_connection(int fd, void *userdata)
     describe_peer(c, &a, peer, sizeof peer);
     int r = greeter_take(&in->greeter, c, peer);
     if (r < 0)
-        log_warning("Connection from %s closed: %s", peer, r == -EBUSY ? "too many connections that have not said HELLO" : strerror(-r));
+        log_warning("Connection from %s closed: %s", peer,
+                    r == -EBUSY ? "too many connections that have not said HELLO" : strerror(-r));
 }
 
-int incoming_recover(struct incoming *in, struct domain *domain, const struct record *record, struct mig_error *err)
+int incoming_recover(struct incoming *in, struct domain *domain, const struct record *record,
+                     struct mig_error *err)
 {
     struct engine *e;
     int r = new_engine(&e, in, domain, record->id, record->peer, err);
@@ -444,8 +481,9 @@ int incoming_recover(struct incoming *in, struct domain *domain, const struct re
     return start_engine(in, e, err);
 }
 
-int incoming_new(struct incoming **ret, struct loop *loop, struct registry *registry, const char *address, int fd, const char *runtime_dir,
-                 const struct incoming_callbacks *callbacks, struct mig_error *err)
+int incoming_new(struct incoming **ret, struct loop *loop, struct registry *registry, const char *address,
+                 int fd, const char *runtime_dir, const struct incoming_callbacks *callbacks,
+                 struct mig_error *err)
 {
     _cleanup_(incoming_freep) struct incoming *in = calloc(1, sizeof *in);
     if (!in)
@@ -478,7 +516,8 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
         fd_set_nonblock(in->listen_fd, true);
         r = loop_io_new(&in->io, loop, in->listen_fd, on_connection, in);
         if (r < 0)
-            return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot watch the listening socket: %s", strerror(-r));
+            return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot watch the listening socket: %s",
+                                 strerror(-r));
     }
     *ret = TAKE_PTR(in);
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Receiving: a thread per page connection and one for device state; the worker listens on control. A thread that fails keeps the first reason and wakes the worker, which tells the source.
+ * Receiving: a thread per page connection and one for device state; the worker listens on control. A thread
+ * that fails keeps the first reason and wakes the worker, which tells the source.
  */
 #include "base/clock.h"
 #include "base/fds.h"
@@ -11,8 +12,9 @@
 #include <time.h>
 
 #define ATTACH_TIMEOUT_SEC 10
-#define STATE_TIMEOUT_SEC 60
-/* While rounds run the source may be silent on control for long; dead peers are found by the page connections and by keepalive. */
+#define STATE_TIMEOUT_SEC  60
+/* While rounds run the source may be silent on control for long; dead peers are found by the page connections
+ * and by keepalive. */
 #define PREPARE_TIMEOUT_USEC USEC_INFINITY
 
 void session_fail(struct session *s, const struct mig_error *why)
@@ -76,7 +78,8 @@ static void *state_thread(void *userdata)
     return NULL;
 }
 
-/* Waits on the condition until nattached or the state's end says so, a failure, or the time is over. Lock held. */
+/* Waits on the condition until nattached or the state's end says so, a failure, or the time is over. Lock
+ * held. */
 static int wait_locked(struct session *s, bool (*ready)(const struct session *), unsigned timeout_sec)
 {
     struct timespec until;
@@ -113,10 +116,16 @@ static int start_threads(struct session *s, struct mig_error *err)
     size_t n = s->nattached;
     pthread_mutex_unlock(&s->lock);
     if (r == -ETIMEDOUT)
-        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "The source opened only %zu of %zu connections within %d s", n, s->nconnections + 1, ATTACH_TIMEOUT_SEC);
+        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
+                             "The source opened only %zu of %zu connections within %d s", n,
+                             s->nconnections + 1, ATTACH_TIMEOUT_SEC);
     if (r < 0)
         return r;
-    s->apply = (struct apply){.regions = s->regions, .nregions = s->nregions, .counters = &s->counters, .fence = on_fence, .userdata = s};
+    s->apply = (struct apply){.regions = s->regions,
+                              .nregions = s->nregions,
+                              .counters = &s->counters,
+                              .fence = on_fence,
+                              .userdata = s};
     for (size_t i = 0; i < s->nconnections && r == 0; i++)
         r = start_thread(&s->pages[i], page_thread, err);
     return r < 0 ? r : start_thread(&s->state_connection, state_thread, err);
@@ -144,7 +153,8 @@ int session_receive(struct session *s, struct mig_error *err)
     if (r < 0)
         return r;
     static const char *const names[] = {"prepare", NULL};
-    const struct dialogue_expect expect = {.names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the rest of the migration"};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the rest of the migration"};
     _cleanup_(json_object_putp) struct json_object *o = NULL;
     int name;
     r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
@@ -155,7 +165,8 @@ int session_receive(struct session *s, struct mig_error *err)
     r = wait_locked(s, state_ended, STATE_TIMEOUT_SEC);
     pthread_mutex_unlock(&s->lock);
     if (r == -ETIMEDOUT)
-        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "The device state did not arrive within %d s", STATE_TIMEOUT_SEC);
+        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "The device state did not arrive within %d s",
+                             STATE_TIMEOUT_SEC);
     migration_update(s->migration, set_received, s);
     return r;
 }

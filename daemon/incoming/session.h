@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One incoming migration: everything its worker has in its hands. The steps, in order: accept (HELLO against the domain) -> receive (pages and device state by their own
- * threads, control messages by the worker) -> load -> handover (prepared, in doubt, accepted, run).
+ * One incoming migration: everything its worker has in its hands. The steps, in order: accept (HELLO against
+ * the domain) -> receive (pages and device state by their own threads, control messages by the worker) ->
+ * load -> handover (prepared, in doubt, accepted, run).
  */
 #pragma once
 #include "domain/domain.h"
@@ -47,7 +48,7 @@ struct session {
     struct session_connection state_connection;
     uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */
     uint32_t fence_answered;                    /* round + 1 */
-    struct mig_error failure; /* the first of any thread */
+    struct mig_error failure;                   /* the first of any thread */
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
     bool prepared, accepted;
@@ -56,14 +57,19 @@ struct session {
 /* accept.c: checks HELLO against the domain, prepares devices, answers. */
 int session_accept(struct session *s, struct mig_error *err);
 /* receive.c */
-int session_receive(struct session *s, struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
+int session_receive(
+    struct session *s,
+    struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
 void session_fail(struct session *s, const struct mig_error *why); /* any thread */
 void session_close(struct session *s); /* ends and joins the threads, closes everything */
-/* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the source owns it. -EINPROGRESS: in doubt and the daemon ends. */
+/* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the
+ * source owns it. -EINPROGRESS: in doubt and the daemon ends. */
 int session_handover(struct session *s, _Atomic int *resolution, struct mig_error *err);
-/* The part after the decision, also for a restarted daemon. 0 or, when nothing has run and the record says returned, -errno. */
+/* The part after the decision, also for a restarted daemon. 0 or, when nothing has run and the record says
+ * returned, -errno. */
 int session_run_workload(struct session *s, struct mig_error *err);
-/* Asks the source until it answers. 0: committed. -ECANCELED: aborted. -EINPROGRESS: the daemon ends. Resolution: 0 none, 1 run, 2 drop. */
+/* Asks the source until it answers. 0: committed. -ECANCELED: aborted. -EINPROGRESS: the daemon ends.
+ * Resolution: 0 none, 1 run, 2 drop. */
 int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_error *err);
 int session_write_record(struct session *s, enum record_state state, struct mig_error *err);
 /* Drops what was received: devices stopped and wiped, so that the domain can wait for the next. */

@@ -37,7 +37,8 @@ struct state_apply *state_apply_free(struct state_apply *a)
     return NULL;
 }
 
-int state_apply_new(struct state_apply **ret, struct device *const *devices, size_t ndevices, bool vmm_state, struct mig_error *err)
+int state_apply_new(struct state_apply **ret, struct device *const *devices, size_t ndevices, bool vmm_state,
+                    struct mig_error *err)
 {
     _cleanup_(state_apply_freep) struct state_apply *a = calloc(1, sizeof *a);
     if (!a)
@@ -59,7 +60,8 @@ int state_apply_new(struct state_apply **ret, struct device *const *devices, siz
     if (vmm_state) {
         a->vmm_fd = memfd_create("migd-vmm-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (a->vmm_fd < 0)
-            return mig_error_set(err, MIG_ERR_FAILED, errno, "Cannot make a memfd for the VMM's state: %s", strerror(errno));
+            return mig_error_set(err, MIG_ERR_FAILED, errno, "Cannot make a memfd for the VMM's state: %s",
+                                 strerror(errno));
     }
     *ret = TAKE_PTR(a);
     return 0;
@@ -77,11 +79,13 @@ static struct stream *find_stream(struct state_apply *a, uint32_t index)
     return index < a->ndevices ? &a->streams[index] : NULL;
 }
 
-static int take_data(struct state_apply *a, struct stream *st, struct frame_stream *frames, const struct wire_header *h, struct mig_error *err)
+static int take_data(struct state_apply *a, struct stream *st, struct frame_stream *frames,
+                     const struct wire_header *h, struct mig_error *err)
 {
     uint64_t limit = st->device ? DEVICE_STATE_MAX_BYTES : CONTROLLER_STATE_MAX_BYTES;
     if (st->ended || h->offset != st->bytes || h->length == 0 || h->length > limit - st->bytes)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "The state of %s came out of order or beyond its end", name_of(st));
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                             "The state of %s came out of order or beyond its end", name_of(st));
     struct iovec iov = {a->chunk, h->length};
     int r = frame_recv_payload(frames, h, &iov, 1, err);
     if (r < 0)
@@ -102,19 +106,24 @@ static int take_data(struct state_apply *a, struct stream *st, struct frame_stre
     return 0;
 }
 
-static int take_end(struct stream *st, struct frame_stream *frames, const struct wire_header *h, struct mig_error *err)
+static int take_end(struct stream *st, struct frame_stream *frames, const struct wire_header *h,
+                    struct mig_error *err)
 {
     uint64_t digest;
     if (st->ended || h->length != sizeof digest)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "The state of %s ended twice or without its digest", name_of(st));
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                             "The state of %s ended twice or without its digest", name_of(st));
     struct iovec iov = {&digest, sizeof digest};
     int r = frame_recv_payload(frames, h, &iov, 1, err);
     if (r < 0)
         return r;
     if (h->offset != st->bytes || le64toh(digest) != XXH3_64bits_digest(st->digest)) {
-        mig_error_set(err, MIG_ERR_DEVICE, EBADMSG, "The state of %s arrived damaged (%llu of %llu bytes, digest %s)", name_of(st), (unsigned long long)st->bytes,
-                      (unsigned long long)h->offset, h->offset == st->bytes ? "wrong" : "of another length");
-        mig_error_hint(err, "It was not given to the device. Try again; if it happens again, look at the link");
+        mig_error_set(err, MIG_ERR_DEVICE, EBADMSG,
+                      "The state of %s arrived damaged (%llu of %llu bytes, digest %s)", name_of(st),
+                      (unsigned long long)st->bytes, (unsigned long long)h->offset,
+                      h->offset == st->bytes ? "wrong" : "of another length");
+        mig_error_hint(err,
+                       "It was not given to the device. Try again; if it happens again, look at the link");
         return -EBADMSG;
     }
     st->ended = true;
@@ -128,12 +137,15 @@ int state_apply_run(struct state_apply *a, struct frame_stream *frames, struct m
         int r = frame_recv(frames, &h, err);
         if (r < 0) {
             if (r == -EPIPE)
-                mig_error_set(err, MIG_ERR_PEER_LOST, EPIPE, "The peer closed the state connection before the end of the device state");
+                mig_error_set(err, MIG_ERR_PEER_LOST, EPIPE,
+                              "The peer closed the state connection before the end of the device state");
             return r;
         }
         struct stream *st = find_stream(a, h.region);
         if (!st || (h.type != WIRE_STATE && h.type != WIRE_STATE_END))
-            return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "The peer sent a frame of type %u for device %u on the state connection", h.type, h.region);
+            return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                                 "The peer sent a frame of type %u for device %u on the state connection",
+                                 h.type, h.region);
         r = h.type == WIRE_STATE ? take_data(a, st, frames, &h, err) : take_end(st, frames, &h, err);
         if (r < 0)
             return r;

@@ -13,7 +13,8 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* The newest round that was large enough; else the largest of all. A small round is latency, not bandwidth. */
+/* The newest round that was large enough; else the largest of all. A small round is latency, not bandwidth.
+ */
 static uint64_t bandwidth_of(const struct convergence_input *in)
 {
     const struct convergence_round *best = NULL;
@@ -32,7 +33,8 @@ static uint64_t bandwidth_of(const struct convergence_input *in)
     return bw ? bw : 1;
 }
 
-/* Rounds at the end of the history that did not make what is dirty smaller by at least a tenth than the smallest of before. */
+/* Rounds at the end of the history that did not make what is dirty smaller by at least a tenth than the
+ * smallest of before. */
 static size_t rounds_without_progress(const struct convergence_input *in)
 {
     uint64_t smallest = UINT64_MAX;
@@ -41,7 +43,8 @@ static size_t rounds_without_progress(const struct convergence_input *in)
         uint64_t dirty = in->rounds[i].dirty_bytes;
         if (smallest == UINT64_MAX || dirty <= smallest - smallest / 10) {
             smallest = dirty;
-            stuck = i == 0 ? 1 : 0; /* the first round has nothing to compare with: it counts once it turns out that nothing follows */
+            stuck = i == 0 ? 1 : 0; /* the first round has nothing to compare with: it counts once it turns
+                                       out that nothing follows */
         } else {
             stuck++;
         }
@@ -55,12 +58,14 @@ void convergence_decide(const struct convergence_input *in, struct convergence_r
     ret->bandwidth = bandwidth_of(in);
     ret->dirty_rate = mul_div(last->dirty_bytes, USEC_PER_SEC, last->dirty_interval_usec);
     ret->expected_downtime_usec =
-        add(mul_div(add(last->dirty_bytes, in->device_state_bytes), USEC_PER_SEC, ret->bandwidth), in->fixed_usec);
+        add(mul_div(add(last->dirty_bytes, in->device_state_bytes), USEC_PER_SEC, ret->bandwidth),
+            in->fixed_usec);
     if (ret->expected_downtime_usec <= in->max_downtime_usec)
         ret->decision = CONVERGENCE_SWITCH_OVER;
     else if (rounds_without_progress(in) >= CONVERGENCE_STALL_ROUNDS)
         ret->decision = CONVERGENCE_STALLED;
-    /* What no round can change: nothing is left but fixed costs and device state, and they alone are too much. */
+    /* What no round can change: nothing is left but fixed costs and device state, and they alone are too
+     * much. */
     else if (last->dirty_bytes == 0)
         ret->decision = CONVERGENCE_STALLED;
     else

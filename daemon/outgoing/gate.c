@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The gate (R5): after everything was sent, every tracker is read once more. What is dirty now was written by a device that should be quiet. Where a tracker cannot answer,
- * the pages are compared with the digests of what was sent.
+ * The gate (R5): after everything was sent, every tracker is read once more. What is dirty now was written by
+ * a device that should be quiet. Where a tracker cannot answer, the pages are compared with the digests of
+ * what was sent.
  */
 #include "base/clock.h"
 #include "memory/pages.h"
@@ -21,7 +22,8 @@ static void add_gate_resend(struct migration_counters *c, void *userdata)
     c->gate_resends++;
 }
 
-/* Marks in the dirty bitmap every page whose content is not what was sent. The trackers knew nothing: the range has no tracker. */
+/* Marks in the dirty bitmap every page whose content is not what was sent. The trackers knew nothing: the
+ * range has no tracker. */
 static int compare_digests(struct job *j, struct gate_finding *f, struct mig_error *err)
 {
     _cleanup_free_ uint64_t *now = malloc(DIGEST_BATCH_PAGES * sizeof *now);
@@ -57,10 +59,12 @@ static int compare_digests(struct job *j, struct gate_finding *f, struct mig_err
 }
 
 /* "pages 0x10-0x1f of ram0 (IOVA 0x10000-0x1ffff of nic0)" */
-void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf, size_t size)
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
+                        size_t size)
 {
-    int n = snprintf(buf, size, "%s+0x%llx..0x%llx", r->name, (unsigned long long)(first << REGION_PAGE_SHIFT),
-                     (unsigned long long)(((first + count) << REGION_PAGE_SHIFT) - 1));
+    int n =
+        snprintf(buf, size, "%s+0x%llx..0x%llx", r->name, (unsigned long long)(first << REGION_PAGE_SHIFT),
+                 (unsigned long long)(((first + count) << REGION_PAGE_SHIFT) - 1));
     uint64_t offset = first << REGION_PAGE_SHIFT;
     for (size_t i = 0; i < j->domain->ndevices; i++) {
         struct device *d = j->domain->devices[i].device;
@@ -69,7 +73,8 @@ void job_describe_pages(struct job *j, const struct region *r, uint64_t first, u
         if (iova_map_snapshot(d->map, &maps, &nmaps) < 0)
             continue;
         for (size_t k = 0; k < nmaps && n > 0 && (size_t)n < size; k++) {
-            if (maps[k].region != r || offset < maps[k].offset_bytes || offset - maps[k].offset_bytes >= maps[k].size_bytes)
+            if (maps[k].region != r || offset < maps[k].offset_bytes ||
+                offset - maps[k].offset_bytes >= maps[k].size_bytes)
                 continue;
             uint64_t iova = maps[k].iova + (offset - maps[k].offset_bytes);
             n += snprintf(buf + n, size - (size_t)n, " (IOVA 0x%llx..0x%llx of %s)", (unsigned long long)iova,
@@ -86,14 +91,18 @@ static int refuse(struct job *j, const struct gate_finding *f, struct mig_error 
     size_t at = 0;
     for (uint64_t i = 0; i < MIN(f->ranges, (uint64_t)GATE_RANGES_MAX) && at < sizeof where - 1; i++) {
         char range[160];
-        job_describe_pages(j, f->range[i].region, f->range[i].first_page, f->range[i].npages, range, sizeof range);
+        job_describe_pages(j, f->range[i].region, f->range[i].first_page, f->range[i].npages, range,
+                           sizeof range);
         at += (size_t)snprintf(where + at, sizeof where - at, "%s%s", i ? ", " : "", range);
         at = MIN(at, sizeof where - 1);
     }
     const struct tracker *t = f->range[0].tracker;
-    mig_error_set(err, MIG_ERR_GATE, 0, "%llu pages were written after everything had been stopped, by device %s (tracker %s): %s", (unsigned long long)f->pages,
-                  t ? t->device : "unknown", t ? t->name : "none, found by digests", where);
-    mig_error_hint(err, "The device does not obey STOP; the source goes on. Report it to the device's vendor, or allow --gate resend or --gate off at your own risk");
+    mig_error_set(err, MIG_ERR_GATE, 0,
+                  "%llu pages were written after everything had been stopped, by device %s (tracker %s): %s",
+                  (unsigned long long)f->pages, t ? t->device : "unknown",
+                  t ? t->name : "none, found by digests", where);
+    mig_error_hint(err, "The device does not obey STOP; the source goes on. Report it to the device's "
+                        "vendor, or allow --gate resend or --gate off at your own risk");
     return -err->err;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * After the decision (design, section 3): the source's record says committed, so it never resumes by itself. It tells the destination, and waits for ACTIVE or RETURNED; when the connection breaks, it
- * asks on new connections until it gets an answer.
+ * After the decision (design, section 3): the source's record says committed, so it never resumes by itself.
+ * It tells the destination, and waits for ACTIVE or RETURNED; when the connection breaks, it asks on new
+ * connections until it gets an answer.
  */
 #include "base/clock.h"
 #include "base/fault.h"
@@ -24,7 +25,8 @@ static int await_answer(struct job *j, struct mig_error *err)
     if (r < 0)
         return r;
     static const char *const names[] = {"active", "returned", NULL};
-    const struct dialogue_expect expect = {.names = names, .timeout_usec = ACTIVE_TIMEOUT_USEC, .what = "the answer ACTIVE"};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = ACTIVE_TIMEOUT_USEC, .what = "the answer ACTIVE"};
     _cleanup_(json_object_putp) struct json_object *o = NULL;
     int name;
     r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
@@ -33,7 +35,8 @@ static int await_answer(struct job *j, struct mig_error *err)
     if (name == 1) {
         struct mig_error why = MIG_ERROR_INIT;
         dialogue_peer_error(o, "the destination", &why);
-        mig_error_set(err, MIG_ERR_RETURNED, 0, "The destination could not run the workload and gave it back: %s", why.message);
+        mig_error_set(err, MIG_ERR_RETURNED, 0,
+                      "The destination could not run the workload and gave it back: %s", why.message);
         mig_error_hint(err, "%s", why.hint);
         return -EREMOTEIO;
     }
@@ -43,13 +46,17 @@ static int await_answer(struct job *j, struct mig_error *err)
 int job_handover(struct job *j, struct mig_error *err)
 {
     uint64_t since = now_usec();
-    /* A cancel that came too late, or the end of the daemon, must not cut the one answer that matters; shutdown of the channel still does. */
+    /* A cancel that came too late, or the end of the daemon, must not cut the one answer that matters;
+     * shutdown of the channel still does. */
     j->control->cancel_fd = -1;
     migration_set_phase(j->migration, MIG_PHASE_COMMITTED);
     struct mig_error answer = MIG_ERROR_INIT;
     int r = await_answer(j, &answer);
     if (r < 0 && r != -EREMOTEIO) {
-        const struct outcome_question q = {.address = j->destination, .id = migration_id(j->migration), .token = j->token, .cancel_fd = j->cancel_fd};
+        const struct outcome_question q = {.address = j->destination,
+                                           .id = migration_id(j->migration),
+                                           .token = j->token,
+                                           .cancel_fd = j->cancel_fd};
         r = outcome_ask(&q, j->migration, &answer);
     }
     JOB_ACCOUNT(j, downtime_resume_usec, &since);

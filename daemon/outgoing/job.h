@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An outgoing job: everything its worker has in its hands. The files of this folder are its steps, in the order of the data path:
- * handshake (who, how many connections) -> rounds (precopy) -> switch-over (the blackout up to the decision) -> handover (after it) or rollback.
+ * An outgoing job: everything its worker has in its hands. The files of this folder are its steps, in the
+ * order of the data path: handshake (who, how many connections) -> rounds (precopy) -> switch-over (the
+ * blackout up to the decision) -> handover (after it) or rollback.
  *
  * All functions here run on the worker and return 0 or -errno with err filled. Nothing here touches the bus.
  */
@@ -44,7 +45,7 @@ struct job {
     uint32_t round;
     uint64_t harvest_usec; /* of the newest harvest: when it ended */
     uint64_t precopy_deadline_usec;
-    uint64_t blackout_usec;  /* when it began; 0 before */
+    uint64_t blackout_usec; /* when it began; 0 before */
 
     /* Facts, each of which rollback undoes on its own. */
     bool tracking, recorded, paused, devices_touched, record_committed;
@@ -54,7 +55,8 @@ struct job {
 int job_handshake(struct job *j, struct mig_error *err);
 /* rounds.c: from the full send to the decision to switch over. */
 int job_rounds(struct job *j, struct mig_error *err);
-/* One round on the wire: pages, fences, and the device state that is there; counters and history are the caller's. */
+/* One round on the wire: pages, fences, and the device state that is there; counters and history are the
+ * caller's. */
 int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig_error *err);
 void job_publish_trackers(struct job *j);
 /* switch-over.c: pause to PREPARED, gate, verify, up to the decision record. */
@@ -65,10 +67,13 @@ int job_gate(struct job *j, struct mig_error *err);
 int job_verify_strict(struct job *j, struct mig_error *err);
 int job_verify_post(struct job *j, struct mig_error *err);
 /* Pages of a region by name, with the trackers that cover it: for messages. */
-void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf, size_t size);
-/* handover.c: COMMIT and what follows. 0: the destination runs. -EREMOTEIO: it gave the workload back, and the source may go on. -EINPROGRESS: not known. */
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
+                        size_t size);
+/* handover.c: COMMIT and what follows. 0: the destination runs. -EREMOTEIO: it gave the workload back, and
+ * the source may go on. -EINPROGRESS: not known. */
 int job_handover(struct job *j, struct mig_error *err);
-/* rollback.c: the source runs on. Never fails as a whole; what could not be undone makes the domain broken, said in `problem`. */
+/* rollback.c: the source runs on. Never fails as a whole; what could not be undone makes the domain broken,
+ * said in `problem`. */
 void job_rollback(struct job *j, const struct mig_error *why, char *problem, size_t problem_size);
 /* Tracking off and devices left stopped, after the destination took over. */
 void job_release_source(struct job *j);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Outgoing migrations towards the bus: starts the worker, hands it the domain, and takes the end on the main thread. The engine object lives as long as its migration; the
- * domain is given back when the worker has ended.
+ * Outgoing migrations towards the bus: starts the worker, hands it the domain, and takes the end on the main
+ * thread. The engine object lives as long as its migration; the domain is given back when the worker has
+ * ended.
  */
 #include "outgoing/outgoing.h"
 #include "base/clock.h"
@@ -60,8 +61,10 @@ static int check_domain(const struct domain *d, const struct migration_options *
         struct device *dev = d->devices[i].device;
         uint32_t flags = dev->ops->info(dev)->migration_flags;
         if (!(flags & DEVICE_MIGRATION_STOP_COPY)) {
-            mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Device %s of domain %s does not support migration", dev->name, d->name);
-            mig_error_hint(err, "Its driver or server offers no STOP_COPY state; unplug the device from the workload and release it from the domain first");
+            mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Device %s of domain %s does not support migration",
+                          dev->name, d->name);
+            mig_error_hint(err, "Its driver or server offers no STOP_COPY state; unplug the device from the "
+                                "workload and release it from the domain first");
             return -err->err;
         }
         if (!(flags & DEVICE_MIGRATION_P2P)) {
@@ -70,8 +73,10 @@ static int check_domain(const struct domain *d, const struct migration_options *
         }
     }
     if (d->ndevices > 1 && without_p2p && !o->without_p2p) {
-        mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is stopped another could still write to it", d->name,
-                      d->ndevices, which);
+        mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
+                      "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is "
+                      "stopped another could still write to it",
+                      d->name, d->ndevices, which);
         mig_error_hint(err, "If no device writes to another, say so with --without-p2p");
         return -err->err;
     }
@@ -90,7 +95,8 @@ static int prepare_job(struct engine *e, struct mig_error *err)
         j->regions[i] = d->memory[i].region;
     for (size_t i = 0; i < d->ntrackers; i++)
         digests |= !d->trackers[i]->ops->answers_gate;
-    j->set = (struct harvest_set){.trackers = d->trackers, .ntrackers = d->ntrackers, .regions = j->regions, .nregions = d->nmemory};
+    j->set = (struct harvest_set){
+        .trackers = d->trackers, .ntrackers = d->ntrackers, .regions = j->regions, .nregions = d->nmemory};
     if (!digests)
         return 0;
     j->sent_digests = calloc(d->nmemory, sizeof *j->sent_digests);
@@ -105,8 +111,11 @@ static int prepare_job(struct engine *e, struct mig_error *err)
 static int start_streams(struct engine *e, struct mig_error *err)
 {
     struct job *j = &e->job;
-    const struct page_stream_options o = {.checksum = j->options.checksum, .cancel_fd = j->cancel_fd, .sent_digests = (uint64_t *const *)j->sent_digests};
-    int r = page_stream_new(&j->pages, j->page_channels, j->npage_channels, j->regions, j->set.nregions, &o, err);
+    const struct page_stream_options o = {.checksum = j->options.checksum,
+                                          .cancel_fd = j->cancel_fd,
+                                          .sent_digests = (uint64_t *const *)j->sent_digests};
+    int r =
+        page_stream_new(&j->pages, j->page_channels, j->npage_channels, j->regions, j->set.nregions, &o, err);
     if (r < 0)
         return r;
     struct migration_options now;
@@ -115,22 +124,26 @@ static int start_streams(struct engine *e, struct mig_error *err)
     pthread_mutex_lock(&e->pages_lock);
     e->pages = j->pages;
     pthread_mutex_unlock(&e->pages_lock);
-    _cleanup_free_ struct state_source *sources = calloc(e->domain->ndevices ? e->domain->ndevices : 1, sizeof *sources);
+    _cleanup_free_ struct state_source *sources =
+        calloc(e->domain->ndevices ? e->domain->ndevices : 1, sizeof *sources);
     if (!sources)
         return mig_error_oom(err);
     for (size_t i = 0; i < e->domain->ndevices; i++) {
         struct domain_device *d = &e->domain->devices[i];
         sources[i].device = d->device;
-        sources[i].precopy = d->use_precopy && (d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY);
+        sources[i].precopy =
+            d->use_precopy && (d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY);
     }
-    return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, e->domain->ndevices, j->cancel_fd, err);
+    return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, e->domain->ndevices,
+                            j->cancel_fd, err);
 }
 
 static int start_devices(struct job *j, struct mig_error *err)
 {
     for (size_t i = 0; i < j->domain->ndevices; i++) {
         struct domain_device *d = &j->domain->devices[i];
-        if (!d->use_precopy || !(d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY))
+        if (!d->use_precopy ||
+            !(d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY))
             continue;
         j->devices_touched = true;
         int r = d->device->ops->set_state(d->device, DEVICE_STATE_PRE_COPY, NULL, err);
@@ -217,7 +230,8 @@ void job_rollback(struct job *j, const struct mig_error *why, char *problem, siz
         else
             record_remove(j->runtime_dir, migration_id(j->migration), false);
     }
-    migration_set_verdict(j->migration, "%s: the workload runs on here", why->code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
+    migration_set_verdict(j->migration, "%s: the workload runs on here",
+                          why->code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
 }
 
 static int given_back(struct engine *e, struct mig_error *err)
@@ -237,7 +251,8 @@ static int given_back(struct engine *e, struct mig_error *err)
     return 0;
 }
 
-static void end_as(struct engine *e, enum mig_state state, enum domain_state domain_state, const struct mig_error *err)
+static void end_as(struct engine *e, enum mig_state state, enum domain_state domain_state,
+                   const struct mig_error *err)
 {
     e->result = state;
     e->end_state = domain_state;
@@ -250,11 +265,13 @@ static void settle(struct engine *e, int r, struct mig_error *err)
     struct job *j = &e->job;
     int word = e->resolution;
     if (r == -EINPROGRESS && word == RESOLUTION_RUN) {
-        log_warning("migration %s: the operator decided that the source runs the workload", migration_id(j->migration));
+        log_warning("migration %s: the operator decided that the source runs the workload",
+                    migration_id(j->migration));
         given_back(e, err);
         end_as(e, MIG_STATE_FAILED, DOMAIN_STATE_RUNNING, err);
     } else if (r == -EINPROGRESS && word == RESOLUTION_DROP) {
-        log_warning("migration %s: the operator decided that the source gives the workload up", migration_id(j->migration));
+        log_warning("migration %s: the operator decided that the source gives the workload up",
+                    migration_id(j->migration));
         record_remove(j->runtime_dir, migration_id(j->migration), false);
         job_release_source(j);
         end_as(e, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);
@@ -287,7 +304,8 @@ static int migrate(struct engine *e)
         if (r == -ECANCELED || st.cancel_requested)
             mig_error_set(&err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->domain->name);
         job_rollback(j, &err, e->problem, sizeof e->problem);
-        end_as(e, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED, e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, &err);
+        end_as(e, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED,
+               e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, &err);
         return r;
     }
     r = job_handover(j, &err);
@@ -307,7 +325,10 @@ static int recover(struct engine *e)
     struct mig_error err = MIG_ERROR_INIT;
     if (e->record.state == RECORD_COMMITTED) {
         migration_set_phase(j->migration, MIG_PHASE_COMMITTED);
-        const struct outcome_question q = {.address = j->destination, .id = migration_id(j->migration), .token = j->token, .cancel_fd = j->cancel_fd};
+        const struct outcome_question q = {.address = j->destination,
+                                           .id = migration_id(j->migration),
+                                           .token = j->token,
+                                           .cancel_fd = j->cancel_fd};
         int r = outcome_ask(&q, j->migration, &err);
         if (r == 0) {
             record_remove(j->runtime_dir, migration_id(j->migration), false);
@@ -317,7 +338,8 @@ static int recover(struct engine *e)
         return r;
     }
     bool was_paused = e->record.state == RECORD_INTENT || e->record.state == RECORD_RETURNED;
-    mig_error_set(&err, MIG_ERR_FAILED, 0, "migd ended while %s was being migrated; the workload was brought back", e->domain->name);
+    mig_error_set(&err, MIG_ERR_FAILED, 0,
+                  "migd ended while %s was being migrated; the workload was brought back", e->domain->name);
     migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
     source_run_devices(e->domain, e->problem, sizeof e->problem);
     if (was_paused)
@@ -371,11 +393,13 @@ static void ended(void *userdata, int result)
     domain_set_state(d, e->end_state, e->problem[0] ? e->problem : NULL);
     domain_unref(d);
     record_trim(e->context.runtime_dir, 256);
-    const struct log_fields fields = {.domain = migration_domain(e->migration), .migration = migration_id(e->migration)};
+    const struct log_fields fields = {.domain = migration_domain(e->migration),
+                                      .migration = migration_id(e->migration)};
     if (mig_error_is_set(&e->error))
         log_mig_error(LOG_ERR, &fields, &e->error, "Migration ended");
     else
-        log_write(LOG_NOTICE, &fields, "Migration of %s to %s completed", migration_domain(e->migration), e->job.destination);
+        log_write(LOG_NOTICE, &fields, "Migration of %s to %s completed", migration_domain(e->migration),
+                  e->job.destination);
     migration_end(e->migration, e->result, mig_error_is_set(&e->error) ? &e->error : NULL);
     migration_unref(e->migration); /* the worker's */
 }
@@ -418,7 +442,8 @@ static void op_doubtful(struct migration *m, void *engine)
 {
     struct engine *e = engine;
     if (e->domain)
-        domain_set_state(e->domain, DOMAIN_STATE_IN_DOUBT, "Given to a destination that was lost; it does not run here");
+        domain_set_state(e->domain, DOMAIN_STATE_IN_DOUBT,
+                         "Given to a destination that was lost; it does not run here");
 }
 
 static const struct migration_ops ops = {
@@ -431,8 +456,9 @@ static const struct migration_ops ops = {
 };
 
 /* Takes e over, also on failure. */
-static int start_engine(struct migration **ret, struct engine *e, const char *id, const char *destination, const struct migration_options *options,
-                        const struct migration_observer *observer, struct mig_error *err)
+static int start_engine(struct migration **ret, struct engine *e, const char *id, const char *destination,
+                        const struct migration_options *options, const struct migration_observer *observer,
+                        struct mig_error *err)
 {
     struct domain *d = e->domain;
     _cleanup_(migration_unrefp) struct migration *m = NULL;
@@ -459,7 +485,8 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     migration_ref(m); /* the worker's, dropped in ended() */
     r = worker_start(&e->worker, e->context.loop, "migd-out", run, ended, e);
     if (r < 0) {
-        /* The engine goes with the migration, which is dropped twice: the reference for the worker, and the one of this scope. */
+        /* The engine goes with the migration, which is dropped twice: the reference for the worker, and the
+         * one of this scope. */
         migration_unref(m);
         domain_give_back(d);
         return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot start a worker: %s", strerror(-r));
@@ -469,14 +496,18 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     return 0;
 }
 
-int outgoing_start(struct migration **ret, const struct outgoing_context *context, struct domain *domain, const char *destination,
-                   const struct migration_options *options, const struct migration_observer *observer, struct mig_error *err)
+int outgoing_start(struct migration **ret, const struct outgoing_context *context, struct domain *domain,
+                   const char *destination, const struct migration_options *options,
+                   const struct migration_observer *observer, struct mig_error *err)
 {
     if (domain->incoming || domain->state != DOMAIN_STATE_RUNNING) {
         if (domain->borrowed)
-            mig_error_set(err, MIG_ERR_BUSY, 0, "Domain %s is being migrated already (migration %s)", domain->name, domain->migration_id);
+            mig_error_set(err, MIG_ERR_BUSY, 0, "Domain %s is being migrated already (migration %s)",
+                          domain->name, domain->migration_id);
         else
-            mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s does not run here: it is %s%s", domain->name, domain_state_to_string(domain->state), domain->incoming ? " and incoming" : "");
+            mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s does not run here: it is %s%s",
+                          domain->name, domain_state_to_string(domain->state),
+                          domain->incoming ? " and incoming" : "");
         return -(err ? err->err : EBUSY);
     }
     if (strlen(destination) >= sizeof((struct job *)0)->destination || !*destination)
@@ -501,8 +532,9 @@ int outgoing_start(struct migration **ret, const struct outgoing_context *contex
     return r;
 }
 
-int outgoing_recover(struct migration **ret, const struct outgoing_context *context, struct domain *domain, const struct record *record,
-                     const struct migration_observer *observer, struct mig_error *err)
+int outgoing_recover(struct migration **ret, const struct outgoing_context *context, struct domain *domain,
+                     const struct record *record, const struct migration_observer *observer,
+                     struct mig_error *err)
 {
     struct engine *e = calloc(1, sizeof *e);
     if (!e)

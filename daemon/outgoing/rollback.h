@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The steps back, each idempotent and none fatal: what cannot be undone is said in `problem` (the first failure stays) and makes the domain broken. Worker. */
+/* The steps back, each idempotent and none fatal: what cannot be undone is said in `problem` (the first
+ * failure stays) and makes the domain broken. Worker. */
 #pragma once
 #include "domain/domain.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Precopy: the full send, then rounds of harvest and send until what is left fits into the downtime that the operator allows, or the policy for a migration that does not
- * converge says otherwise. The workload runs all the while.
+ * Precopy: the full send, then rounds of harvest and send until what is left fits into the downtime that the
+ * operator allows, or the policy for a migration that does not converge says otherwise. The workload runs all
+ * the while.
  */
 #include "base/clock.h"
 #include "base/format.h"
@@ -10,15 +11,18 @@
 #include <string.h>
 #include <poll.h>
 
-/* What the steps of a blackout cost besides bytes, until a migration has measured its own: state changes, gate, answers of the peer. */
+/* What the steps of a blackout cost besides bytes, until a migration has measured its own: state changes,
+ * gate, answers of the peer. */
 #define ASSUMED_FIXED_USEC (10 * USEC_PER_MSEC)
-/* With policy `wait`, and whenever a round found almost nothing: rounds do not follow each other faster than this. */
+/* With policy `wait`, and whenever a round found almost nothing: rounds do not follow each other faster than
+ * this. */
 #define ROUND_INTERVAL_USEC (20 * USEC_PER_MSEC)
-#define FENCE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+#define FENCE_TIMEOUT_USEC  (60 * USEC_PER_SEC)
 
 void job_publish_trackers(struct job *j)
 {
-    _cleanup_free_ struct migration_tracker_status *t = calloc(j->set.ntrackers ? j->set.ntrackers : 1, sizeof *t);
+    _cleanup_free_ struct migration_tracker_status *t =
+        calloc(j->set.ntrackers ? j->set.ntrackers : 1, sizeof *t);
     if (!t)
         return;
     for (size_t i = 0; i < j->set.ntrackers; i++) {
@@ -37,7 +41,8 @@ void job_publish_trackers(struct job *j)
 static int wait_for_fence(struct job *j, struct mig_error *err)
 {
     static const char *const names[] = {"fence", NULL};
-    const struct dialogue_expect expect = {.names = names, .timeout_usec = FENCE_TIMEOUT_USEC, .what = "the answer to the fence"};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = FENCE_TIMEOUT_USEC, .what = "the answer to the fence"};
     _cleanup_(json_object_putp) struct json_object *o = NULL;
     int name;
     int r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
@@ -45,7 +50,8 @@ static int wait_for_fence(struct job *j, struct mig_error *err)
         return r;
     uint64_t round;
     if (json_get_u64(o, "round", &round) < 0 || round != j->round)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered the fence of another round", j->destination);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered the fence of another round",
+                             j->destination);
     return 0;
 }
 
@@ -75,10 +81,12 @@ static void add_round_counters(struct migration_counters *c, void *userdata)
 /* When a connection breaks, the peer often has said why on the control connection. */
 static int explain_break(struct job *j, int error, struct mig_error *err)
 {
-    if (!err || (err->code != MIG_ERR_PEER_LOST && err->code != MIG_ERR_PEER_TIMEOUT && err->code != MIG_ERR_FAILED))
+    if (!err ||
+        (err->code != MIG_ERR_PEER_LOST && err->code != MIG_ERR_PEER_TIMEOUT && err->code != MIG_ERR_FAILED))
         return error;
     static const char *const names[] = {"fence", NULL};
-    const struct dialogue_expect expect = {.names = names, .timeout_usec = USEC_PER_SEC / 2, .what = "a reason"};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = USEC_PER_SEC / 2, .what = "a reason"};
     for (int i = 0; i < 4; i++) {
         struct mig_error said = MIG_ERROR_INIT;
         _cleanup_(json_object_putp) struct json_object *o = NULL;
@@ -129,21 +137,28 @@ static void set_estimates(struct migration_counters *c, void *userdata)
     c->remaining_usec = d->pending_bytes * USEC_PER_SEC / d->result->bandwidth;
 }
 
-static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o, uint64_t pending)
+static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o,
+                        uint64_t pending)
 {
-    const char *rate = FORMAT_RATE(c->dirty_rate), *bw = FORMAT_RATE(c->bandwidth), *left = FORMAT_BYTES(pending);
+    const char *rate = FORMAT_RATE(c->dirty_rate), *bw = FORMAT_RATE(c->bandwidth),
+               *left = FORMAT_BYTES(pending);
     const char *down = FORMAT_USEC(c->expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
     switch (c->decision) {
     case CONVERGENCE_SWITCH_OVER:
-        migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed", left, down, limit);
+        migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed",
+                              left, down, limit);
         break;
     case CONVERGENCE_STALLED:
         migration_set_verdict(j->migration,
-                              "Does not converge: %s left, dirtied at %s while the link carries %s; a switch-over now would take %s of %s allowed (on-stall=%s)", left, rate, bw,
-                              down, limit, stall_policy_to_string(o->on_stall));
+                              "Does not converge: %s left, dirtied at %s while the link carries %s; a "
+                              "switch-over now would take %s of %s allowed (on-stall=%s)",
+                              left, rate, bw, down, limit, stall_policy_to_string(o->on_stall));
         break;
     case CONVERGENCE_ANOTHER_ROUND:
-        migration_set_verdict(j->migration, "Another round: %s left, dirtied at %s, link %s, expected downtime %s of %s allowed", left, rate, bw, down, limit);
+        migration_set_verdict(
+            j->migration,
+            "Another round: %s left, dirtied at %s, link %s, expected downtime %s of %s allowed", left, rate,
+            bw, down, limit);
         break;
     }
 }
@@ -169,7 +184,8 @@ static uint64_t expected_state_bytes(struct job *j)
     return sum;
 }
 
-static void tell_round(struct job *j, const struct page_round *sent, const struct convergence_result *c, uint64_t pending, const char *decision)
+static void tell_round(struct job *j, const struct page_round *sent, const struct convergence_result *c,
+                       uint64_t pending, const char *decision)
 {
     struct migration_round news = {
         .round = j->round,
@@ -189,14 +205,20 @@ static void tell_round(struct job *j, const struct page_round *sent, const struc
     migration_round_completed(j->migration, &news);
 }
 
-static int stalled(struct job *j, const struct migration_options *o, bool out_of_rounds, struct mig_error *err)
+static int stalled(struct job *j, const struct migration_options *o, bool out_of_rounds,
+                   struct mig_error *err)
 {
     struct migration_status st;
     migration_get_status(j->migration, &st);
-    const char *down = FORMAT_USEC(st.counters.expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
-    int r = mig_error_set(err, MIG_ERR_STALLED, 0, "%s: %s%s (expected downtime %s, allowed %s)", j->domain->name, out_of_rounds ? "no more rounds are allowed; " : "", st.verdict,
-                          down, limit);
-    mig_error_hint(err, "DMA cannot be throttled: allow a longer downtime (--max-downtime %s or more), quiet the workload, or choose --on-stall force", down);
+    const char *down = FORMAT_USEC(st.counters.expected_downtime_usec),
+               *limit = FORMAT_USEC(o->max_downtime_usec);
+    int r =
+        mig_error_set(err, MIG_ERR_STALLED, 0, "%s: %s%s (expected downtime %s, allowed %s)", j->domain->name,
+                      out_of_rounds ? "no more rounds are allowed; " : "", st.verdict, down, limit);
+    mig_error_hint(err,
+                   "DMA cannot be throttled: allow a longer downtime (--max-downtime %s or more), quiet the "
+                   "workload, or choose --on-stall force",
+                   down);
     return r;
 }
 
@@ -218,14 +240,19 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
     struct decided d = {&c, pending};
     migration_update(j->migration, set_estimates, &d);
     say_verdict(j, &c, &o, pending);
-    bool out_of_rounds = o.max_rounds && j->round + 1 >= o.max_rounds && c.decision == CONVERGENCE_ANOTHER_ROUND;
-    bool out_of_time = o.timeout_usec && now_usec() >= j->precopy_deadline_usec && c.decision != CONVERGENCE_SWITCH_OVER;
+    bool out_of_rounds =
+        o.max_rounds && j->round + 1 >= o.max_rounds && c.decision == CONVERGENCE_ANOTHER_ROUND;
+    bool out_of_time =
+        o.timeout_usec && now_usec() >= j->precopy_deadline_usec && c.decision != CONVERGENCE_SWITCH_OVER;
     const char *decision = convergence_decision_to_string(out_of_rounds ? CONVERGENCE_STALLED : c.decision);
     bool stall = c.decision == CONVERGENCE_STALLED || out_of_rounds;
     if (out_of_time && o.on_stall != STALL_FORCE) {
         tell_round(j, sent, &c, pending, "timed-out");
-        mig_error_set(err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->domain->name, FORMAT_USEC(o.timeout_usec));
-        mig_error_hint(err, "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
+        mig_error_set(err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->domain->name,
+                      FORMAT_USEC(o.timeout_usec));
+        mig_error_hint(
+            err,
+            "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
         return -ETIME;
     }
     if (c.decision == CONVERGENCE_SWITCH_OVER || ((stall || out_of_time) && o.on_stall == STALL_FORCE)) {

@@ -41,21 +41,28 @@ struct state_stream {
     struct mig_error error;
 };
 
-static int send_chunk(struct state_stream *s, uint32_t index, uint64_t offset, size_t size, struct mig_error *err)
+static int send_chunk(struct state_stream *s, uint32_t index, uint64_t offset, size_t size,
+                      struct mig_error *err)
 {
     struct wire_header h = {.type = WIRE_STATE, .region = index, .offset = offset, .length = size};
     struct iovec iov = {s->chunk, size};
     int r = frame_send(&s->frames, &h, &iov, 1);
-    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r, "Sending device state to %s: %s", s->channel->peer, strerror(-r)) : 0;
+    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
+                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
+                 : 0;
 }
 
-static int send_end(struct state_stream *s, uint32_t index, uint64_t bytes, uint64_t digest, struct mig_error *err)
+static int send_end(struct state_stream *s, uint32_t index, uint64_t bytes, uint64_t digest,
+                    struct mig_error *err)
 {
     uint64_t wire_digest = htole64(digest);
-    struct wire_header h = {.type = WIRE_STATE_END, .region = index, .offset = bytes, .length = sizeof wire_digest};
+    struct wire_header h = {
+        .type = WIRE_STATE_END, .region = index, .offset = bytes, .length = sizeof wire_digest};
     struct iovec iov = {&wire_digest, sizeof wire_digest};
     int r = frame_send(&s->frames, &h, &iov, 1);
-    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r, "Sending device state to %s: %s", s->channel->peer, strerror(-r)) : 0;
+    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
+                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
+                 : 0;
 }
 
 /* Until the end (final) or until nothing is there at the moment. */
@@ -65,7 +72,8 @@ static int copy_device(struct state_stream *s, uint32_t index, bool final, struc
     struct device *d = src->source.device;
     for (uint64_t drained = 0; final || drained < DRAIN_MAX_BYTES;) {
         if (s->cancel_fd >= 0 && poll(&(struct pollfd){.fd = s->cancel_fd, .events = POLLIN}, 1, 0) > 0)
-            return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while device %s handed out its state", d->name);
+            return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while device %s handed out its state",
+                                 d->name);
         ssize_t n = d->ops->read_state(d, s->chunk, CHUNK_BYTES, err);
         if (n == -ENOMSG || n == 0)
             break;
@@ -84,7 +92,8 @@ static int copy_device(struct state_stream *s, uint32_t index, bool final, struc
 
 static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
 {
-    XXH3_state_t *digest = s->nsources ? s->sources[0].digest : NULL; /* its owner has ended: it is free for this */
+    XXH3_state_t *digest =
+        s->nsources ? s->sources[0].digest : NULL; /* its owner has ended: it is free for this */
     XXH3_state_t *own = digest ? NULL : XXH3_createState();
     if (!digest)
         digest = own;
@@ -212,7 +221,8 @@ struct state_stream *state_stream_free(struct state_stream *s)
     return NULL;
 }
 
-int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum, const struct state_source *sources, size_t nsources, int cancel_fd,
+int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
+                     const struct state_source *sources, size_t nsources, int cancel_fd,
                      struct mig_error *err)
 {
     _cleanup_(state_stream_freep) struct state_stream *s = calloc(1, sizeof *s);

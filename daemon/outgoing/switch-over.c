@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The blackout up to the decision (R4, R5): pause the VMM, bring every device to its peer-to-peer quiet state, stop every device, read all trackers for the last time, send what
- * they found and the device state beside it, wait until the destination is PREPARED, ask the gate, write the decision record.
+ * The blackout up to the decision (R4, R5): pause the VMM, bring every device to its peer-to-peer quiet
+ * state, stop every device, read all trackers for the last time, send what they found and the device state
+ * beside it, wait until the destination is PREPARED, ask the gate, write the decision record.
  *
- * The order is the proof: a page that is dirty after the final read was written by a device that should be quiet.
+ * The order is the proof: a page that is dirty after the final read was written by a device that should be
+ * quiet.
  */
 #include "base/clock.h"
 #include "base/fault.h"
@@ -11,8 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAUSE_TIMEOUT_USEC (10 * USEC_PER_SEC)
-#define SAVE_TIMEOUT_USEC (30 * USEC_PER_SEC)
+#define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
+#define SAVE_TIMEOUT_USEC    (30 * USEC_PER_SEC)
 #define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
 
 struct account {
@@ -49,10 +51,13 @@ static int stop_device(struct domain_device *d, enum device_state state, struct 
 {
     enum device_state reached = DEVICE_STATE_ERROR;
     int r = d->device->ops->set_state(d->device, state, &reached, err);
-    return r < 0 ? mig_error_wrap(err, "Stopping device %s (to %s, it is in %s)", d->device->name, device_state_to_string(state), device_state_to_string(reached)) : 0;
+    return r < 0 ? mig_error_wrap(err, "Stopping device %s (to %s, it is in %s)", d->device->name,
+                                  device_state_to_string(state), device_state_to_string(reached))
+                 : 0;
 }
 
-/* Every device is quiet towards its peers before the first is stopped: a device that stops alone may be written to by another. */
+/* Every device is quiet towards its peers before the first is stopped: a device that stops alone may be
+ * written to by another. */
 static int quiesce(struct job *j, struct mig_error *err)
 {
     struct domain *d = j->domain;
@@ -62,7 +67,8 @@ static int quiesce(struct job *j, struct mig_error *err)
         for (size_t i = 0; i < d->ndevices && r == 0; i++) {
             uint32_t flags = d->devices[i].device->ops->info(d->devices[i].device)->migration_flags;
             bool precopy = d->devices[i].use_precopy && (flags & DEVICE_MIGRATION_PRE_COPY);
-            r = stop_device(&d->devices[i], precopy ? DEVICE_STATE_PRE_COPY_P2P : DEVICE_STATE_RUNNING_P2P, err);
+            r = stop_device(&d->devices[i], precopy ? DEVICE_STATE_PRE_COPY_P2P : DEVICE_STATE_RUNNING_P2P,
+                            err);
         }
     }
     for (size_t i = 0; i < d->ndevices && r == 0; i++)
@@ -116,7 +122,8 @@ static int prepare(struct job *j, struct mig_error *err)
     if (r < 0)
         return r;
     static const char *const names[] = {"prepared", NULL};
-    const struct dialogue_expect expect = {.names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the answer PREPARED"};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the answer PREPARED"};
     _cleanup_(json_object_putp) struct json_object *o = NULL;
     int name;
     return dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The proof that no write was lost. Strict: before the decision, while nobody runs, the destination sends a digest of every page that it has, and the source compares them with its own
- * frozen memory. Post: after the handover the source compares its frozen memory with the digests of what it last sent, page by page.
+ * The proof that no write was lost. Strict: before the decision, while nobody runs, the destination sends a
+ * digest of every page that it has, and the source compares them with its own frozen memory. Post: after the
+ * handover the source compares its frozen memory with the digests of what it last sent, page by page.
  *
- * A page that differs was written and not reported. It is named together with the trackers that should have reported it: those that cover it.
+ * A page that differs was written and not reported. It is named together with the trackers that should have
+ * reported it: those that cover it.
  */
 #include "base/clock.h"
 #include "memory/pages.h"
@@ -13,8 +15,8 @@
 #include <sys/uio.h>
 
 #define VERIFY_TIMEOUT_USEC (60 * USEC_PER_SEC)
-#define BATCH_PAGES 4096u
-#define NAMED_MAX 4u
+#define BATCH_PAGES         4096u
+#define NAMED_MAX           4u
 
 struct comparison {
     uint64_t pages, bad;
@@ -40,7 +42,8 @@ static void set_figures(struct migration_counters *counters, void *userdata)
     counters->verify_bad_pages = c->bad;
 }
 
-/* Trackers that cover a page: those of devices that have it mapped, and those that are not about a device's address space. */
+/* Trackers that cover a page: those of devices that have it mapped, and those that are not about a device's
+ * address space. */
 static void responsible(struct job *j, const struct region *r, uint64_t page, char *buf, size_t size)
 {
     size_t at = 0;
@@ -61,7 +64,8 @@ static void responsible(struct job *j, const struct region *r, uint64_t page, ch
             if (!covers)
                 continue;
         }
-        at += (size_t)snprintf(buf + at, size - at, "%s%s (%s of %s)", at ? ", " : "", t->name, t->ops->kind, t->device);
+        at += (size_t)snprintf(buf + at, size - at, "%s%s (%s of %s)", at ? ", " : "", t->name, t->ops->kind,
+                               t->device);
         at = MIN(at, size - 1);
     }
     if (!at)
@@ -83,12 +87,14 @@ static int judge(struct job *j, const struct comparison *c, const char *when, st
         at = MIN(at, sizeof where - 1);
     }
     responsible(j, c->named[0].region, c->named[0].page, who, sizeof who);
-    return mig_error_set(err, MIG_ERR_VERIFY, 0, "%llu of %llu pages differ %s: %s%s. They should have been reported by %s", (unsigned long long)c->bad,
-                         (unsigned long long)c->pages, when, where, c->bad > NAMED_MAX ? ", ..." : "", who);
+    return mig_error_set(err, MIG_ERR_VERIFY, 0,
+                         "%llu of %llu pages differ %s: %s%s. They should have been reported by %s",
+                         (unsigned long long)c->bad, (unsigned long long)c->pages, when, where,
+                         c->bad > NAMED_MAX ? ", ..." : "", who);
 }
 
-static int compare_frame(struct job *j, const struct wire_header *h, uint64_t *peer, uint64_t *own, uint64_t *next_page, uint32_t *region, struct comparison *c,
-                         struct mig_error *err)
+static int compare_frame(struct job *j, const struct wire_header *h, uint64_t *peer, uint64_t *own,
+                         uint64_t *next_page, uint32_t *region, struct comparison *c, struct mig_error *err)
 {
     uint64_t n = h->length / sizeof *peer, first = h->offset / REGION_PAGE_SIZE;
     /* In order and without gaps: a destination cannot leave out a page. */
@@ -96,7 +102,8 @@ static int compare_frame(struct job *j, const struct wire_header *h, uint64_t *p
         (*region)++;
         *next_page = 0;
     }
-    if (h->region != *region || *region >= j->set.nregions || first != *next_page || h->offset % REGION_PAGE_SIZE || h->length % sizeof *peer || n == 0 || n > BATCH_PAGES ||
+    if (h->region != *region || *region >= j->set.nregions || first != *next_page ||
+        h->offset % REGION_PAGE_SIZE || h->length % sizeof *peer || n == 0 || n > BATCH_PAGES ||
         n > j->regions[*region]->npages - first)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent digests out of order", j->destination);
     struct iovec iov = {peer, h->length};
@@ -116,15 +123,18 @@ static int compare_frame(struct job *j, const struct wire_header *h, uint64_t *p
 int job_verify_strict(struct job *j, struct mig_error *err)
 {
     migration_set_phase(j->migration, MIG_PHASE_VERIFY);
-    _cleanup_free_ uint64_t *peer = malloc(BATCH_PAGES * sizeof *peer), *own = malloc(BATCH_PAGES * sizeof *own);
+    _cleanup_free_ uint64_t *peer = malloc(BATCH_PAGES * sizeof *peer),
+                            *own = malloc(BATCH_PAGES * sizeof *own);
     if (!peer || !own)
         return mig_error_oom(err);
     int r = dialogue_send(&j->control_stream, "verify", NULL, err);
     if (r < 0)
         return r;
     static const char *const names[] = {"verified", NULL};
-    const struct dialogue_expect expect = {
-        .names = names, .frame_types = 1u << WIRE_DIGESTS, .timeout_usec = VERIFY_TIMEOUT_USEC, .what = "the digests of the destination"};
+    const struct dialogue_expect expect = {.names = names,
+                                           .frame_types = 1u << WIRE_DIGESTS,
+                                           .timeout_usec = VERIFY_TIMEOUT_USEC,
+                                           .what = "the digests of the destination"};
     struct comparison c = {0};
     uint32_t region = 0;
     uint64_t next_page = 0, total = 0;
@@ -144,7 +154,8 @@ int job_verify_strict(struct job *j, struct mig_error *err)
             return r;
     }
     if (c.pages != total)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent digests of %llu pages, not of all %llu", j->destination, (unsigned long long)c.pages, (unsigned long long)total);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent digests of %llu pages, not of all %llu",
+                             j->destination, (unsigned long long)c.pages, (unsigned long long)total);
     return judge(j, &c, "between the source and the destination", err);
 }
 

@@ -1,0 +1,28 @@
+# migctl. Everything but main.c is a convenience library, so that the unit tests can link it.
+noinst_LTLIBRARIES += libmigctl.la
+libmigctl_la_SOURCES = \
+	cli/args.c cli/args.h \
+	cli/bus-json.c cli/bus-json.h \
+	cli/bus.c cli/bus.h \
+	cli/domain-check.c \
+	cli/domain-fields.c cli/domain-fields.h \
+	cli/domain-file.c \
+	cli/domain-items.h \
+	cli/domain-spec.c cli/domain-spec.h \
+	cli/follow.c cli/follow.h \
+	cli/json-util.h \
+	cli/migration-options.c cli/migration-options.h \
+	cli/output.c cli/output.h \
+	cli/pick.c cli/pick.h \
+	cli/progress.c cli/progress.h \
+	cli/status-view.c cli/status-view.h \
+	cli/suggest.c cli/suggest.h \
+	cli/table.c cli/table.h \
+	cli/verb-cancel.c cli/verb-list.c cli/verb-monitor.c cli/verb-register.c cli/verb-release.c \
+	cli/verb-resolve.c cli/verb-set.c cli/verb-show.c cli/verb-start.c cli/verb-status.c \
+	cli/verbs.h
+libmigctl_la_LIBADD = libmigd.la
+
+bin_PROGRAMS += migctl
+migctl_SOURCES = cli/main.c
+migctl_LDADD = libmigctl.la

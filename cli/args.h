@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command line: options with the set of verbs that each belongs to, and arguments. An option given to a
+ * verb that does not know it is refused by name, so that nobody believes in an option that did nothing.
+ * Points into argv; owns two arrays.
+ */
+#pragma once
+#include "base/error.h"
+#include <stdio.h>
+
+/* X(symbol, name, argument, verbs, flags, help). In the order in which help shows them. argument NULL: none.
+ */
+#define OPTION_TABLE(X)                                                                                      \
+    X(OPT_FILE, "file", "FILE", VERB_REGISTER, 0,                                                            \
+      "read the domain from a domain file (JSON); - is standard input")                                      \
+    X(OPT_INCOMING, "incoming", NULL, VERB_REGISTER, 0, "the domain waits for a migration to come in")       \
+    X(OPT_MEMORY, "memory", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
+      "name=,path=|make,offset=,size=,iova=,read-only,hugepages=,numa-node=")                                \
+    X(OPT_DEVICE, "device", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
+      "name=,socket=,listen=,timeout=,tracker=device|all,log-page-size=,no-precopy,no-map")                  \
+    X(OPT_TRACKER, "tracker", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                         \
+      "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
+    X(OPT_CONTROLLER, "controller", "WHICH", VERB_REGISTER, 0,                                               \
+      "none, or dbus:BUSNAME:PATH: who pauses and resumes the workload")                                     \
+    X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START, 0,                                                     \
+      "send at most this per second, like 500M; 0: no cap")                                                  \
+    X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START, 0,                                               \
+      "switch over when the blackout fits into this, like 300ms")                                            \
+    X(OPT_TIMEOUT, "timeout", "TIME", VERB_START, 0,                                                         \
+      "give rounds at most this long, like 10min; 0: no limit")                                              \
+    X(OPT_ON_STALL, "on-stall", "POLICY", VERB_START, 0,                                                     \
+      "when it does not converge: abort (default), force, wait")                                             \
+    X(OPT_GATE, "gate", "POLICY", VERB_START, 0,                                                             \
+      "when a device wrote after it stopped: strict (default), resend, off")                                 \
+    X(OPT_GATE_RESENDS, "gate-resends", "N", VERB_START, 0, "how often --gate=resend sends again")           \
+    X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START, 0,                                                      \
+      "rounds before the stall policy applies; 0: no limit")                                                 \
+    X(OPT_CONNECTIONS, "connections", "N", VERB_START, 0, "data connections; 0 (default): chosen by migd")   \
+    X(OPT_CHECKSUM, "checksum", NULL, VERB_START, 0, "checksum every payload on the wire")                   \
+    X(OPT_VERIFY, "verify", "MODE", VERB_START, OPTION_OPTIONAL,                                             \
+      "prove that no page was lost: strict (the default of a bare --verify), post, off")                     \
+    X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START, 0,                                                   \
+      "go on although one of several devices lacks peer-to-peer states")                                     \
+    X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START, 0,                                                 \
+      "name of the domain at the destination, if it differs")                                                \
+    X(OPT_DETACH, "detach", NULL, VERB_START, 0, "do not follow: print the migration's id and return")       \
+    X(OPT_WAIT, "wait", NULL, VERB_STATUS | VERB_CANCEL, 0, "wait until the migration has ended")            \
+    X(OPT_RUN, "run", NULL, VERB_RESOLVE, 0, "the workload shall run here: no other side runs it")           \
+    X(OPT_DROP, "drop", NULL, VERB_RESOLVE, 0, "the workload shall not run here: the other side runs it")    \
+    X(OPT_FORCE, "force", NULL, VERB_RELEASE, 0,                                                             \
+      "also a broken or departed domain, or one with a dead device")                                         \
+    X(OPT_JSON, "json", NULL, VERB_ALL, OPTION_GLOBAL, "print JSON")                                         \
+    X(OPT_HELP, "help", NULL, VERB_ALL, OPTION_GLOBAL, "show this help, or that of a verb")                  \
+    X(OPT_VERSION, "version", NULL, VERB_ALL, OPTION_GLOBAL, "show the version")
+
+#define OPTION_REPEATS  1u /* may be given several times */
+#define OPTION_OPTIONAL 2u /* its argument may be left out; given with = only */
+#define OPTION_GLOBAL   4u
+
+enum option_id {
+#define X(symbol, name, argument, verbs, flags, help) symbol,
+    OPTION_TABLE(X)
+#undef X
+        OPT_MAX,
+};
+
+struct given {
+    enum option_id id;
+    const char *value; /* NULL: none */
+};
+
+struct args {
+    struct given *given; /* in the order of the command line */
+    size_t n_given;
+    const char **positional; /* the verb is not among them */
+    int n_positional;
+    const char *verb; /* NULL: none was given */
+};
+
+/* Splits the command line. InvalidArgument for an unknown option, a missing or surplus argument, or an option
+ * given twice. What was understood until then is in *args either way, so that --json is known when the error
+ * is printed. */
+int args_parse(struct args *args, int argc, char *argv[], struct mig_error *err);
+/* Refuses options of other verbs. */
+int args_check_verb(const struct args *args, unsigned verb_bit, const char *verb, struct mig_error *err);
+void args_done(struct args *args);
+
+bool args_has(const struct args *args, enum option_id id);
+/* NULL when it was not given, or given without a value. */
+const char *args_value(const struct args *args, enum option_id id);
+/* Lists the options of a verb (or the global ones, verb_bit 0) for help. */
+void args_print_options(FILE *f, unsigned verb_bit);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What an operator may choose for a migration, for `start` and `set` alike: keys, forms of their values, and
+ * how they go onto the bus. No state. */
+#pragma once
+#include "base/error.h"
+#include <systemd/sd-bus.h>
+
+/* Appends {key: value} to an open a{sv}. while_running: only what SetOptions takes. InvalidArgument says
+ * which values there are. */
+int migration_option_append(sd_bus_message *m, const char *key, const char *text, bool while_running,
+                            struct mig_error *err);

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * migctl register: reads what is wanted, opens memory and logs, and hands the descriptors to migd step by
+ * step. A step that fails takes the half-made domain back, so that the name is free again.
+ */
+#include "base/fds.h"
+#include "base/format.h"
+#include "bus.h"
+#include "domain-items.h"
+#include "json-util.h"
+#include "migd-bus.h"
+#include "output.h"
+#include "verbs.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    interrupted = 1;
+}
+
+/* Not read_file(): that opens without blocking, and a pipe may be slow. */
+static int read_whole(int fd, size_t max, char **ret)
+{
+    _cleanup_free_ char *text = malloc(max + 1);
+    size_t size = 0;
+    if (!text)
+        return -ENOMEM;
+    for (;;) {
+        ssize_t n = read(fd, text + size, max - size);
+        if (n < 0 && (errno != EINTR || interrupted))
+            return -errno;
+        if (n == 0)
+            break;
+        if (n > 0 && (size += (size_t)n) >= max)
+            return -EFBIG;
+    }
+    text[size] = '\0';
+    if (strlen(text) != size)
+        return -EILSEQ;
+    *ret = TAKE_PTR(text);
+    return 0;
+}
+
+static int read_domain_file(struct domain_spec *spec, const char *path, struct mig_error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    bool standard_input = strcmp(path, "-") == 0;
+    const char *label = standard_input ? "standard input" : path;
+    _cleanup_close_ int fd = standard_input ? fd_dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? (standard_input ? fd : -errno) : read_whole(fd, DOMAIN_FILE_MAX_BYTES, &text);
+    if (r < 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, -r, "cannot read %s: %s", label,
+                             r == -EFBIG    ? "it is too large for a domain file"
+                             : r == -EILSEQ ? "it is not text"
+                                            : strerror(-r));
+    return domain_spec_read_json(spec, label, text, err);
+}
+
+static int read_spec(struct domain_spec *spec, const struct args *args, struct mig_error *err)
+{
+    spec->name = strdup(args->positional[0]);
+    if (!spec->name)
+        return mig_error_oom(err);
+    spec->incoming = args_has(args, OPT_INCOMING);
+    int r = args_has(args, OPT_FILE) ? read_domain_file(spec, args_value(args, OPT_FILE), err) : 0;
+    for (size_t i = 0; r == 0 && i < args->n_given; i++) {
+        const char *value = args->given[i].value;
+        switch (args->given[i].id) {
+        case OPT_MEMORY:
+            r = domain_spec_add_memory(spec, value, err);
+            break;
+        case OPT_DEVICE:
+            r = domain_spec_add_device(spec, value, err);
+            break;
+        case OPT_TRACKER:
+            r = domain_spec_add_tracker(spec, value, err);
+            break;
+        case OPT_CONTROLLER:
+            r = domain_spec_set_controller(spec, value, err);
+            break;
+        default:
+            break;
+        }
+    }
+    return r < 0 ? r : domain_spec_check(spec, err);
+}
+
+/* migd has another working directory. */
+static int absolute(const char *path, char **ret, struct mig_error *err)
+{
+    _cleanup_free_ char *here = path[0] == '/' ? strdup("") : getcwd(NULL, 0);
+    if (!here || asprintf(ret, "%s%s%s", here, here[0] ? "/" : "", path) < 0)
+        return mig_error_oom(err);
+    return 0;
+}
+
+static int open_file(const char *path, bool read_only, int *ret, struct mig_error *err)
+{
+    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, errno, "cannot open %s: %s", path,
+                             strerror(errno));
+    *ret = fd;
+    return 0;
+}
+
+/* Takes a descriptor of another process. */
+static int open_foreign(uint64_t pid, uint64_t number, int *ret, struct mig_error *err)
+{
+    _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    if (pidfd < 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, errno, "process %llu: %s",
+                             (unsigned long long)pid,
+                             errno == ESRCH ? "there is none with this number" : strerror(errno));
+    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)number, 0);
+    if (fd < 0) {
+        int e = errno;
+        int r = mig_error_set(err, e == EPERM ? MIG_ERR_NOT_ALLOWED : MIG_ERR_INVALID_ARGUMENT, e,
+                              "cannot take descriptor %llu of process %llu: %s", (unsigned long long)number,
+                              (unsigned long long)pid, strerror(e));
+        if (e == EPERM)
+            mig_error_hint(err, "It takes root, or the same user and leave to trace the process");
+        return r;
+    }
+    *ret = fd;
+    return 0;
+}
+
+static int append_iovas(sd_bus_message *m, const struct spec_memory *mem)
+{
+    if (!mem->n_iova)
+        return 0;
+    int r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "iova");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "at");
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 't', mem->iova, mem->n_iova * sizeof mem->iova[0]);
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int finish_call(sd_bus *bus, sd_bus_message *m, int r, struct mig_error *err)
+{
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    return r < 0 ? bus_message_failed(r, err) : bus_call(bus, m, BUS_CALL_TIMEOUT_USEC, NULL, err);
+}
+
+static int make_memory(sd_bus *bus, const char *path, const struct spec_memory *mem, struct mig_error *err)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    int r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "MakeMemory", &m, err);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(m, "st", mem->name, mem->size_bytes);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0)
+        r = append_iovas(m, mem);
+    if (r >= 0 && mem->hugepages_bytes)
+        r = sd_bus_message_append(m, "{sv}", "hugepages", "t", mem->hugepages_bytes);
+    if (r >= 0 && field_given(&memory_fields, mem, "numa-node"))
+        r = sd_bus_message_append(m, "{sv}", "numa-node", "i", (int32_t)mem->numa_node);
+    return finish_call(bus, m, r, err);
+}
+
+static int add_memory(sd_bus *bus, const char *path, const struct spec_memory *mem, struct mig_error *err)
+{
+    if (mem->make)
+        return make_memory(bus, path, mem, err);
+    _cleanup_message_ sd_bus_message *m = NULL;
+    _cleanup_free_ char *origin = NULL;
+    _cleanup_close_ int fd = -1;
+    int r = absolute(mem->path, &origin, err);
+    if (r < 0 || (r = open_file(mem->path, mem->read_only, &fd, err)) < 0 ||
+        (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddMemory", &m, err)) < 0)
+        return r;
+    r = sd_bus_message_append(m, "shtt", mem->name, fd, mem->offset, mem->size_bytes);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}", "origin", "s", origin);
+    if (r >= 0)
+        r = append_iovas(m, mem);
+    if (r >= 0 && mem->read_only)
+        r = sd_bus_message_append(m, "{sv}", "read-only", "b", true);
+    return finish_call(bus, m, r, err);
+}
+
+static int add_device(sd_bus *bus, const char *path, const struct spec_device *d, struct mig_error *err)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    _cleanup_free_ char *socket = NULL, *listen = NULL;
+    int r = absolute(d->socket, &socket, err);
+    if (r < 0 || (d->listen && (r = absolute(d->listen, &listen, err)) < 0) ||
+        (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddUserDevice", &m, err)) < 0)
+        return r;
+    r = sd_bus_message_append(m, "sv", d->name, "s", socket);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && listen)
+        r = sd_bus_message_append(m, "{sv}", "listen", "s", listen);
+    if (r >= 0 && field_given(&device_fields, d, "timeout"))
+        r = sd_bus_message_append(m, "{sv}", "timeout", "t", d->timeout_usec);
+    if (r >= 0 && d->tracker)
+        r = sd_bus_message_append(m, "{sv}", "tracker", "s", d->tracker);
+    if (r >= 0 && field_given(&device_fields, d, "log-page-size"))
+        r = sd_bus_message_append(m, "{sv}", "log-page-size", "t", d->log_page_size);
+    if (r >= 0 && !d->precopy)
+        r = sd_bus_message_append(m, "{sv}", "precopy", "b", false);
+    if (r >= 0 && !d->map)
+        r = sd_bus_message_append(m, "{sv}", "map", "b", false);
+    return finish_call(bus, m, r, err);
+}
+
+static int add_tracker(sd_bus *bus, const char *path, const struct spec_tracker *t, struct mig_error *err)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    _cleanup_free_ char *origin = NULL;
+    _cleanup_close_ int fd = -1;
+    bool uffd = strcmp(t->type, "uffd") == 0;
+    int r = 0;
+    if (uffd)
+        r = open_foreign(t->pid, t->fd, &fd, err);
+    else if (t->path && (r = absolute(t->path, &origin, err)) == 0)
+        r = open_file(t->path, false, &fd, err);
+    if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m, err)) < 0)
+        return r;
+    r = sd_bus_message_append(m, "ss", t->name, t->type);
+    if (r >= 0)
+        r = fd >= 0 ? sd_bus_message_append(m, "ah", 1, fd) : sd_bus_message_append(m, "ah", 0);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && t->memory)
+        r = sd_bus_message_append(m, "{sv}", "memory", "s", t->memory);
+    if (r >= 0 && field_given(&tracker_fields, t, "offset"))
+        r = sd_bus_message_append(m, "{sv}", "offset", "t", t->offset);
+    if (r >= 0 && field_given(&tracker_fields, t, "page-size"))
+        r = sd_bus_message_append(m, "{sv}", "page-size", "t", t->page_size);
+    if (r >= 0 && origin)
+        r = sd_bus_message_append(m, "{sv}", "origin", "s", origin);
+    if (r >= 0 && uffd)
+        r = sd_bus_message_append(m, "{sv}{sv}", "pid", "u", (uint32_t)t->pid, "address", "t", t->address);
+    return finish_call(bus, m, r, err);
+}
+
+static int set_controller(sd_bus *bus, const char *path, const struct spec_controller *c,
+                          struct mig_error *err)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    int r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "SetController", &m, err);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(m, "s", c->type);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && c->bus_name)
+        r = sd_bus_message_append(m, "{sv}", "bus-name", "s", c->bus_name);
+    if (r >= 0 && c->path)
+        r = sd_bus_message_append(m, "{sv}", "path", "s", c->path);
+    if (r >= 0 && field_given(&controller_fields, c, "timeout"))
+        r = sd_bus_message_append(m, "{sv}", "timeout", "t", c->timeout_usec);
+    return finish_call(bus, m, r, err);
+}
+
+static int add_everything(sd_bus *bus, const char *path, const struct domain_spec *spec,
+                          struct mig_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < spec->n_memory && !interrupted; i++)
+        if ((r = add_memory(bus, path, &spec->memory[i], err)) < 0)
+            return mig_error_wrap(err, "adding memory %s", spec->memory[i].name);
+    for (size_t i = 0; i < spec->n_devices && !interrupted; i++)
+        if ((r = add_device(bus, path, &spec->devices[i], err)) < 0)
+            return mig_error_wrap(err, "adding device %s", spec->devices[i].name);
+    for (size_t i = 0; i < spec->n_trackers && !interrupted; i++)
+        if ((r = add_tracker(bus, path, &spec->trackers[i], err)) < 0)
+            return mig_error_wrap(err, "adding tracker %s", spec->trackers[i].name);
+    if (spec->controller.type && !interrupted && (r = set_controller(bus, path, &spec->controller, err)) < 0)
+        return mig_error_wrap(err, "setting the controller");
+    return interrupted ? mig_error_set(err, MIG_ERR_CANCELLED, 0, "interrupted; nothing was registered") : 0;
+}
+
+static int register_domain(sd_bus *bus, const struct domain_spec *spec, char **ret_path,
+                           struct mig_error *err)
+{
+    _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+    int r = bus_new_call(bus, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &m, err);
+    if (r < 0)
+        return r;
+    if ((r = sd_bus_message_append(m, "sa{sv}", spec->name, 1, "incoming", "b", (int)spec->incoming)) < 0)
+        return bus_message_failed(r, err);
+    if ((r = bus_call(bus, m, BUS_CALL_TIMEOUT_USEC, &reply, err)) < 0)
+        return r;
+    const char *path;
+    if ((r = sd_bus_message_read(reply, "o", &path)) < 0)
+        return bus_message_failed(r, err);
+    *ret_path = strdup(path);
+    return *ret_path ? 0 : mig_error_oom(err);
+}
+
+static void take_back(sd_bus *bus, const char *path, const char *name)
+{
+    _cleanup_message_ sd_bus_message *m = NULL;
+    struct mig_error e = MIG_ERROR_INIT;
+    int r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "Release", &m, &e);
+    if (r >= 0 && (r = sd_bus_message_append(m, "a{sv}", 1, "force", "b", true)) < 0)
+        bus_message_failed(r, &e);
+    if (r >= 0)
+        r = bus_call(bus, m, BUS_CALL_TIMEOUT_USEC, NULL, &e);
+    if (r < 0) {
+        mig_error_wrap(&e, "taking the half-made domain %s back", name);
+        mig_error_hint(&e, "Release it: migctl release %s --force", name);
+        output_error_text(&e);
+    }
+}
+
+static int print_result(sd_bus *bus, const char *path, const struct domain_spec *spec, struct mig_error *err)
+{
+    if (arg_json) {
+        _cleanup_json_ struct json_object *properties = NULL;
+        int r = bus_properties(bus, path, MIGD_IFACE_DOMAIN, &properties, err);
+        if (r < 0)
+            return r;
+        output_json(properties);
+        return 0;
+    }
+    printf("Domain %s is registered%s: %zu memory, %zu devices, %zu trackers\n", spec->name,
+           spec->incoming ? " and waits for a migration to come in" : "", spec->n_memory, spec->n_devices,
+           spec->n_trackers);
+    return 0;
+}
+
+int verb_register(const struct args *args)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    _cleanup_(domain_spec_done) struct domain_spec spec = {0};
+    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_free_ char *path = NULL;
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+
+    if (read_spec(&spec, args, &err) < 0 || bus_open(&bus, &err) < 0)
+        return output_error(&err);
+    if (register_domain(bus, &spec, &path, &err) < 0) {
+        mig_error_wrap(&err, "registering %s", spec.name);
+        return output_error(&err);
+    }
+    if (add_everything(bus, path, &spec, &err) < 0) {
+        take_back(bus, path, spec.name);
+        return output_error(&err);
+    }
+    if (print_result(bus, path, &spec, &err) < 0)
+        return output_error(&err);
+    return output_finish();
+}

@@ -2,4 +2,5 @@
 # A test local.mk adds to check_PROGRAMS and TESTS.
 include tests/unit/local.mk
 include tests/lint/local.mk
-include tests/simdev/local.mk
+include tests/fake/local.mk
+include tests/cli/local.mk

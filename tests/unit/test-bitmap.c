@@ -188,8 +188,12 @@ static void test_words(void **state)
     }
 }
 
+/* Always 0 under ThreadSanitizer, whose own memory grows with every address touched. */
 static long resident_kib(void)
 {
+#ifdef __SANITIZE_THREAD__
+    return 0;
+#endif
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     assert_non_null(f);
@@ -215,7 +219,9 @@ static void test_large(void **state)
     assert_int_equal(bitmap_count(b), 6);
     assert_true(resident_kib() - before < 40 * 1024);
     bitmap_set_range(b, 0, n / 4);
+#ifndef __SANITIZE_THREAD__
     assert_true(resident_kib() - before > 40 * 1024);
+#endif
     bitmap_clear_all(b);
     assert_true(bitmap_is_empty(b));
     assert_true(resident_kib() - before < 40 * 1024);

@@ -7,6 +7,7 @@ libmigd_la_SOURCES += \
 	daemon/base/format.c daemon/base/format.h \
 	daemon/base/json.c daemon/base/json.h \
 	daemon/base/log.c daemon/base/log.h \
+	daemon/base/ratelimit.c daemon/base/ratelimit.h \
 	daemon/base/parse.c daemon/base/parse.h \
 	daemon/base/util.h \
 	daemon/base/words.c daemon/base/words.h

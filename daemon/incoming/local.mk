@@ -1,1 +1,2 @@
-# daemon/incoming
+libmigd_la_SOURCES += \
+	daemon/incoming/apply.c daemon/incoming/apply.h

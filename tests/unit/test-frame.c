@@ -320,7 +320,7 @@ static void test_json(void **state)
     close_ends(&e);
 
     const char *const bad[] = {"[]",  "1",       "\"a\"", "null",     "{",    "{}x", "{} {}",
-                               "nul", "{\"a\"}", "{a:1}", "{\"a\":}", "\xff", "}",   "{\"a\":\"\xc0\x80\"}"};
+                               "nul", "{\"a\"}", "{a:1}", "{\"a\":}", "\xff", "}",   "{\"a\":\"\xc0\"}"};
     for (size_t i = 0; i < ELEMENTS(bad); i++) {
         o = NULL;
         if (offer_text(bad[i], strlen(bad[i]), &o) != -EPROTO || o)

@@ -1,10 +1,28 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-address tests/unit/test-channel tests/unit/test-frame
-TESTS += tests/unit/test-address tests/unit/test-channel tests/unit/test-frame
+check_PROGRAMS += \
+	tests/unit/test-address \
+	tests/unit/test-apply \
+	tests/unit/test-channel \
+	tests/unit/test-frame \
+	tests/unit/test-page-stream \
+	tests/unit/test-ratelimit
+TESTS += \
+	tests/unit/test-address \
+	tests/unit/test-apply \
+	tests/unit/test-channel \
+	tests/unit/test-frame \
+	tests/unit/test-page-stream \
+	tests/unit/test-ratelimit
 tests_unit_test_address_SOURCES = tests/unit/test-address.c
 tests_unit_test_address_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_apply_SOURCES = tests/unit/test-apply.c
+tests_unit_test_apply_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_channel_SOURCES = tests/unit/test-channel.c
 tests_unit_test_channel_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_frame_SOURCES = tests/unit/test-frame.c
 tests_unit_test_frame_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_page_stream_SOURCES = tests/unit/test-page-stream.c
+tests_unit_test_page_stream_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_ratelimit_SOURCES = tests/unit/test-ratelimit.c
+tests_unit_test_ratelimit_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

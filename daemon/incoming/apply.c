@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pages into place. Runs on the thread of its page connection; several connections apply at the same time, to
+ * different pages within a round, and the fences keep rounds apart.
+ *
+ * Holds always: a byte of memory is touched only after the region number, the offset, the length and the
+ * alignment of its whole frame were checked. A payload checksum is checked after the bytes are in place,
+ * since the memory is not used before the migration is complete, and a wrong one ends it.
+ */
+#include "incoming/apply.h"
+#include "base/clock.h"
+#include "memory/pages.h"
+#include <endian.h>
+#include <string.h>
+
+struct applier {
+    const struct apply *apply;
+    struct frame_stream *stream;
+    struct wire_extent table[WIRE_EXTENTS_MAX];
+    struct iovec places[WIRE_EXTENTS_MAX];
+};
+
+static int check_extent(struct applier *a, const struct region *r, const char *type, uint64_t offset,
+                        uint64_t length, struct mig_error *err)
+{
+    if (offset % REGION_PAGE_SIZE || length % REGION_PAGE_SIZE || length == 0 ||
+        !range_inside(offset, length, r->size_bytes))
+        return frame_protocol_error(a->stream, err,
+                                    "%s with a range that does not lie in memory region %s: offset %#llx, "
+                                    "length %#llx, the region has "
+                                    "%#llx bytes",
+                                    type, r->name, (unsigned long long)offset, (unsigned long long)length,
+                                    (unsigned long long)r->size_bytes);
+    return 0;
+}
+
+/* The region that the frame is about, when it is one that may be written. */
+static int find_region(struct applier *a, const struct wire_header *h, struct region **ret,
+                       struct mig_error *err)
+{
+    if (h->region >= a->apply->nregions)
+        return frame_protocol_error(a->stream, err, "%s for memory region number %u, and there are %zu",
+                                    frame_type_name(h->type), h->region, a->apply->nregions);
+    struct region *r = a->apply->regions[h->region];
+    if (!r->writable) {
+        int rc = mig_error_set(err, MIG_ERR_PEER_PROTOCOL, EPROTO,
+                               "memory region %s is open for reading only and %s wants to fill it", r->name,
+                               a->stream->channel->peer);
+        mig_error_hint(
+            err, "give the destination's memory with a descriptor that is open for reading and writing");
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+/* The frame's extent table, checked; without one, the single extent that the header describes. */
+static int recv_table(struct applier *a, const struct wire_header *h, const struct region *r,
+                      struct frame_payload *payload, uint32_t *ret_count, uint64_t *ret_sum,
+                      struct mig_error *err)
+{
+    uint32_t count = h->count;
+    if (count == 0) {
+        a->table[0] = (struct wire_extent){h->offset, h->type == WIRE_ZERO ? h->payload_checksum : h->length};
+        count = 1;
+    } else {
+        struct iovec iov = {a->table, count * sizeof a->table[0]};
+        int rc = frame_payload_recv(a->stream, payload, &iov, 1, err);
+        if (rc < 0)
+            return rc;
+    }
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct wire_extent *e = &a->table[i];
+        if (h->count) {
+            e->offset = le64toh(e->offset);
+            e->length = le64toh(e->length);
+        }
+        int rc = check_extent(a, r, frame_type_name(h->type), e->offset, e->length, err);
+        if (rc < 0)
+            return rc;
+        sum += e->length; /* cannot wrap: 1024 times the largest region is below 2^64 */
+    }
+    *ret_count = count;
+    *ret_sum = sum;
+    return 0;
+}
+
+static int apply_pages(struct applier *a, const struct wire_header *h, struct mig_error *err)
+{
+    struct region *r;
+    struct frame_payload payload;
+    uint32_t count;
+    uint64_t sum;
+    int rc = find_region(a, h, &r, err);
+    if (rc < 0)
+        return rc;
+    frame_payload_begin(&payload, h);
+    rc = recv_table(a, h, r, &payload, &count, &sum, err);
+    if (rc < 0)
+        return rc;
+    if (sum != payload.left_bytes)
+        return frame_protocol_error(a->stream, err,
+                                    "PAGES whose extents have %llu bytes and whose payload has %llu",
+                                    (unsigned long long)sum, (unsigned long long)payload.left_bytes);
+    for (uint32_t i = 0; i < count; i++)
+        a->places[i] = (struct iovec){r->map + a->table[i].offset, a->table[i].length};
+    rc = frame_payload_recv(a->stream, &payload, a->places, (int)count, err);
+    if (rc == 0)
+        rc = frame_payload_end(a->stream, &payload, err);
+    if (rc < 0)
+        return rc;
+    struct apply_counters *c = a->apply->counters;
+    atomic_fetch_add_explicit(&c->normal_pages, sum >> REGION_PAGE_SHIFT, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->payload_bytes, sum, memory_order_relaxed);
+    return 0;
+}
+
+static int apply_zero(struct applier *a, const struct wire_header *h, struct mig_error *err)
+{
+    struct region *r;
+    struct frame_payload payload;
+    uint32_t count;
+    uint64_t sum;
+    int rc = find_region(a, h, &r, err);
+    if (rc < 0)
+        return rc;
+    frame_payload_begin(&payload, h);
+    rc = recv_table(a, h, r, &payload, &count, &sum, err);
+    if (rc == 0)
+        rc = frame_payload_end(a->stream, &payload, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < count; i++)
+        pages_zero(r, a->table[i].offset >> REGION_PAGE_SHIFT, a->table[i].length >> REGION_PAGE_SHIFT);
+    atomic_fetch_add_explicit(&a->apply->counters->zero_pages, sum >> REGION_PAGE_SHIFT,
+                              memory_order_relaxed);
+    return 0;
+}
+
+int apply_run(const struct apply *a, unsigned connection, struct frame_stream *stream, struct mig_error *err)
+{
+    _cleanup_free_ struct applier *s = malloc(sizeof *s);
+    if (!s)
+        return mig_error_oom(err);
+    s->apply = a;
+    s->stream = stream;
+    stream->idle_timeout_usec =
+        USEC_INFINITY; /* the source rests between rounds, and a cap may make it slow */
+    for (;;) {
+        struct wire_header h;
+        struct mig_error why = MIG_ERROR_INIT;
+        int rc = frame_recv(stream, &h, &why);
+        if (rc == -EPIPE)
+            return 0;
+        if (rc == 0) {
+            if (h.type == WIRE_PAGES)
+                rc = apply_pages(s, &h, &why);
+            else if (h.type == WIRE_ZERO)
+                rc = apply_zero(s, &h, &why);
+            else if (h.type == WIRE_FENCE)
+                a->fence(a->userdata, connection, h.round);
+            else
+                rc = frame_protocol_error(stream, &why, "%s came on a page connection",
+                                          frame_type_name(h.type));
+        }
+        if (rc < 0) {
+            if (err)
+                *err = why;
+            mig_error_wrap(err, "page connection %u", connection);
+            return rc;
+        }
+    }
+}

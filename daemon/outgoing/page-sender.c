@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "outgoing/page-sender.h"
+#include "memory/pages.h"
+#include <endian.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define BATCH_BYTES         (BATCH_PAGES * REGION_PAGE_SIZE)
+#define SEND_FILE_MIN_BYTES (64u << 10)
+
+struct zeros { /* extents that wait to be sent, all of one region */
+    uint32_t region;
+    uint32_t count;
+    uint64_t pages;
+    struct wire_extent table[WIRE_EXTENTS_MAX];
+};
+struct pieces { /* of the current batch, not zero */
+    uint32_t count;
+    uint64_t bytes;
+    struct wire_extent table[BATCH_RUNS];
+};
+static_assert(BATCH_RUNS >= BATCH_PAGES && BATCH_RUNS <= WIRE_EXTENTS_MAX,
+              "a batch of single pages fits a table");
+
+struct page_sender {
+    struct page_sender_setup setup;
+    struct frame_stream stream;
+    uint32_t round;
+    bool no_send_file;
+    struct page_batch batch;
+    struct pieces pieces;
+    struct zeros zeros;
+    struct wire_extent wire_table[WIRE_EXTENTS_MAX];
+    struct iovec iov[BATCH_RUNS + 1];
+    uint8_t *copy; /* BATCH_BYTES, with checksums */
+    uint64_t zero_digest;
+};
+
+int page_sender_new(struct page_sender **ret, const struct page_sender_setup *setup)
+{
+    static const uint8_t zero_page[REGION_PAGE_SIZE];
+    _cleanup_(page_sender_freep) struct page_sender *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->setup = *setup;
+    frame_stream_init(&s->stream, setup->channel, setup->checksum);
+    s->stream.send_sequence = 1; /* HELLO was 0 */
+    s->zero_digest = XXH3_64bits(zero_page, sizeof zero_page);
+    if (setup->checksum && !(s->copy = malloc(BATCH_BYTES)))
+        return -ENOMEM;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+struct page_sender *page_sender_free(struct page_sender *s)
+{
+    if (s)
+        free(s->copy);
+    free(s);
+    return NULL;
+}
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Sends a header with a table of extents, or with none when there is one extent, and what stands in
+ * iov[1..npieces]. */
+static int send_extents(struct page_sender *s, struct wire_header *h, const struct wire_extent *table,
+                        uint32_t count, int npieces)
+{
+    uint64_t table_bytes = 0;
+    int first = 1;
+    h->round = s->round;
+    if (count > 1) {
+        for (uint32_t i = 0; i < count; i++)
+            s->wire_table[i] = (struct wire_extent){htole64(table[i].offset), htole64(table[i].length)};
+        table_bytes = count * sizeof *table;
+        s->iov[0] = (struct iovec){s->wire_table, table_bytes};
+        first = 0;
+        h->count = count;
+        h->length += table_bytes;
+    } else {
+        h->offset = table[0].offset;
+    }
+    int r = ratelimit_take(s->setup.limit, sizeof *h + h->length);
+    if (r < 0)
+        return r;
+    r = frame_send(&s->stream, h, s->iov + first, npieces + 1 - first);
+    if (r == 0)
+        add(&s->setup.counters->wire_bytes, sizeof *h + h->length);
+    return r;
+}
+
+/* ---- zero pages ---- */
+
+static int flush_zeros(struct page_sender *s)
+{
+    struct zeros *z = &s->zeros;
+    if (z->count == 0)
+        return 0;
+    struct wire_header h = {.type = WIRE_ZERO, .region = z->region};
+    if (z->count == 1)
+        h.payload_checksum = z->table[0].length;
+    int r = send_extents(s, &h, z->table, z->count, 0);
+    if (r < 0)
+        return r;
+    add(&s->setup.counters->zero_pages, z->pages);
+    z->count = 0;
+    z->pages = 0;
+    return 0;
+}
+
+static int add_zeros(struct page_sender *s, uint64_t first, uint64_t count)
+{
+    struct zeros *z = &s->zeros;
+    uint64_t offset = first << REGION_PAGE_SHIFT, length = count << REGION_PAGE_SHIFT;
+    struct wire_extent *last = z->count ? &z->table[z->count - 1] : NULL;
+    z->pages += count;
+    if (last && last->offset + last->length == offset)
+        last->length += length;
+    else
+        z->table[z->count++] = (struct wire_extent){offset, length};
+    return z->count == WIRE_EXTENTS_MAX ? flush_zeros(s) : 0;
+}
+
+/* ---- digests, for --verify ---- */
+
+static void note_digest(struct page_sender *s, uint64_t page, uint64_t digest, uint64_t *changed)
+{
+    uint64_t *sent = &s->setup.sent_digests[s->batch.region_index][page];
+    *changed += s->round > 0 && *sent != digest;
+    *sent = digest;
+}
+
+static void note_run(struct page_sender *s, uint64_t first, uint64_t count, const uint8_t *bytes)
+{
+    uint64_t changed = 0;
+    if (!s->setup.sent_digests || !s->setup.sent_digests[s->batch.region_index])
+        return;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t digest =
+            bytes ? XXH3_64bits(bytes + i * REGION_PAGE_SIZE, REGION_PAGE_SIZE) : s->zero_digest;
+        note_digest(s, first + i, digest, &changed);
+    }
+    if (changed)
+        add(&s->setup.counters->changed_pages, changed);
+}
+
+/* ---- the others ---- */
+
+static int send_file(struct page_sender *s, struct wire_header *h)
+{
+    const struct region *r = s->batch.region;
+    int rc = send_extents(s, h, s->pieces.table, 1, 0);
+    if (rc < 0)
+        return rc;
+    rc = s->setup.channel->ops->send_file(s->setup.channel, r->fd,
+                                          r->offset_bytes + s->pieces.table[0].offset, s->pieces.bytes);
+    if (rc != -EOPNOTSUPP)
+        return rc;
+    s->no_send_file = true;
+    struct iovec iov = {r->map + s->pieces.table[0].offset, s->pieces.bytes};
+    return s->setup.channel->ops->sendv(s->setup.channel, &iov, 1);
+}
+
+static int send_pieces(struct page_sender *s)
+{
+    const struct pieces *p = &s->pieces;
+    const uint8_t *map = s->batch.region->map;
+    struct wire_header h = {.type = WIRE_PAGES, .region = s->batch.region_index, .length = p->bytes};
+    uint8_t *copy = s->copy;
+    int npieces = 0, r;
+    if (p->count == 0)
+        return 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        const struct wire_extent *e = &p->table[i];
+        if (s->copy) {
+            memcpy(copy, map + e->offset, e->length);
+            note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT, copy);
+            copy += e->length;
+        } else {
+            note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT, map + e->offset);
+            s->iov[++npieces] = (struct iovec){(uint8_t *)map + e->offset, e->length};
+        }
+    }
+    if (s->copy)
+        s->iov[++npieces] = (struct iovec){s->copy, p->bytes};
+    if (p->count == 1 && p->bytes >= SEND_FILE_MIN_BYTES && !s->copy && !s->no_send_file)
+        r = send_file(s, &h);
+    else
+        r = send_extents(s, &h, p->table, p->count, npieces);
+    if (r < 0)
+        return r;
+    add(&s->setup.counters->normal_pages, p->bytes >> REGION_PAGE_SHIFT);
+    add(&s->setup.counters->payload_bytes, p->bytes);
+    return 0;
+}
+
+/* Parts a run into zero pages and others. */
+static int sort_run(struct page_sender *s, const struct page_run *run)
+{
+    int r = 0;
+    for (uint64_t at = run->first, end = run->first + run->count; at < end && r == 0;) {
+        uint64_t n = pages_run(s->batch.region, at, end - at, false);
+        if (n > 0) {
+            s->pieces.table[s->pieces.count++] =
+                (struct wire_extent){at << REGION_PAGE_SHIFT, n << REGION_PAGE_SHIFT};
+            s->pieces.bytes += n << REGION_PAGE_SHIFT;
+        } else {
+            n = MAX(pages_run(s->batch.region, at, end - at, true), UINT64_C(1));
+            note_run(s, at, n, NULL);
+            r = add_zeros(s, at, n);
+        }
+        at += n;
+    }
+    return r;
+}
+
+static int send_batch(struct page_sender *s)
+{
+    int r = 0;
+    s->pieces.count = 0;
+    s->pieces.bytes = 0;
+    if (s->zeros.count && s->zeros.region != s->batch.region_index)
+        r = flush_zeros(s);
+    if (r < 0)
+        return r;
+    s->zeros.region = s->batch.region_index;
+    for (unsigned i = 0; i < s->batch.nruns && r == 0; i++) {
+        const struct page_run *run = &s->batch.runs[i];
+        if (!run->hole) {
+            r = sort_run(s, run);
+            continue;
+        }
+        note_run(s, run->first, run->count, NULL);
+        r = add_zeros(s, run->first, run->count);
+    }
+    return r < 0 ? r : send_pieces(s);
+}
+
+/* What was taken and may not have gone out is dirty again. */
+static void put_back(struct page_sender *s, bool batch)
+{
+    for (unsigned i = 0; batch && i < s->batch.nruns; i++)
+        page_cursor_put_back(s->setup.cursor, s->batch.region_index, s->batch.runs[i].first,
+                             s->batch.runs[i].count);
+    for (uint32_t i = 0; i < s->zeros.count; i++)
+        page_cursor_put_back(s->setup.cursor, s->zeros.region, s->zeros.table[i].offset >> REGION_PAGE_SHIFT,
+                             s->zeros.table[i].length >> REGION_PAGE_SHIFT);
+    s->zeros.count = 0;
+    s->zeros.pages = 0;
+}
+
+int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool *stop)
+{
+    int r = 0;
+    s->round = round;
+    while (!*stop && page_cursor_take(s->setup.cursor, &s->batch)) {
+        r = send_batch(s);
+        if (r < 0) {
+            put_back(s, true);
+            return r;
+        }
+    }
+    struct wire_header fence = {.type = WIRE_FENCE, .round = round};
+    r = *stop ? -ECANCELED : flush_zeros(s);
+    if (r == 0)
+        r = frame_send(&s->stream, &fence, NULL, 0);
+    if (r == 0)
+        add(&s->setup.counters->wire_bytes, sizeof fence);
+    else
+        put_back(s, false);
+    return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One page connection of the source: turns batches of pages into frames. Used by one thread.
+ *
+ * Zero pages are collected into extents, which travel in a frame of their own when the table is full and at
+ * the end of the round. Other pages of a batch travel as one frame. A large contiguous piece goes from the
+ * file by sendfile, pieces go from the mapping. With payload checksums they are copied first: the guest may
+ * write between the digest and the send, and a copy is the same in both.
+ */
+#pragma once
+#include "base/ratelimit.h"
+#include "outgoing/page-cursor.h"
+#include "transport/frame.h"
+
+struct page_counters { /* shared by the senders; of the current round */
+    _Atomic uint64_t normal_pages, zero_pages, payload_bytes, wire_bytes, changed_pages;
+};
+struct page_sender;
+
+struct page_sender_setup { /* all borrowed */
+    struct channel *channel;
+    struct page_cursor *cursor;
+    struct ratelimit *limit;
+    struct page_counters *counters;
+    uint64_t *const *sent_digests;
+    bool checksum;
+};
+int page_sender_new(struct page_sender **ret, const struct page_sender_setup *setup);
+struct page_sender *page_sender_free(struct page_sender *s);
+DEFINE_CLEANUP(struct page_sender *, page_sender_free)
+
+/* Takes and sends batches until the cursor is at its end or *stop is set, then the FENCE. When it fails or
+ * stops, what it took and did not send is back in the bitmaps. -ECANCELED when stopped. */
+int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool *stop);

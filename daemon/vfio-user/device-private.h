@@ -32,7 +32,7 @@ struct vfu_device {
     bool quiesced;
     bool closing;
 
-    struct vfu_passthrough *passthrough;
+    struct vfu_passthrough *passthrough; /* or NULL */
 };
 
 static inline struct vfu_device *vfu_of(struct device *d)
@@ -48,6 +48,16 @@ ssize_t vfu_read_state(struct device *d, void *buf, size_t size, struct mig_erro
 int vfu_write_state(struct device *d, const void *buf, size_t size, struct mig_error *err);
 int vfu_reset(struct device *d, struct mig_error *err);
 void vfu_note_state(struct vfu_device *vd, enum device_state state);
+
+/* What a command of the pass-through client needs of the device. */
+enum vfu_need {
+    VFU_NEED_CONFIGURABLE, /* infos, interrupts, mappings: running, or being loaded */
+    VFU_NEED_RUNNING,      /* region accesses */
+    VFU_NEED_RESET,        /* running, or in the error state */
+};
+/* Waits until the device is in such a state and not quiesced. False when give_up says so (asked whenever
+ * state_changed is signalled) or the device is closed. */
+bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(void *userdata), void *userdata);
 
 /* feature.c */
 /* One DEVICE_FEATURE. data goes out after the feature header; the reply's data (after its feature header)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The vfio-user device as an object: made, asked, dropped. Threads: see device.h. */
-#include "vfio-user/device-private.h"
+#include "vfio-user/passthrough.h"
 #include "base/clock.h"
 #include "base/fds.h"
 #include <stdio.h>
@@ -37,7 +37,13 @@ static void destroy(struct device *d)
     vd->closing = true;
     pthread_cond_broadcast(&vd->state_changed);
     pthread_mutex_unlock(&vd->state_lock);
+    /* The pass-through threads may be in a command, the device thread in a question to the pass-through
+     * client. */
+    if (vd->conn)
+        vfu_conn_shutdown(vd->conn, "migd has closed the connection");
+    vfu_passthrough_stop(vd->passthrough);
     vfu_conn_free(vd->conn);
+    vfu_passthrough_free(vd->passthrough);
     iova_map_free(d->map);
     pthread_mutex_destroy(&vd->info_lock);
     pthread_mutex_destroy(&vd->map_lock);
@@ -88,6 +94,8 @@ void vfu_device_get_status(struct device *d, struct vfu_device_status *ret)
         .dma_refused = atomic_load(&vd->dma.refused),
     };
     memcpy(ret->socket, vd->path, sizeof ret->socket);
+    if (vd->passthrough)
+        vfu_passthrough_status(vd->passthrough, ret);
 }
 
 static int learn(struct vfu_device *vd, struct mig_error *err)
@@ -112,8 +120,6 @@ static int check_options(const char *name, const struct vfu_device_options *o, s
     if (o->path && strlen(o->path) >= sizeof((struct vfu_device *)0)->path)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, ENAMETOOLONG,
                              "device %s: the socket path is too long", name);
-    if (o->listen_path)
-        return mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "device %s: there is no pass-through socket yet", name);
     if (o->timeout_usec && (o->timeout_usec < VFU_MIN_TIMEOUT_USEC || o->timeout_usec > VFU_MAX_TIMEOUT_USEC))
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                              "device %s: a command timeout is between 1 ms and 1 h", name);
@@ -152,6 +158,14 @@ int vfu_device_new(struct device **ret, const char *name, const struct vfu_devic
     vd->dma.max_bytes = o->max_data_xfer_bytes ? o->max_data_xfer_bytes : VFU_DEFAULT_DATA_XFER_BYTES;
     vd->dma.timeout_usec = timeout;
 
+    if (o->listen_path) {
+        r = vfu_passthrough_new(&vd->passthrough, vd, o, err);
+        if (r < 0)
+            return r;
+        vd->dma.foreign = &vfu_passthrough_foreign;
+        vd->dma.foreign_userdata = vd->passthrough;
+    }
+
     char label[256];
     if (o->path)
         snprintf(vd->path, sizeof vd->path, "%s", o->path);
@@ -163,6 +177,8 @@ int vfu_device_new(struct device **ret, const char *name, const struct vfu_devic
     r = vfu_conn_new(&vd->conn, label, s, timeout, &vd->dma, err);
     if (r == 0)
         r = learn(vd, err);
+    if (r == 0 && vd->passthrough)
+        r = vfu_passthrough_start(vd->passthrough, err);
     if (r < 0)
         return r;
     *ret = TAKE_PTR(d);

@@ -11,5 +11,8 @@ libmigd_la_SOURCES += \
 	daemon/vfio-user/mapping.c \
 	daemon/vfio-user/message.c daemon/vfio-user/message.h \
 	daemon/vfio-user/negotiate.c daemon/vfio-user/negotiate.h \
+	daemon/vfio-user/passthrough.c daemon/vfio-user/passthrough.h \
+	daemon/vfio-user/passthrough-commands.c \
+	daemon/vfio-user/passthrough-dma.c daemon/vfio-user/passthrough-private.h \
 	daemon/vfio-user/state.c \
 	daemon/vfio-user/thread.c daemon/vfio-user/thread.h

@@ -106,6 +106,30 @@ static bool runs(enum device_state s)
            s == DEVICE_STATE_PRE_COPY_P2P;
 }
 
+static bool fits(const struct vfu_device *vd, enum vfu_need need)
+{
+    if (vd->quiesced || vd->in_transition)
+        return false;
+    switch (need) {
+    case VFU_NEED_CONFIGURABLE:
+        return runs(vd->state) || vd->state == DEVICE_STATE_RESUMING;
+    case VFU_NEED_RESET:
+        return runs(vd->state) || vd->state == DEVICE_STATE_ERROR;
+    default:
+        return runs(vd->state);
+    }
+}
+
+bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(void *userdata), void *userdata)
+{
+    pthread_mutex_lock(&vd->state_lock);
+    bool ok;
+    while (!(ok = fits(vd, need)) && !vd->closing && !give_up(userdata))
+        pthread_cond_wait(&vd->state_changed, &vd->state_lock);
+    pthread_mutex_unlock(&vd->state_lock);
+    return ok && !vd->closing;
+}
+
 int vfu_set_state(struct device *d, enum device_state state, enum device_state *ret_reached,
                   struct mig_error *err)
 {

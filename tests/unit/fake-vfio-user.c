@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 unsigned count_fds(void)
 {
@@ -27,6 +28,7 @@ struct fake_server *fake_new(void)
     f->client = pair[1];
     f->twin = -1;
     f->max_msg_fds = 8;
+    f->bar_fd = memfd_create("bar", MFD_CLOEXEC);
     f->migration_flags = VFU_MIGRATION_STOP_COPY | VFU_MIGRATION_PRE_COPY;
     f->state = 2;
     pthread_mutex_init(&f->lock, NULL);
@@ -357,12 +359,69 @@ static void do_region_read(struct fake_server *f, const struct vfu_header *h, co
     } m = {0};
     static const uint8_t config[64] = {0x86, 0x80, 0x34, 0x12, [8] = 0x05, [0x2c] = 0xaa, 0xbb, 0xcc, 0xdd};
     memcpy(&m.head, payload, sizeof m.head);
-    if (m.head.count > 64 || m.head.offset > 64 - m.head.count) {
+    if (m.head.region == 0 && m.head.count <= 64 && m.head.offset <= sizeof f->bar - 64) {
+        memcpy(m.data, f->bar + m.head.offset, m.head.count);
+        fake_reply(f, h, &m, sizeof m.head + m.head.count);
+        return;
+    }
+    if (m.head.region != VFU_PCI_CONFIG_REGION || m.head.count > 64 || m.head.offset > 64 - m.head.count) {
         fake_error(f, h, EINVAL, payload, sizeof m.head);
         return;
     }
     memcpy(m.data, config + m.head.offset, m.head.count);
     fake_reply(f, h, &m, sizeof m.head + m.head.count);
+}
+
+static void do_region_write(struct fake_server *f, const struct vfu_header *h, const uint8_t *payload,
+                            size_t size)
+{
+    struct vfu_region_rw rw;
+    memcpy(&rw, payload, sizeof rw);
+    if (rw.region != 0 || rw.count != size - sizeof rw || rw.offset > sizeof f->bar ||
+        rw.count > sizeof f->bar - rw.offset) {
+        fake_error(f, h, EINVAL, payload, sizeof rw);
+        return;
+    }
+    memcpy(f->bar + rw.offset, payload + sizeof rw, rw.count);
+    fake_reply(f, h, payload, sizeof rw);
+}
+
+/* As libvfio-user: too small an argsz gets the head and what would be needed; enough gets the sparse areas
+ * and the descriptor. */
+static void do_region_info(struct fake_server *f, const struct vfu_header *h, const uint8_t *payload)
+{
+    struct {
+        struct vfu_region_info i;
+        uint16_t id, version;
+        uint32_t next, nr_areas, reserved;
+        uint64_t area[2];
+    } m;
+    memcpy(&m.i, payload, sizeof m.i);
+    if (m.i.index >= 9) {
+        fake_error(f, h, EINVAL, payload, sizeof m.i);
+        return;
+    }
+    uint32_t room = m.i.argsz;
+    m.i = (struct vfu_region_info){
+        .argsz = sizeof m.i, .flags = 3, .index = m.i.index, .size = m.i.index == 7 ? 256 : 4096};
+    if (m.i.index != 0) {
+        fake_reply(f, h, &m.i, sizeof m.i);
+        return;
+    }
+    m.i.argsz = sizeof m;
+    m.i.flags |= VFU_REGION_FLAG_MMAP;
+    if (room < sizeof m) {
+        fake_reply(f, h, &m.i, sizeof m.i);
+        return;
+    }
+    m.i.flags |= VFU_REGION_FLAG_CAPS;
+    m.i.cap_offset = sizeof m.i;
+    m.id = m.version = 1;
+    m.next = m.reserved = 0;
+    m.nr_areas = 1;
+    m.area[0] = 0;
+    m.area[1] = 4096;
+    fake_reply_fds(f, h, &m, sizeof m, &f->bar_fd, 1);
 }
 
 void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size, int fd)
@@ -390,14 +449,31 @@ void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payl
         do_region_read(f, h, payload);
         return;
     case VFU_REGION_WRITE:
-        fake_reply(f, h, payload, sizeof(struct vfu_region_rw));
+        do_region_write(f, h, payload, size);
         return;
+    case VFU_DEVICE_GET_REGION_INFO:
+        do_region_info(f, h, payload);
+        return;
+    case VFU_DEVICE_GET_REGION_IO_FDS: {
+        uint32_t none[4] = {sizeof none, 0, 0, 0};
+        fake_reply(f, h, none, sizeof none);
+        return;
+    }
     case VFU_DEVICE_GET_IRQ_INFO: {
         struct vfu_irq_info i = {.argsz = sizeof i, .flags = 1, .count = 1};
         fake_reply(f, h, &i, sizeof i);
         return;
     }
-    case VFU_DEVICE_SET_IRQS:
+    case VFU_DEVICE_SET_IRQS: {
+        struct stat st = {0};
+        struct vfu_irq_set set;
+        memcpy(&set, payload, sizeof set);
+        if (fd >= 0 && fstat(fd, &st) == 0)
+            f->irq_inode = (unsigned long)st.st_ino;
+        f->irq_flags = set.flags;
+        fake_reply(f, h, NULL, 0);
+        return;
+    }
     case VFU_DEVICE_RESET:
         fake_reply(f, h, NULL, 0);
         return;
@@ -484,6 +560,7 @@ void fake_free(struct fake_server *f)
     for (unsigned i = 0; i < FAKE_MAPPINGS; i++)
         if (f->mapping[i])
             drop(f->mapping[i]);
+    close_fd(&f->bar_fd);
     pthread_mutex_destroy(&f->lock);
     free(f);
 }

@@ -43,6 +43,10 @@ struct fake_server {
     size_t stream_size, stream_pos; /* to be read */
     size_t written;                 /* into stream by MIG_DATA_WRITE */
     atomic_uint commands[32];
+    atomic_ulong irq_inode; /* of the last descriptor that came with SET_IRQS */
+    atomic_uint irq_flags;  /* of the last SET_IRQS */
+    uint8_t bar[4096];      /* region 0 */
+    int bar_fd;             /* given out with the info of region 0 */
     atomic_bool ended;
 };
 

@@ -1,7 +1,10 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-vfio-user-client
-TESTS += tests/unit/test-vfio-user-client
+check_PROGRAMS += tests/unit/test-vfio-user-client tests/unit/test-vfio-user-passthrough
+TESTS += tests/unit/test-vfio-user-client tests/unit/test-vfio-user-passthrough
 tests_unit_test_vfio_user_client_SOURCES = tests/unit/test-vfio-user-client.c \
 	tests/unit/fake-vfio-user.c tests/unit/fake-vfio-user.h
 tests_unit_test_vfio_user_client_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_vfio_user_passthrough_SOURCES = tests/unit/test-vfio-user-passthrough.c \
+	tests/unit/fake-vfio-user.c tests/unit/fake-vfio-user.h
+tests_unit_test_vfio_user_passthrough_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

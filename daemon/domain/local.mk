@@ -1,1 +1,9 @@
-# daemon/domain
+libmigd_la_SOURCES += \
+	daemon/domain/client.c daemon/domain/client.h \
+	daemon/domain/domain.c daemon/domain/domain.h \
+	daemon/domain/registry.c daemon/domain/registry.h \
+	daemon/domain/restore-all.c \
+	daemon/domain/restore.c daemon/domain/restore.h \
+	daemon/domain/saved.c daemon/domain/saved.h \
+	daemon/domain/structure.c daemon/domain/structure.h \
+	daemon/domain/uffd-again.c daemon/domain/uffd-again.h

@@ -3,6 +3,8 @@
 #pragma once
 #include "vmm/controller.h"
 
+#define CONTROLLER_DEFAULT_TIMEOUT_USEC UINT64_C(10000000)
+
 struct loop;
 struct sd_bus;
 

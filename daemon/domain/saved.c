@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "domain/saved.h"
+#include "base/fds.h"
+#include "base/json.h"
+#include "base/log.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Adds a fresh object to an array, which owns it. */
+static struct json_object *append_object(struct json_object *array)
+{
+    struct json_object *o = json_object_new_object();
+    if (o && json_object_array_add(array, o) < 0) {
+        json_object_put(o);
+        return NULL;
+    }
+    return o;
+}
+
+static int add_iovas(struct json_object *o, const struct domain_memory *m)
+{
+    struct json_object *iovas = json_object_new_array();
+    if (!iovas || json_add(o, "iova", iovas) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->niovas; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "0x%" PRIx64, m->iova[i]);
+        struct json_object *s = json_object_new_string(text);
+        if (!s || json_object_array_add(iovas, s) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int memory_to_json(struct json_object *array, const struct domain_memory *m)
+{
+    const struct region *region = m->region;
+    struct json_object *o = append_object(array);
+    if (!o)
+        return -ENOMEM;
+    int r = json_add_string(o, "name", region->name);
+    if (r == 0)
+        r = region->made ? json_add_bool(o, "make", true) : json_add_string(o, "path", region->origin);
+    if (r == 0 && region->made && region->file_page_bytes > REGION_PAGE_SIZE)
+        r = json_add_u64(o, "hugepages", region->file_page_bytes);
+    if (r == 0)
+        r = json_add_u64(o, "offset", region->offset_bytes);
+    if (r == 0)
+        r = json_add_u64(o, "size", region->size_bytes);
+    if (r == 0)
+        r = json_add_bool(o, "read-only", !region->writable);
+    return r == 0 ? add_iovas(o, m) : r;
+}
+
+/* Whether a device that is mapped automatically has this mapping anyway. */
+static bool is_automatic(const struct domain *d, const struct iova_mapping *mapping)
+{
+    for (size_t i = 0; i < d->nmemory; i++)
+        for (size_t j = 0; j < d->memory[i].niovas; j++)
+            if (d->memory[i].region == mapping->region && d->memory[i].iova[j] == mapping->iova &&
+                mapping->offset_bytes == 0 && mapping->size_bytes == mapping->region->size_bytes)
+                return true;
+    return false;
+}
+
+static int mapping_to_json(struct json_object *array, const struct iova_mapping *m)
+{
+    struct json_object *o = append_object(array);
+    if (!o)
+        return -ENOMEM;
+    int r = json_add_string(o, "memory", m->region->name);
+    if (r == 0)
+        r = json_add_u64(o, "offset", m->offset_bytes);
+    if (r == 0)
+        r = json_add_u64(o, "iova", m->iova);
+    if (r == 0)
+        r = json_add_u64(o, "size", m->size_bytes);
+    if (r == 0)
+        r = json_add_bool(o, "read", m->prot & IOVA_READ);
+    if (r == 0)
+        r = json_add_bool(o, "write", m->prot & IOVA_WRITE);
+    return r;
+}
+
+static int mappings_to_json(struct json_object *o, const struct domain *d, const struct domain_device *dd)
+{
+    struct iova_mapping *mappings;
+    size_t n;
+    if (dd->listen) /* a client maps, and does it again when it comes back */
+        return 0;
+    int r = iova_map_snapshot(dd->device->map, &mappings, &n);
+    if (r < 0)
+        return r;
+    struct json_object *array = json_object_new_array();
+    r = array ? json_add(o, "mappings", array) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (!dd->automap || !is_automatic(d, &mappings[i]))
+            r = mapping_to_json(array, &mappings[i]);
+    iova_mappings_free(mappings, n);
+    return r;
+}
+
+static int device_to_json(struct json_object *array, const struct domain *d, const struct domain_device *dd)
+{
+    struct json_object *o = append_object(array);
+    if (!o)
+        return -ENOMEM;
+    int r = json_add_string(o, "name", dd->device->name);
+    if (r == 0)
+        r = json_add_string(o, "type", dd->device->ops->info(dd->device)->kind);
+    if (r == 0)
+        r = json_add_string(o, "socket", dd->socket);
+    if (r == 0)
+        r = json_add_string(o, "listen", dd->listen);
+    if (r == 0)
+        r = json_add_u64(o, "timeout", dd->timeout_usec);
+    if (r == 0)
+        r = json_add_string(o, "tracker", dd->tracker_all ? "all" : "device");
+    if (r == 0)
+        r = json_add_u64(o, "log-page-size", dd->log_page_bytes);
+    if (r == 0)
+        r = json_add_bool(o, "precopy", dd->use_precopy);
+    if (r == 0)
+        r = json_add_bool(o, "map", dd->automap);
+    return r == 0 ? mappings_to_json(o, d, dd) : r;
+}
+
+static int parts_to_json(struct json_object *o, struct domain *d)
+{
+    struct json_object *memory = json_object_new_array(), *devices = json_object_new_array(),
+                       *trackers = json_object_new_array();
+    int r = memory ? json_add(o, "memory", memory) : -ENOMEM;
+    int r2 = devices ? json_add(o, "devices", devices) : -ENOMEM;
+    int r3 = trackers ? json_add(o, "trackers", trackers) : -ENOMEM;
+    if (r < 0 || r2 < 0 || r3 < 0)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < d->nmemory; i++)
+        if (!d->memory[i].from_client)
+            r = memory_to_json(memory, &d->memory[i]);
+    for (size_t i = 0; r == 0 && i < d->ndevices; i++)
+        r = device_to_json(devices, d, &d->devices[i]);
+    for (size_t i = 0; r == 0 && i < d->ntrackers; i++)
+        if (d->tracker_saved[i])
+            r = json_object_array_add(trackers, json_object_get(d->tracker_saved[i])) < 0 ? -ENOMEM : 0;
+    if (r == 0 && d->controller_saved)
+        r = json_add(o, "controller", json_object_get(d->controller_saved));
+    return r;
+}
+
+struct json_object *domain_to_json(struct domain *d)
+{
+    struct json_object *o = json_object_new_object();
+    if (!o)
+        return NULL;
+    int r = json_add_string(o, "name", d->name);
+    if (r == 0)
+        r = json_add_bool(o, "incoming", d->incoming);
+    if (r == 0)
+        r = json_add_string(o, "state", domain_state_to_string(d->state));
+    if (r == 0)
+        r = json_add_string(o, "problem", d->problem);
+    if (r == 0)
+        r = parts_to_json(o, d);
+    if (r < 0) {
+        json_object_put(o);
+        return NULL;
+    }
+    return o;
+}
+
+int domain_keep_saved(struct domain *d, const char *runtime_dir, struct mig_error *err)
+{
+    char path[1024];
+    if ((size_t)snprintf(path, sizeof path, "%s/domains/%s.json", runtime_dir, d->name) >= sizeof path)
+        return mig_error_set(err, MIG_ERR_FAILED, ENAMETOOLONG,
+                             "the path of the runtime directory is too long");
+    char *copy = strdup(path);
+    if (!copy)
+        return mig_error_oom(err);
+    *strrchr(path, '/') = '\0';
+    int r = mkdir_parents(path);
+    if (r < 0) {
+        free(copy);
+        mig_error_set(err, MIG_ERR_FAILED, -r, "cannot make %s: %s", path, strerror(-r));
+        mig_error_hint(err, "check the runtime directory, or register with saved=false");
+        return r;
+    }
+    free(d->saved_path);
+    d->saved_path = copy;
+    d->saved = true;
+    return 0;
+}
+
+void domain_save(struct domain *d)
+{
+    if (!d->saved_path)
+        return;
+    _cleanup_(json_object_putp) struct json_object *o = domain_to_json(d);
+    const char *text =
+        o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)
+          : NULL;
+    int r = text ? write_file_atomic(d->saved_path, text, strlen(text)) : -ENOMEM;
+    if (r < 0)
+        log_error("Cannot write %s: %s; domain %s would not be found again after a restart of migd",
+                  d->saved_path, strerror(-r), d->name);
+}
+
+void domain_forget_saved(struct domain *d)
+{
+    if (d->saved_path && unlink(d->saved_path) < 0 && errno != ENOENT)
+        log_error("Cannot remove %s: %s; domain %s would come back after a restart of migd", d->saved_path,
+                  strerror(errno), d->name);
+    d->saved = false;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of this folder share about the parts of a domain. */
+#pragma once
+#include "domain/domain.h"
+
+/* Frees everything; half-built domains too. */
+void domain_clear_structure(struct domain *d);
+/* Main thread, not borrowed: regions that came from a pass-through client and that nothing maps any more. */
+void domain_drop_unused_memory(struct domain *d);
+/* Main thread, not borrowed: a device that has died makes the domain broken. */
+void domain_check_devices(struct domain *d);
+/* With the lock held, any thread: adds an entry; the region is referenced. The caller has checked name and
+ * limits. */
+void domain_append_memory_locked(struct domain *d, struct region *region, const uint64_t *iovas,
+                                 size_t niovas, bool from_client);
+/* Main thread: trackers that say everything of a domain must know its memory of today. */
+int domain_renew_all_trackers(struct domain *d, struct mig_error *err);
+
+/* As domain_insert_memory and so on, for whoever builds the domain during a job of its own and tells nobody.
+ */
+int structure_insert_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
+                            struct mig_error *err);
+int structure_insert_device(struct domain *d, const struct domain_device *device, struct mig_error *err);
+int structure_add_tracker(struct domain *d, struct tracker *tracker, struct json_object *saved,
+                          struct mig_error *err);
+void structure_set_controller(struct domain *d, struct controller *c, struct json_object *saved);

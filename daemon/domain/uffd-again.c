@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "domain/uffd-again.h"
+#include "base/fds.h"
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+uint64_t process_start_time(pid_t pid)
+{
+    char path[64];
+    _cleanup_free_ char *text = NULL;
+    uint64_t start = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    if (read_file(path, 4096, &text, NULL) < 0)
+        return 0;
+    /* The name in parentheses may hold anything; field 22, counted from the field after it as number 3. */
+    char *p = strrchr(text, ')');
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    return p && sscanf(p, " %" SCNu64, &start) == 1 ? start : 0;
+}
+
+/* Number of userfaultfds of a process; *ret is one of them. */
+static unsigned find_uffds(pid_t pid, int *ret)
+{
+    char path[64];
+    unsigned found = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        char target[64];
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof target - 1);
+        if (n < 0)
+            continue;
+        target[n] = '\0';
+        if (strcmp(target, "anon_inode:[userfaultfd]") != 0)
+            continue;
+        found++;
+        *ret = atoi(e->d_name);
+    }
+    closedir(dir);
+    return found;
+}
+
+int uffd_take_again(pid_t pid, uint64_t start_time, const char *tracker, int *ret_fd, struct mig_error *err)
+{
+    int number = -1;
+    _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0u);
+    /* Asked after the pidfd was taken, which cannot come to mean another process. */
+    if (pidfd < 0 || process_start_time(pid) != start_time || start_time == 0)
+        return mig_error_set(err, MIG_ERR_TRACKER, ESRCH, "the workload of tracker %s (process %d) has ended",
+                             tracker, pid);
+    unsigned found = find_uffds(pid, &number);
+    if (found != 1)
+        return mig_error_set(err, MIG_ERR_TRACKER, ENOENT,
+                             "the workload of tracker %s (process %d) has %u userfaultfds instead of one",
+                             tracker, pid, found);
+    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0u);
+    if (fd < 0)
+        return mig_error_set(err, MIG_ERR_TRACKER, errno,
+                             "cannot take the userfaultfd of process %d for tracker %s: %s", pid, tracker,
+                             strerror(errno));
+    *ret_fd = fd;
+    return 0;
+}

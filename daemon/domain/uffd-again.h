@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A workload's userfaultfd after a restart of migd: the workload still has it. */
+#pragma once
+#include "base/error.h"
+#include <sys/types.h>
+
+/* When the process began, in clock ticks since boot: with the pid it names one process for ever. 0 when there
+ * is none. */
+uint64_t process_start_time(pid_t pid);
+/* The one userfaultfd that the process has; fails when it is another process by now, or has none or several.
+ */
+int uffd_take_again(pid_t pid, uint64_t start_time, const char *tracker, int *ret_fd, struct mig_error *err);

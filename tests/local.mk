@@ -4,3 +4,4 @@ include tests/unit/local.mk
 include tests/lint/local.mk
 include tests/fake/local.mk
 include tests/cli/local.mk
+include tests/simdev/local.mk

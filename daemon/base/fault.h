@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fault points, for tests only: with `configure --enable-fault-points` the environment MIGD_FAULT="NAME:ACTION[,NAME:ACTION]" makes the daemon do
- * something at a named point: kill (SIGKILL to itself), stop (SIGSTOP to itself), sleep=MSEC, fail (the call returns -EIO). Without the switch every point is
- * compiled to nothing. Names of phases are points of their own: each migration_set_phase() passes the point "PHASE" (outgoing) or "in-PHASE" (incoming).
+ * Fault points, for tests only: with `configure --enable-fault-points` the environment
+ * MIGD_FAULT="NAME:ACTION[,NAME:ACTION]" makes the daemon do something at a named point: kill (SIGKILL to
+ * itself), stop (SIGSTOP to itself), sleep=MSEC, fail (the call returns -EIO). Without the switch every point
+ * is compiled to nothing. Names of phases are points of their own: each migration_set_phase() passes the
+ * point "PHASE" (outgoing) or "in-PHASE" (incoming).
  */
 #pragma once
 #include "base/util.h"

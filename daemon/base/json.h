@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Typed access to JSON objects that came from outside. json-c itself converts silently ("12x" to 12, missing to 0); these do not: a missing key is
- * -ENOENT, a wrong type or range -EPROTO. Strings are borrowed from the object.
+ * Typed access to JSON objects that came from outside. json-c itself converts silently ("12x" to 12, missing
+ * to 0); these do not: a missing key is -ENOENT, a wrong type or range -EPROTO. Strings are borrowed from the
+ * object.
  */
 #pragma once
 #include "base/util.h"

@@ -89,8 +89,8 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
         sd_journal_sendv(iov, n);
     } else {
         const char *what = fields && fields->migration ? fields->migration : fields ? fields->domain : NULL;
-        dprintf(STDERR_FILENO, "migd %-7s %s%s%s\n", log_level_to_string(level), what ? what : "", what ? ": " : "",
-                line + 8);
+        dprintf(STDERR_FILENO, "%s %-7s %s%s%s\n", program_invocation_short_name, log_level_to_string(level),
+                what ? what : "", what ? ": " : "", line + 8);
     }
     errno = saved;
 }

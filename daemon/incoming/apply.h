@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The receiving side of pages: one thread per page connection runs apply_run, which receives PAGES into place (no copy beside the one out of the socket) and applies ZERO, until the peer
- * closes. Every region number, offset, length and count is checked against the regions that the handshake allowed before memory is touched.
+ * The receiving side of pages: one thread per page connection runs apply_run, which receives PAGES into place
+ * (no copy beside the one out of the socket) and applies ZERO, until the peer closes. Every region number,
+ * offset, length and count is checked against the regions that the handshake allowed before memory is
+ * touched.
  */
 #pragma once
 #include "base/error.h"

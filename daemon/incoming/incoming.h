@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The peer listener and incoming migrations: the face towards the rest of the daemon. Main thread. Also answers the questions of peers in doubt from the records.
+ * The peer listener and incoming migrations: the face towards the rest of the daemon. Main thread. Also
+ * answers the questions of peers in doubt from the records.
  */
 #pragma once
 #include "domain/registry.h"
 #include "migration/migration.h"
+#include "migration/record.h"
 
 struct incoming;
 struct incoming_callbacks {
@@ -13,10 +15,16 @@ struct incoming_callbacks {
     void *userdata;
 };
 
-/* address: see channel_listen; NULL or "": no listener. fd: a listening socket given by the service manager, or -1. */
-int incoming_new(struct incoming **ret, struct loop *loop, struct registry *registry, const char *address, int fd, const char *runtime_dir,
-                 const struct incoming_callbacks *callbacks, struct mig_error *err);
+/* address: see channel_listen; NULL or "": no listener. fd: a listening socket given by the service manager,
+ * or -1. */
+int incoming_new(struct incoming **ret, struct loop *loop, struct registry *registry, const char *address,
+                 int fd, const char *runtime_dir, const struct incoming_callbacks *callbacks,
+                 struct mig_error *err);
 struct incoming *incoming_free(struct incoming *i);
 DEFINE_CLEANUP(struct incoming *, incoming_free)
 /* The address that the listener is bound to; "" when it is off. */
 const char *incoming_address(const struct incoming *i);
+/* For a record that a daemon before this one left: prepared (asks the source), accepted (runs). The domain is
+ * a restored one, its devices hold the loaded state. */
+int incoming_recover(struct incoming *i, struct domain *domain, const struct record *record,
+                     struct mig_error *err);

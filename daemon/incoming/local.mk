@@ -1,2 +1,9 @@
 libmigd_la_SOURCES += \
-	daemon/incoming/apply.c daemon/incoming/apply.h
+	daemon/incoming/accept.c \
+	daemon/incoming/apply.c daemon/incoming/apply.h \
+	daemon/incoming/greeting.c daemon/incoming/greeting.h \
+	daemon/incoming/handover.c \
+	daemon/incoming/incoming.c daemon/incoming/incoming.h \
+	daemon/incoming/receive.c \
+	daemon/incoming/session.h \
+	daemon/incoming/state-apply.c daemon/incoming/state-apply.h

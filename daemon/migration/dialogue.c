@@ -19,8 +19,8 @@ int dialogue_send(struct frame_stream *s, const char *name, struct json_object *
 static struct json_object *error_object(const struct mig_error *why)
 {
     _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
-    if (!o || json_add_string(o, "error", mig_error_word(why->code)) < 0 || json_add_string(o, "text", why->message) < 0 ||
-        json_add_string(o, "hint", why->hint) < 0)
+    if (!o || json_add_string(o, "error", mig_error_word(why->code)) < 0 ||
+        json_add_string(o, "text", why->message) < 0 || json_add_string(o, "hint", why->hint) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -54,18 +54,22 @@ int dialogue_peer_error(struct json_object *o, const char *who, struct mig_error
 }
 
 /* Waits for the first byte only; the rest of a frame is under the channel's stall timeout. */
-static int wait_readable(struct frame_stream *s, uint64_t timeout_usec, const char *what, struct mig_error *err)
+static int wait_readable(struct frame_stream *s, uint64_t timeout_usec, const char *what,
+                         struct mig_error *err)
 {
     int r = fd_wait(s->channel->fd, POLLIN, s->channel->cancel_fd, deadline_in(timeout_usec));
     if (r == -ETIMEDOUT)
-        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "%s did not come from %s within %llu s", what, s->channel->peer,
-                             (unsigned long long)(timeout_usec / USEC_PER_SEC));
+        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "%s did not come from %s within %llu s", what,
+                             s->channel->peer, (unsigned long long)(timeout_usec / USEC_PER_SEC));
     if (r == -ECANCELED)
         return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while waiting for %s", what);
-    return r < 0 ? mig_error_set(err, MIG_ERR_PEER_LOST, -r, "Waiting for %s from %s: %s", what, s->channel->peer, strerror(-r)) : 0;
+    return r < 0 ? mig_error_set(err, MIG_ERR_PEER_LOST, -r, "Waiting for %s from %s: %s", what,
+                                 s->channel->peer, strerror(-r))
+                 : 0;
 }
 
-static int receive_header(struct frame_stream *s, uint64_t timeout_usec, const char *what, struct wire_header *h, struct mig_error *err)
+static int receive_header(struct frame_stream *s, uint64_t timeout_usec, const char *what,
+                          struct wire_header *h, struct mig_error *err)
 {
     int r = wait_readable(s, timeout_usec, what, err);
     if (r < 0)
@@ -79,12 +83,13 @@ static int receive_header(struct frame_stream *s, uint64_t timeout_usec, const c
             *err = inner;
         return r;
     }
-    return mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r, "The connection to %s broke while waiting for %s%s%s", s->channel->peer, what,
+    return mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
+                         "The connection to %s broke while waiting for %s%s%s", s->channel->peer, what,
                          r == -EPIPE ? "" : ": ", r == -EPIPE ? "" : strerror(-r));
 }
 
-int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expect, int *ret_name, struct json_object **ret, struct wire_header *ret_header,
-                     struct mig_error *err)
+int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expect, int *ret_name,
+                     struct json_object **ret, struct wire_header *ret_header, struct mig_error *err)
 {
     struct wire_header h;
     int r = receive_header(s, expect->timeout_usec, expect->what, &h, err);
@@ -92,7 +97,8 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
         return r;
     if (h.type != WIRE_MESSAGE) {
         if (!(expect->frame_types & 1u << h.type))
-            return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent a frame of type %u where %s was due", s->channel->peer, h.type, expect->what);
+            return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent a frame of type %u where %s was due",
+                                 s->channel->peer, h.type, expect->what);
         *ret_name = -1;
         *ret_header = h;
         return 0;
@@ -103,9 +109,12 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
         return r;
     const char *name;
     if (json_get_string(o, "message", &name) < 0)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent a message without a name", s->channel->peer);
-    if (strcmp(name, "abort") == 0)
-        return dialogue_peer_error(o, "The peer gave up", err);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent a message without a name",
+                             s->channel->peer);
+    if (strcmp(name, "abort") == 0) {
+        dialogue_peer_error(o, "The peer gave up", err);
+        return -ECONNABORTED;
+    }
     for (int i = 0; expect->names && expect->names[i]; i++) {
         if (strcmp(expect->names[i], name) == 0) {
             *ret_name = i;
@@ -113,10 +122,12 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
             return 0;
         }
     }
-    return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent the message \"%.40s\" where %s was due", s->channel->peer, name, expect->what);
+    return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent the message \"%.40s\" where %s was due",
+                         s->channel->peer, name, expect->what);
 }
 
-int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer, struct mig_error *err)
+int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
+                   struct mig_error *err)
 {
     int r = frame_send_json(s, WIRE_HELLO, hello, err);
     if (r < 0)
@@ -126,7 +137,8 @@ int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct jso
     if (r < 0)
         return r;
     if (h.type != WIRE_HELLO)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered HELLO with a frame of type %u", s->channel->peer, h.type);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered HELLO with a frame of type %u",
+                             s->channel->peer, h.type);
     _cleanup_(json_object_putp) struct json_object *o = NULL;
     r = frame_recv_json(s, &h, &o, err);
     if (r < 0)
@@ -137,7 +149,8 @@ int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct jso
     return 0;
 }
 
-int dialogue_ask(const char *address, const char *kind, const char *id, const char *token, int cancel_fd, char *ret_word, size_t size, struct mig_error *err)
+int dialogue_ask(const char *address, const char *kind, const char *id, const char *token, int cancel_fd,
+                 char *ret_word, size_t size, struct mig_error *err)
 {
     _cleanup_(channel_freep) struct channel *c = NULL;
     int r = channel_connect(&c, address, 5 * USEC_PER_SEC, cancel_fd, err);
@@ -152,6 +165,7 @@ int dialogue_ask(const char *address, const char *kind, const char *id, const ch
     if (r < 0)
         return r;
     if (json_copy_string(answer, strcmp(kind, "query") == 0 ? "decision" : "outcome", ret_word, size) < 0)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s did not answer the question for migration %s", address, id);
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s did not answer the question for migration %s",
+                             address, id);
     return 0;
 }

@@ -38,13 +38,14 @@ static const struct {
 #undef X
 };
 
-/* The one table of the state machine: to which phases a phase may go. Rollback and done are reachable from every phase before the decision. */
+/* The one table of the state machine: to which phases a phase may go. Rollback and done are reachable from
+ * every phase before the decision. */
 #define TO(p) (1u << (p))
-#define ENDS (TO(MIG_PHASE_ROLLBACK) | TO(MIG_PHASE_DONE))
+#define ENDS  (TO(MIG_PHASE_ROLLBACK) | TO(MIG_PHASE_DONE))
 static const uint32_t next_phases[MIG_PHASE_MAX] = {
-    [MIG_PHASE_SETUP] = TO(MIG_PHASE_FULL_SEND) | TO(MIG_PHASE_RECEIVE) | TO(MIG_PHASE_PREPARED) | TO(MIG_PHASE_ACCEPTED) |
-                        TO(MIG_PHASE_COMMITTED) | ENDS,
-    [MIG_PHASE_FULL_SEND] = TO(MIG_PHASE_PRECOPY) | ENDS,
+    [MIG_PHASE_SETUP] = TO(MIG_PHASE_FULL_SEND) | TO(MIG_PHASE_RECEIVE) | TO(MIG_PHASE_PREPARED) |
+                        TO(MIG_PHASE_ACCEPTED) | TO(MIG_PHASE_COMMITTED) | ENDS,
+    [MIG_PHASE_FULL_SEND] = TO(MIG_PHASE_PRECOPY) | TO(MIG_PHASE_PAUSE) | ENDS,
     [MIG_PHASE_PRECOPY] = TO(MIG_PHASE_PAUSE) | ENDS,
     [MIG_PHASE_PAUSE] = TO(MIG_PHASE_QUIESCE) | ENDS,
     [MIG_PHASE_QUIESCE] = TO(MIG_PHASE_FINAL_READ) | ENDS,
@@ -86,8 +87,9 @@ static uint64_t realtime_usec(void)
     return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-int migration_new(struct migration **ret, struct loop *loop, const char *id, enum migration_direction direction, const char *domain,
-                  const char *peer, const struct migration_options *options)
+int migration_new(struct migration **ret, struct loop *loop, const char *id,
+                  enum migration_direction direction, const char *domain, const char *peer,
+                  const struct migration_options *options)
 {
     struct migration *m = calloc(1, sizeof *m);
     if (!m)
@@ -201,6 +203,8 @@ static void tell_changed(void *userdata)
 static void tell_ended(void *userdata)
 {
     struct migration *m = userdata;
+    if (migration_get_state(m) == MIG_STATE_IN_DOUBT && m->ops && m->ops->doubtful)
+        m->ops->doubtful(m, m->engine);
     if (m->observer.changed)
         m->observer.changed(m, m->observer.userdata);
     if (m->observer.ended)
@@ -248,17 +252,26 @@ int migration_cancel(struct migration *m, struct mig_error *err)
     }
     pthread_mutex_unlock(&m->lock);
     if (state == MIG_STATE_IN_DOUBT || (state == MIG_STATE_RUNNING && late)) {
-        mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Migration %s cannot be cancelled any more: %s", m->status.id,
-                      m->status.direction == MIGRATION_OUTGOING ? "the decision that the destination runs has been recorded"
-                                                                : "it is prepared, and the source may already have decided");
+        mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Migration %s cannot be cancelled any more: %s",
+                      m->status.id,
+                      m->status.direction == MIGRATION_OUTGOING
+                          ? "the decision that the destination runs has been recorded"
+                          : "it is prepared, and the source may already have decided");
         mig_error_hint(err, "Wait for the outcome, or use migctl resolve when it is in doubt");
         return -ESTALE;
     }
     if (state != MIG_STATE_RUNNING)
-        return mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Migration %s has already ended (%s)", m->status.id, mig_state_to_string(state));
+        return mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Migration %s has already ended (%s)", m->status.id,
+                             mig_state_to_string(state));
     if (m->ops && m->ops->cancel)
         m->ops->cancel(m, m->engine);
     return 0;
+}
+
+void migration_shutdown(struct migration *m)
+{
+    if (m->ops && m->ops->shutdown)
+        m->ops->shutdown(m, m->engine);
 }
 
 int migration_set_options(struct migration *m, const struct migration_options *o)
@@ -281,8 +294,10 @@ int migration_resolve(struct migration *m, bool run, struct mig_error *err)
 
 static void log_phase(const struct migration *m, enum mig_phase phase)
 {
-    const struct log_fields fields = {.domain = m->status.domain, .migration = m->status.id, .phase = mig_phase_to_string(phase)};
-    log_write(LOG_DEBUG, &fields, "%s migration of %s: %s", migration_direction_to_string(m->status.direction), m->status.domain,
+    const struct log_fields fields = {
+        .domain = m->status.domain, .migration = m->status.id, .phase = mig_phase_to_string(phase)};
+    log_write(LOG_DEBUG, &fields, "%s migration of %s: %s",
+              migration_direction_to_string(m->status.direction), m->status.domain,
               mig_phase_to_string(phase));
 }
 
@@ -293,7 +308,8 @@ static bool set_phase(struct migration *m, enum mig_phase phase)
     if (from == phase)
         return true;
     if (!(next_phases[from] & TO(phase)) || !(phases[phase].directions & direction)) {
-        log_error("migration %s: phase %s does not follow %s; this is a bug in migd", m->status.id, phases[phase].word, phases[from].word);
+        log_error("migration %s: phase %s does not follow %s; this is a bug in migd", m->status.id,
+                  phases[phase].word, phases[from].word);
         return false;
     }
     m->status.phase = phase;
@@ -306,7 +322,8 @@ static bool set_phase(struct migration *m, enum mig_phase phase)
 static void pass_fault_point(const struct migration *m, enum mig_phase phase)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s%s", m->status.direction == MIGRATION_OUTGOING ? "" : "in-", phases[phase].word);
+    snprintf(name, sizeof name, "%s%s", m->status.direction == MIGRATION_OUTGOING ? "" : "in-",
+             phases[phase].word);
     fault_point(name);
 }
 
@@ -378,7 +395,8 @@ void migration_set_proof(struct migration *m, const char *gate, const char *veri
     pthread_mutex_unlock(&m->lock);
 }
 
-void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata), void *userdata)
+void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata),
+                      void *userdata)
 {
     pthread_mutex_lock(&m->lock);
     fn(&m->status.counters, userdata);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A migration: one job, outgoing or incoming, as everybody sees it: id, state, phase, counters, error, options. The engine's own things (worker,
- * connections) are in outgoing/ and incoming/, which fill `ops`.
+ * A migration: one job, outgoing or incoming, as everybody sees it: id, state, phase, counters, error,
+ * options. The engine's own things (worker, connections) are in outgoing/ and incoming/, which fill `ops`.
  *
- * Threads: one mutex inside; every function here may be called from any thread. Changes are told to the observer on the main thread, coalesced: one call may
- * stand for many changes. One const table of phases and one setter: validate, log, tell.
+ * Threads: one mutex inside; every function here may be called from any thread. Changes are told to the
+ * observer on the main thread, coalesced: one call may stand for many changes. One const table of phases and
+ * one setter: validate, log, tell.
  */
 #pragma once
 #include "base/error.h"
@@ -52,7 +53,8 @@ struct migration_status { /* a snapshot; a plain value */
 
 struct migration_round { /* RoundCompleted */
     uint32_t round;
-    uint64_t pages, bytes, zero_pages, duration_usec, bandwidth, dirty_pages, dirty_rate, expected_downtime_usec;
+    uint64_t pages, bytes, zero_pages, duration_usec, bandwidth, dirty_pages, dirty_rate,
+        expected_downtime_usec;
     char decision[24]; /* "another-round", "switch-over", "stalled", "force" */
     char verdict[400];
 };
@@ -60,6 +62,10 @@ struct migration_round { /* RoundCompleted */
 /* Filled by the engine that runs it; called on the main thread. */
 struct migration_ops {
     void (*cancel)(struct migration *m, void *engine);
+    /* The migration has just become in doubt. */
+    void (*doubtful)(struct migration *m, void *engine);
+    /* The daemon ends: come to an end that a successor can pick up, whatever the phase. */
+    void (*shutdown)(struct migration *m, void *engine);
     void (*options_changed)(struct migration *m, void *engine);
     int (*resolve)(struct migration *m, void *engine, bool run, struct mig_error *err);
     /* Joins the worker and frees the engine: at the last unref of an ended migration, or at shutdown. */
@@ -74,8 +80,9 @@ struct migration_observer {
     void *userdata;
 };
 
-int migration_new(struct migration **ret, struct loop *loop, const char *id /* NULL: a new one */, enum migration_direction direction, const char *domain,
-                  const char *peer, const struct migration_options *options);
+int migration_new(struct migration **ret, struct loop *loop, const char *id /* NULL: a new one */,
+                  enum migration_direction direction, const char *domain, const char *peer,
+                  const struct migration_options *options);
 void migration_set_engine(struct migration *m, const struct migration_ops *ops, void *engine);
 void migration_set_observer(struct migration *m, const struct migration_observer *o);
 struct migration *migration_ref(struct migration *m);
@@ -90,6 +97,9 @@ enum mig_state migration_get_state(struct migration *m);
 
 /* For the bus face; main thread. */
 int migration_cancel(struct migration *m, struct mig_error *err); /* WrongState after the commit began */
+/* At the end of the daemon: before the decision it is rolled back, after it the record speaks to the
+ * successor. `ended` is told as ever. */
+void migration_shutdown(struct migration *m);
 int migration_set_options(struct migration *m, const struct migration_options *o);
 int migration_resolve(struct migration *m, bool run, struct mig_error *err);
 
@@ -100,11 +110,13 @@ void migration_set_verdict(struct migration *m, const char *format, ...) _printf
 void migration_set_paused(struct migration *m, bool paused);
 void migration_set_proof(struct migration *m, const char *gate, const char *verify); /* NULL: as it is */
 /* fn(counters, userdata) under the lock. */
-void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata), void *userdata);
+void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata),
+                      void *userdata);
 void migration_set_trackers(struct migration *m, const struct migration_tracker_status *t, size_t n);
 void migration_round_completed(struct migration *m, const struct migration_round *round);
 void migration_get_options(struct migration *m, struct migration_options *ret);
-/* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED); afterwards migration_cancel answers WrongState. */
+/* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED);
+ * afterwards migration_cancel answers WrongState. */
 int migration_begin_commit(struct migration *m);
 /* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. */
 void migration_forbid_cancel(struct migration *m);

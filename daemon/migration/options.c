@@ -3,9 +3,12 @@
 #include "base/clock.h"
 #include <string.h>
 
-static const char *const stall_words[] = {[STALL_ABORT] = "abort", [STALL_FORCE] = "force", [STALL_WAIT] = "wait"};
-static const char *const gate_words[] = {[GATE_STRICT] = "strict", [GATE_RESEND] = "resend", [GATE_OFF] = "off"};
-static const char *const verify_words[] = {[VERIFY_OFF] = "off", [VERIFY_POST] = "post", [VERIFY_STRICT] = "strict"};
+static const char *const stall_words[] = {
+    [STALL_ABORT] = "abort", [STALL_FORCE] = "force", [STALL_WAIT] = "wait"};
+static const char *const gate_words[] = {
+    [GATE_STRICT] = "strict", [GATE_RESEND] = "resend", [GATE_OFF] = "off"};
+static const char *const verify_words[] = {
+    [VERIFY_OFF] = "off", [VERIFY_POST] = "post", [VERIFY_STRICT] = "strict"};
 
 void migration_options_init(struct migration_options *o)
 {

@@ -9,11 +9,12 @@
 #include <sys/stat.h>
 
 #define RECORD_MAX_BYTES 8192
-#define RECORD_ID_LEN 32
+#define RECORD_ID_LEN    32
 
 static const char *const words[RECORD_STATE_MAX] = {
-    [RECORD_STARTED] = "started",   [RECORD_INTENT] = "intent",     [RECORD_COMMITTED] = "committed", [RECORD_ABORTED] = "aborted",
-    [RECORD_RETURNED] = "returned", [RECORD_PREPARED] = "prepared", [RECORD_ACCEPTED] = "accepted",
+    [RECORD_STARTED] = "started",   [RECORD_INTENT] = "intent",     [RECORD_COMMITTED] = "committed",
+    [RECORD_ABORTED] = "aborted",   [RECORD_RETURNED] = "returned", [RECORD_PREPARED] = "prepared",
+    [RECORD_ACCEPTED] = "accepted",
 };
 
 const char *record_state_to_string(enum record_state s)
@@ -26,12 +27,15 @@ static bool id_is_valid(const char *id)
     return strlen(id) == RECORD_ID_LEN && strspn(id, "0123456789abcdef") == RECORD_ID_LEN;
 }
 
-/* Both sides of a migration may live in one daemon (a rehearsal on one host), hence the direction in the name. */
+/* Both sides of a migration may live in one daemon (a rehearsal on one host), hence the direction in the
+ * name. */
 static int record_path(char *buf, size_t size, const char *runtime_dir, const char *id, bool incoming)
 {
     if (!id_is_valid(id))
         return -EINVAL;
-    return (size_t)snprintf(buf, size, "%s/migrations/%s.%s", runtime_dir, id, incoming ? "in" : "out") < size ? 0 : -ENAMETOOLONG;
+    return (size_t)snprintf(buf, size, "%s/migrations/%s.%s", runtime_dir, id, incoming ? "in" : "out") < size
+               ? 0
+               : -ENAMETOOLONG;
 }
 
 int record_write(const char *runtime_dir, const struct record *r, struct mig_error *err)
@@ -48,8 +52,9 @@ int record_write(const char *runtime_dir, const struct record *r, struct mig_err
         error = text ? write_file_atomic(path, text, strlen(text)) : -ENOMEM;
     }
     if (error < 0) {
-        mig_error_set(err, MIG_ERR_FAILED, -error, "Cannot write the record %s of migration %s in %s/migrations: %s", words[r->state], r->id, runtime_dir,
-                      strerror(-error));
+        mig_error_set(err, MIG_ERR_FAILED, -error,
+                      "Cannot write the record %s of migration %s in %s/migrations: %s", words[r->state],
+                      r->id, runtime_dir, strerror(-error));
         mig_error_hint(err, "Check space and permissions of the runtime directory");
     }
     return error;
@@ -68,8 +73,10 @@ int record_read(const char *runtime_dir, const char *id, bool incoming, struct r
     _cleanup_(json_object_putp) struct json_object *o = json_tokener_parse(text);
     struct record rec = {.incoming = incoming, .state = RECORD_STATE_MAX};
     char state[32];
-    if (!o || json_copy_string(o, "id", rec.id, sizeof rec.id) < 0 || json_copy_string(o, "domain", rec.domain, sizeof rec.domain) < 0 ||
-        json_copy_string(o, "state", state, sizeof state) < 0 || json_copy_string(o, "peer", rec.peer, sizeof rec.peer) < 0 ||
+    if (!o || json_copy_string(o, "id", rec.id, sizeof rec.id) < 0 ||
+        json_copy_string(o, "domain", rec.domain, sizeof rec.domain) < 0 ||
+        json_copy_string(o, "state", state, sizeof state) < 0 ||
+        json_copy_string(o, "peer", rec.peer, sizeof rec.peer) < 0 ||
         json_copy_string(o, "token", rec.token, sizeof rec.token) < 0 || strcmp(rec.id, id) != 0)
         return -EPROTO;
     for (int i = 0; i < RECORD_STATE_MAX; i++)
@@ -113,7 +120,8 @@ int record_list(const char *runtime_dir, struct record **ret, size_t *ret_count)
         struct record rec;
         int error = record_read(runtime_dir, id, incoming, &rec);
         if (error < 0) {
-            log_warning("%s/%s is no record of a migration (%s); it is left alone", dir, e->d_name, strerror(-error));
+            log_warning("%s/%s is no record of a migration (%s); it is left alone", dir, e->d_name,
+                        strerror(-error));
             continue;
         }
         if (n == room) {
@@ -137,6 +145,17 @@ int record_list(const char *runtime_dir, struct record **ret, size_t *ret_count)
     return 0;
 }
 
+void record_forget(const char *runtime_dir, const char *domain)
+{
+    _cleanup_free_ struct record *list = NULL;
+    size_t n;
+    if (record_list(runtime_dir, &list, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].incoming && strcmp(list[i].domain, domain) == 0)
+            record_remove(runtime_dir, list[i].id, true);
+}
+
 void record_trim(const char *runtime_dir, size_t keep)
 {
     _cleanup_free_ struct record *list = NULL;
@@ -151,7 +170,8 @@ void record_trim(const char *runtime_dir, size_t keep)
             char path[4096];
             struct stat st;
             if ((list[i].state != RECORD_ABORTED && list[i].state != RECORD_RETURNED) || !list[i].id[0] ||
-                record_path(path, sizeof path, runtime_dir, list[i].id, list[i].incoming) < 0 || stat(path, &st) < 0)
+                record_path(path, sizeof path, runtime_dir, list[i].id, list[i].incoming) < 0 ||
+                stat(path, &st) < 0)
                 continue;
             ended++;
             if (!oldest || st.st_mtim.tv_sec < oldest_time.tv_sec ||

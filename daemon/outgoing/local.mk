@@ -1,4 +1,16 @@
 libmigd_la_SOURCES += \
+	daemon/outgoing/convergence.c daemon/outgoing/convergence.h \
+	daemon/outgoing/gate.c \
+	daemon/outgoing/handover.c \
+	daemon/outgoing/handshake.c \
+	daemon/outgoing/job.h \
+	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \
+	daemon/outgoing/outgoing.c daemon/outgoing/outgoing.h \
 	daemon/outgoing/page-cursor.c daemon/outgoing/page-cursor.h \
 	daemon/outgoing/page-sender.c daemon/outgoing/page-sender.h \
-	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h
+	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h \
+	daemon/outgoing/rollback.c daemon/outgoing/rollback.h \
+	daemon/outgoing/rounds.c \
+	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
+	daemon/outgoing/switch-over.c \
+	daemon/outgoing/verify.c

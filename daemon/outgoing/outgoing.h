@@ -3,6 +3,7 @@
 #pragma once
 #include "domain/domain.h"
 #include "migration/migration.h"
+#include "migration/record.h"
 
 struct outgoing_context { /* lives as long as the daemon; borrowed */
     struct loop *loop;
@@ -10,6 +11,14 @@ struct outgoing_context { /* lives as long as the daemon; borrowed */
     const char *decision_address; /* where a destination in doubt may ask; "" when the listener is off */
 };
 
-/* Borrows the domain, starts the worker. The migration ends by itself; the domain is given back and its state set when it does. */
-int outgoing_start(struct migration **ret, const struct outgoing_context *context, struct domain *domain, const char *destination,
-                   const struct migration_options *options, const struct migration_observer *observer, struct mig_error *err);
+/* Borrows the domain, starts the worker. The migration ends by itself; the domain is given back and its state
+ * set when it does. */
+int outgoing_start(struct migration **ret, const struct outgoing_context *context, struct domain *domain,
+                   const char *destination, const struct migration_options *options,
+                   const struct migration_observer *observer, struct mig_error *err);
+
+/* For a record that a daemon before this one left (started, intent, committed): undoes what it began, or asks
+ * the destination for the outcome. The domain is a restored one. */
+int outgoing_recover(struct migration **ret, const struct outgoing_context *context, struct domain *domain,
+                     const struct record *record, const struct migration_observer *observer,
+                     struct mig_error *err);

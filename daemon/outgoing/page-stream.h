@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The sending side of pages: N connections with a thread each, which pull runs of dirty pages out of the regions' bitmaps.
+ * The sending side of pages: N connections with a thread each, which pull runs of dirty pages out of the
+ * regions' bitmaps.
  *
- * Theory of operation: page_stream_round is called by the worker with the bitmaps as the harvest left them. The threads take batches of up to
- * 1 MiB from a shared cursor (a lock for each batch, none per page); a batch's bits are cleared under that lock, before its first byte is read (R2). Each
- * batch is split into zero runs and others; others go out as one frame, from the memfd with sendfile where that is the fastest (large runs, no checksums), else from
- * the mapping. When the bitmaps are empty each thread sends a FENCE, and the round ends when all have.
+ * Theory of operation: page_stream_round is called by the worker with the bitmaps as the harvest left them.
+ * The threads take batches of up to 1 MiB from a shared cursor (a lock for each batch, none per page); a
+ * batch's bits are cleared under that lock, before its first byte is read (R2). Each batch is split into zero
+ * runs and others; others go out as one frame, from the memfd with sendfile where that is the fastest (large
+ * runs, no checksums), else from the mapping. When the bitmaps are empty each thread sends a FENCE, and the
+ * round ends when all have.
  */
 #pragma once
 #include "base/error.h"
@@ -17,7 +20,8 @@ struct page_stream;
 struct page_stream_options {
     bool checksum;
     int cancel_fd; /* borrowed */
-    /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders. */
+    /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
+     */
     uint64_t *const *sent_digests;
 };
 
@@ -25,22 +29,26 @@ struct page_round {
     uint64_t normal_pages, zero_pages;
     uint64_t payload_bytes; /* of normal pages */
     uint64_t wire_bytes;
-    uint64_t changed_pages; /* with sent_digests: pages sent again whose digest differs from the one sent before */
+    uint64_t
+        changed_pages; /* with sent_digests: pages sent again whose digest differs from the one sent before */
     uint64_t usec;
     uint64_t cpu_usec; /* of all sender threads */
 };
 
 /* channels: borrowed, already attached (HELLO done), their sequence 1 (the HELLO was 0). */
-int page_stream_new(struct page_stream **ret, struct channel *const *channels, size_t nchannels, struct region *const *regions,
-                    size_t nregions, const struct page_stream_options *options, struct mig_error *err);
+int page_stream_new(struct page_stream **ret, struct channel *const *channels, size_t nchannels,
+                    struct region *const *regions, size_t nregions, const struct page_stream_options *options,
+                    struct mig_error *err);
 /* Ends and joins the threads. */
 struct page_stream *page_stream_free(struct page_stream *s);
 DEFINE_CLEANUP(struct page_stream *, page_stream_free)
 
 /* Bytes per second over all connections; 0: no cap. Any thread, at once. */
 void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec);
-/* One round, round 0 being the full send: every page that a file holds data for is sent, holes go as ZERO. Later rounds send what the bitmaps say. Returns when all was handed to the
- * sockets, the FENCE included. On an error of any connection the others stop and the first error is returned; bits of batches that were under way are set again. */
+/* One round, round 0 being the full send: every page that a file holds data for is sent, holes go as ZERO.
+ * Later rounds send what the bitmaps say. Returns when all was handed to the sockets, the FENCE included. On
+ * an error of any connection the others stop and the first error is returned; bits of batches that were under
+ * way are set again. */
 int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *ret, struct mig_error *err);
 /* Any thread, while a round runs: what this round has sent so far. */
 void page_stream_progress(struct page_stream *s, struct page_round *ret);

@@ -8,3 +8,4 @@ include tests/unit/vfio-user.mk
 include tests/unit/controller.mk
 include tests/unit/transport.mk
 include tests/unit/dirty.mk
+include tests/unit/engine.mk

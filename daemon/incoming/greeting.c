@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "incoming/greeting.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "migration/dialogue.h"
+#include "migration/record.h"
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+#define STACK_BYTES (256u * 1024)
+
+struct greeting {
+    struct greeter *greeter;
+    struct channel *channel;
+    struct frame_stream stream;
+    struct json_object *hello;
+};
+
+static void greeting_free(struct greeting *g)
+{
+    channel_free(g->channel);
+    json_object_put(g->hello);
+    atomic_fetch_sub(&g->greeter->running, 1);
+    free(g);
+}
+
+/* Compared in full whatever differs first: the time must not tell how much of a token was right. */
+static bool token_equals(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    if (n != strlen(b)) /* the length is no secret */
+        return false;
+    unsigned char differ = 0;
+    for (size_t i = 0; i < n; i++)
+        differ |= (unsigned char)(a[i] ^ b[i]);
+    return !differ;
+}
+
+static const char *decision_word(const struct record *r)
+{
+    switch (r->state) {
+    case RECORD_COMMITTED:
+        return "committed";
+    case RECORD_ABORTED:
+    case RECORD_RETURNED:
+        return "aborted";
+    default:
+        return "pending";
+    }
+}
+
+static const char *outcome_word(const struct record *r)
+{
+    return r->state == RECORD_ACCEPTED ? "active" : r->state == RECORD_RETURNED ? "returned" : "pending";
+}
+
+/* True when the HELLO was a question; it has been answered then. */
+static bool answer_question(struct greeting *g)
+{
+    const char *id, *token;
+    bool query = json_get_string(g->hello, "query", &id) == 0;
+    if (!query && json_get_string(g->hello, "outcome", &id) < 0)
+        return false;
+    struct record r;
+    struct mig_error err = MIG_ERROR_INIT;
+    int found = record_read(g->greeter->runtime_dir, id, !query, &r);
+    if (found < 0 || json_get_string(g->hello, "token", &token) < 0 || !token_equals(r.token, token)) {
+        mig_error_set(&err, MIG_ERR_NO_SUCH_MIGRATION, 0, "There is no record of migration %.32s here", id);
+        dialogue_refuse(&g->stream, &err);
+        return true;
+    }
+    _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
+    const char *word = query ? decision_word(&r) : outcome_word(&r);
+    log_info("migration %s: %s asks, the answer is %s", r.id, g->channel->peer, word);
+    if (o && json_add_string(o, query ? "decision" : "outcome", word) == 0)
+        frame_send_json(&g->stream, WIRE_HELLO, o, NULL);
+    return true;
+}
+
+static void hand_over(void *userdata)
+{
+    struct greeting *g = userdata;
+    g->channel->cancel_fd = -1;
+    g->channel->stall_timeout_usec = CHANNEL_STALL_TIMEOUT_USEC;
+    g->greeter->greeted(g->greeter->userdata, TAKE_PTR(g->channel), g->stream, TAKE_PTR(g->hello));
+    greeting_free(g);
+}
+
+static void *greet(void *userdata)
+{
+    struct greeting *g = userdata;
+    struct wire_header h;
+    struct mig_error err = MIG_ERROR_INIT;
+    int r = frame_recv(&g->stream, &h, &err);
+    if (r == 0 && h.type != WIRE_HELLO)
+        r = mig_error_set(&err, MIG_ERR_PEER_PROTOCOL, 0, "the first frame is of type %u, not HELLO", h.type);
+    if (r == 0)
+        r = frame_recv_json(&g->stream, &h, &g->hello, &err);
+    if (r < 0) {
+        if (r != -EPIPE)
+            log_info("Connection from %s refused: %s", g->channel->peer,
+                     mig_error_is_set(&err) ? err.message : strerror(-r));
+        greeting_free(g);
+        return NULL;
+    }
+    if (answer_question(g) || loop_post(g->greeter->loop, hand_over, g) < 0)
+        greeting_free(g);
+    return NULL;
+}
+
+int greeter_take(struct greeter *greeter, int fd, const char *peer)
+{
+    if (atomic_fetch_add(&greeter->running, 1) >= GREETINGS_MAX) {
+        atomic_fetch_sub(&greeter->running, 1);
+        close(fd);
+        return -EBUSY;
+    }
+    struct greeting *g = calloc(1, sizeof *g);
+    if (!g) {
+        atomic_fetch_sub(&greeter->running, 1);
+        close(fd);
+        return -ENOMEM;
+    }
+    g->greeter = greeter;
+    int r = channel_from_socket(&g->channel, fd, peer, greeter->cancel_fd);
+    if (r < 0) {
+        greeting_free(g);
+        return r;
+    }
+    g->channel->stall_timeout_usec = GREETING_TIMEOUT_USEC;
+    frame_stream_init(&g->stream, g->channel, true);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_t thread;
+    r = -pthread_create(&thread, &attr, greet, g);
+    pthread_attr_destroy(&attr);
+    if (r < 0)
+        greeting_free(g);
+    return r;
+}

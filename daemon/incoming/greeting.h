@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Connections before they are anything: a short-lived thread per connection reads HELLO, with limits and a
+ * deadline, and answers questions of peers in doubt from the records. Every other HELLO goes to the main
+ * thread.
+ */
+#pragma once
+#include "base/json.h"
+#include "transport/frame.h"
+
+struct loop;
+struct greeting;
+
+#define GREETINGS_MAX         64u
+#define GREETING_TIMEOUT_USEC UINT64_C(10000000)
+
+/* Main thread; the callee takes channel and hello over. The answer has not been sent. */
+typedef void (*greeting_fn)(void *userdata, struct channel *channel, struct frame_stream stream,
+                            struct json_object *hello);
+
+struct greeter {
+    struct loop *loop;
+    const char *runtime_dir;
+    greeting_fn greeted;
+    void *userdata;
+    _Atomic unsigned running; /* threads under way */
+    int cancel_fd;            /* ends them all */
+};
+/* Takes fd over. -EBUSY when GREETINGS_MAX connections are under way. */
+int greeter_take(struct greeter *g, int fd, const char *peer);

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The destination's half of the handover (design, section 3): load, answer PREPARED, and from then on do only
+ * what the source decides. COMMIT is recorded as ACCEPTED before anything runs. When the connection breaks in
+ * between, the source is asked for its decision until it answers or the operator says a word.
+ */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "incoming/session.h"
+#include "memory/pages.h"
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define VMM_TIMEOUT_USEC      (30 * USEC_PER_SEC)
+#define DECISION_TIMEOUT_USEC (120 * USEC_PER_SEC)
+#define DONE_TIMEOUT_USEC     (5 * USEC_PER_SEC)
+#define ASK_INTERVAL_MSEC     500
+#define DIGEST_BATCH_PAGES    4096u
+
+int session_write_record(struct session *s, enum record_state state, struct mig_error *err)
+{
+    struct record rec = {.incoming = true, .state = state};
+    snprintf(rec.id, sizeof rec.id, "%s", migration_id(s->migration));
+    snprintf(rec.domain, sizeof rec.domain, "%s", s->domain->name);
+    snprintf(rec.peer, sizeof rec.peer, "%s", s->decision_address);
+    snprintf(rec.token, sizeof rec.token, "%s", s->token);
+    return record_write(s->runtime_dir, &rec, err);
+}
+
+/* Everything is here: the devices take their state over, the VMM its own. Nothing runs. */
+static int load(struct session *s, struct mig_error *err)
+{
+    for (size_t i = 0; i < s->domain->ndevices; i++) {
+        struct device *d = s->domain->devices[i].device;
+        int r = d->ops->set_state(d, DEVICE_STATE_STOP, NULL, err);
+        if (r < 0)
+            return mig_error_wrap(err, "Device %s does not take the state over", d->name);
+    }
+    struct controller *c = s->domain->controller;
+    int fd = state_apply_vmm_fd(s->state);
+    if (fd >= 0) {
+        int r = c->ops->load(c, fd, deadline_in(VMM_TIMEOUT_USEC), err);
+        if (r < 0)
+            return mig_error_wrap(err, "The VMM does not take its state over");
+    }
+    return 0;
+}
+
+static int say(struct session *s, const char *name, struct mig_error *err)
+{
+    pthread_mutex_lock(&s->send_lock);
+    int r = dialogue_send(&s->control_stream, name, NULL, err);
+    pthread_mutex_unlock(&s->send_lock);
+    return r;
+}
+
+/* Strict verify: a digest of every page, region by region, in order. */
+static int send_digests(struct session *s, struct mig_error *err)
+{
+    migration_set_phase(s->migration, MIG_PHASE_VERIFY);
+    _cleanup_free_ uint64_t *digests = malloc(DIGEST_BATCH_PAGES * sizeof *digests);
+    if (!digests)
+        return mig_error_oom(err);
+    for (uint32_t i = 0; i < s->nregions; i++) {
+        for (uint64_t first = 0; first < s->regions[i]->npages; first += DIGEST_BATCH_PAGES) {
+            uint64_t n = MIN(s->regions[i]->npages - first, (uint64_t)DIGEST_BATCH_PAGES);
+            pages_digest(s->regions[i], first, n, digests);
+            for (uint64_t k = 0; k < n; k++)
+                digests[k] = htole64(digests[k]);
+            struct wire_header h = {.type = WIRE_DIGESTS,
+                                    .region = i,
+                                    .offset = first * REGION_PAGE_SIZE,
+                                    .length = n * sizeof *digests};
+            struct iovec iov = {digests, h.length};
+            pthread_mutex_lock(&s->send_lock);
+            int r = frame_send(&s->control_stream, &h, &iov, 1);
+            pthread_mutex_unlock(&s->send_lock);
+            if (r < 0)
+                return mig_error_set(err, MIG_ERR_PEER_LOST, -r, "Sending digests to the source: %s",
+                                     strerror(-r));
+        }
+    }
+    migration_set_phase(s->migration, MIG_PHASE_PREPARED);
+    return say(s, "verified", err);
+}
+
+/* 0: commit. -ECONNABORTED: the source aborted. Everything else means that its decision is not known. */
+static int await_decision(struct session *s, struct mig_error *err)
+{
+    static const char *const names[] = {"commit", "verify", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = DECISION_TIMEOUT_USEC, .what = "the source's decision"};
+    for (;;) {
+        _cleanup_(json_object_putp) struct json_object *o = NULL;
+        int name, r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
+        if (r < 0 || name == 0)
+            return r;
+        r = send_digests(s, err);
+        if (r < 0)
+            return r;
+    }
+}
+
+int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_error *err)
+{
+    bool told = false;
+    for (;;) {
+        char word[32] = "";
+        struct mig_error why = MIG_ERROR_INIT;
+        int r = s->decision_address[0]
+                    ? dialogue_ask(s->decision_address, "query", migration_id(s->migration), s->token,
+                                   s->cancel_fd, word, sizeof word, &why)
+                    : mig_error_set(&why, MIG_ERR_PEER_UNREACHABLE, 0,
+                                    "the source named no address for questions");
+        if (*resolution == 1)
+            return 0;
+        if (*resolution == 2 || (r == 0 && strcmp(word, "aborted") == 0))
+            return mig_error_set(err, MIG_ERR_CANCELLED, 0,
+                                 *resolution ? "The operator gave the workload up here"
+                                             : "The source did not commit: it goes on with the workload");
+        if (r == 0 && strcmp(word, "committed") == 0)
+            return 0;
+        if (!told) {
+            struct mig_error doubt;
+            mig_error_set(
+                &doubt, MIG_ERR_IN_DOUBT, 0,
+                "The source was lost after this side was prepared, and its decision is not known: %s",
+                r < 0 ? why.message : "it has not decided");
+            mig_error_hint(
+                &doubt,
+                "migd keeps asking %s. If the source is gone for good: migctl resolve %.8s --run here",
+                s->decision_address, migration_id(s->migration));
+            migration_set_verdict(s->migration, "In doubt: asking %s for the decision; nothing runs here",
+                                  s->decision_address);
+            migration_end(s->migration, MIG_STATE_IN_DOUBT, &doubt);
+            told = true;
+        }
+        /* The operator's word comes through cancel_fd as well: look at it before the end of the daemon. */
+        if (poll(&(struct pollfd){.fd = s->cancel_fd, .events = POLLIN}, 1, ASK_INTERVAL_MSEC) > 0 &&
+            !*resolution) {
+            mig_error_set(err, MIG_ERR_IN_DOUBT, 0, "migd ended before the source's decision was known");
+            return -EINPROGRESS;
+        }
+    }
+}
+
+static int run_devices(struct session *s, bool *some_ran, struct mig_error *err)
+{
+    struct domain *d = s->domain;
+    bool p2p = d->ndevices > 1;
+    for (size_t i = 0; i < d->ndevices; i++)
+        p2p &= (d->devices[i].device->ops->info(d->devices[i].device)->migration_flags &
+                DEVICE_MIGRATION_P2P) != 0;
+    for (int step = p2p ? 0 : 1; step < 2; step++) {
+        for (size_t i = 0; i < d->ndevices; i++) {
+            struct device *dev = d->devices[i].device;
+            int r = dev->ops->set_state(dev, step == 0 ? DEVICE_STATE_RUNNING_P2P : DEVICE_STATE_RUNNING,
+                                        NULL, err);
+            if (r < 0)
+                return mig_error_wrap(err, "Running device %s", dev->name);
+            *some_ran |= step == 1; /* a quiet device has done nothing yet */
+        }
+    }
+    return 0;
+}
+
+/* A device that was started may have written to the world: then the workload cannot go back, and stays here
+ * with what runs. */
+int session_run_workload(struct session *s, struct mig_error *err)
+{
+    migration_set_phase(s->migration, MIG_PHASE_RESUME);
+    bool some_ran = false;
+    struct mig_error why = MIG_ERROR_INIT;
+    int r = fault_point("cannot-run");
+    if (r < 0)
+        mig_error_set(&why, MIG_ERR_FAILED, -r, "Fault point cannot-run");
+    if (r == 0)
+        r = run_devices(s, &some_ran, &why);
+    if (r < 0 && !some_ran) {
+        struct mig_error record_error;
+        for (size_t i = 0; i < s->domain->ndevices; i++) {
+            struct device *d = s->domain->devices[i].device;
+            d->ops->set_state(d, DEVICE_STATE_STOP, NULL, NULL);
+        }
+        if (session_write_record(s, RECORD_RETURNED, &record_error) == 0) {
+            *err = why;
+            return r;
+        }
+    }
+    struct controller *c = s->domain->controller;
+    int vmm = c->ops->resume(c, deadline_in(VMM_TIMEOUT_USEC), r < 0 ? NULL : &why);
+    if (vmm < 0 &&
+        !s->domain->ndevices) { /* nothing has run: a VMM that cannot resume gives the workload back */
+        struct mig_error record_error;
+        if (session_write_record(s, RECORD_RETURNED, &record_error) == 0) {
+            *err = why;
+            return vmm;
+        }
+    }
+    if (mig_error_is_set(&why)) { /* it runs here, damaged: the domain says so */
+        const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
+        log_mig_error(LOG_ERR, &fields, &why, "The workload runs here, but not all of it");
+        *err = why;
+    }
+    return 0;
+}
+
+static void tell_returned(struct session *s, const struct mig_error *why)
+{
+    struct json_object *o = json_object_new_object();
+    if (o && json_add_string(o, "error", mig_error_word(why->code)) == 0 &&
+        json_add_string(o, "text", why->message) == 0 && json_add_string(o, "hint", why->hint) == 0) {
+        pthread_mutex_lock(&s->send_lock);
+        dialogue_send(&s->control_stream, "returned", TAKE_PTR(o), NULL);
+        pthread_mutex_unlock(&s->send_lock);
+    }
+    json_object_put(o);
+}
+
+static int prepare(struct session *s, struct mig_error *err)
+{
+    int r = load(s, err);
+    if (r < 0)
+        return r;
+    r = session_write_record(s, RECORD_PREPARED, err);
+    if (r < 0)
+        return r;
+    migration_forbid_cancel(s->migration);
+    s->prepared = true;
+    migration_set_verdict(s->migration, "Prepared: waiting for the source's decision");
+    migration_set_phase(s->migration, MIG_PHASE_PREPARED);
+    r = fault_point("in-before-prepared");
+    return r < 0 ? mig_error_set(err, MIG_ERR_FAILED, -r, "Fault point in-before-prepared")
+                 : say(s, "prepared", err);
+}
+
+int session_handover(struct session *s, _Atomic int *resolution, struct mig_error *err)
+{
+    int r = prepare(s, err);
+    if (r == 0)
+        r = await_decision(s, err);
+    if (r < 0 && s->prepared && r != -ECONNABORTED) {
+        mig_error_clear(err);
+        r = session_ask_decision(s, resolution, err);
+    }
+    if (r < 0)
+        return r;
+    r = session_write_record(s, RECORD_ACCEPTED, err); /* before anything runs */
+    if (r < 0) {
+        tell_returned(s, err);
+        return r;
+    }
+    s->accepted = true;
+    migration_set_phase(s->migration, MIG_PHASE_ACCEPTED);
+    r = session_run_workload(s, err);
+    if (r < 0) {
+        tell_returned(s, err);
+        return r;
+    }
+    if (say(s, "active", NULL) == 0) {
+        static const char *const names[] = {"done", NULL};
+        const struct dialogue_expect expect = {
+            .names = names, .timeout_usec = DONE_TIMEOUT_USEC, .what = "DONE"};
+        _cleanup_(json_object_putp) struct json_object *o = NULL;
+        int name;
+        if (dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, NULL) == 0)
+            record_remove(s->runtime_dir, migration_id(s->migration), true);
+    }
+    return 0;
+}
+
+void session_drop(struct session *s, char *problem, size_t size)
+{
+    for (size_t i = 0; i < s->domain->ndevices; i++) {
+        struct device *d = s->domain->devices[i].device;
+        struct mig_error err = MIG_ERROR_INIT;
+        /* What it took must not run: a reset empties it, and STOP keeps it still until the next migration or
+         * its release. */
+        if (d->ops->reset(d, &err) < 0 || d->ops->set_state(d, DEVICE_STATE_STOP, NULL, &err) < 0) {
+            const struct log_fields fields = {
+                .domain = s->domain->name, .migration = migration_id(s->migration), .device = d->name};
+            log_mig_error(LOG_ERR, &fields, &err,
+                          "Emptying a device after a migration that did not come to be");
+            if (!problem[0])
+                snprintf(problem, size, "Device %s could not be emptied: %.300s", d->name, err.message);
+        }
+    }
+    record_remove(s->runtime_dir, migration_id(s->migration), true);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Receiving: a thread per page connection and one for device state; the worker listens on control. A thread
+ * that fails keeps the first reason and wakes the worker, which tells the source.
+ */
+#include "base/clock.h"
+#include "base/fds.h"
+#include "incoming/session.h"
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define ATTACH_TIMEOUT_SEC 10
+#define STATE_TIMEOUT_SEC  60
+/* While rounds run the source may be silent on control for long; dead peers are found by the page connections
+ * and by keepalive. */
+#define PREPARE_TIMEOUT_USEC USEC_INFINITY
+
+void session_fail(struct session *s, const struct mig_error *why)
+{
+    pthread_mutex_lock(&s->lock);
+    if (!mig_error_is_set(&s->failure))
+        s->failure = *why;
+    pthread_cond_broadcast(&s->attached_cond);
+    pthread_mutex_unlock(&s->lock);
+    eventfd_write(s->wake_fd, 1);
+}
+
+/* All page connections have brought their fence of a round: tell the source. The one that comes last does. */
+static void on_fence(void *userdata, unsigned connection, uint32_t round)
+{
+    struct session *s = userdata;
+    bool all = true;
+    pthread_mutex_lock(&s->lock);
+    s->fence_round[connection] = round + 1;
+    for (size_t i = 0; i < s->nconnections; i++)
+        all &= s->fence_round[i] == round + 1;
+    pthread_mutex_unlock(&s->lock);
+    if (!all)
+        return;
+    migration_set_round(s->migration, round);
+    struct json_object *o = json_object_new_object();
+    struct mig_error err = MIG_ERROR_INIT;
+    int r = o ? json_add_u64(o, "round", round) : -ENOMEM;
+    pthread_mutex_lock(&s->send_lock);
+    if (r == 0)
+        r = dialogue_send(&s->control_stream, "fence", TAKE_PTR(o), &err);
+    pthread_mutex_unlock(&s->send_lock);
+    json_object_put(o);
+    if (r < 0)
+        session_fail(s, &err);
+}
+
+static void *page_thread(void *userdata)
+{
+    struct session_connection *c = userdata;
+    struct mig_error err = MIG_ERROR_INIT;
+    if (apply_run(&c->session->apply, c->index, &c->stream, &err) < 0)
+        session_fail(c->session, &err);
+    return NULL;
+}
+
+static void *state_thread(void *userdata)
+{
+    struct session_connection *c = userdata;
+    struct session *s = c->session;
+    struct mig_error err = MIG_ERROR_INIT;
+    int r = state_apply_run(s->state, &c->stream, &err);
+    if (r < 0) {
+        session_fail(s, &err);
+        return NULL;
+    }
+    pthread_mutex_lock(&s->lock);
+    c->index = 1; /* all device state is here */
+    pthread_cond_broadcast(&s->attached_cond);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* Waits on the condition until nattached or the state's end says so, a failure, or the time is over. Lock
+ * held. */
+static int wait_locked(struct session *s, bool (*ready)(const struct session *), unsigned timeout_sec)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_sec;
+    while (!ready(s) && !mig_error_is_set(&s->failure))
+        if (pthread_cond_timedwait(&s->attached_cond, &s->lock, &until) == ETIMEDOUT)
+            return -ETIMEDOUT;
+    return mig_error_is_set(&s->failure) ? -EIO : 0;
+}
+
+static bool all_attached(const struct session *s)
+{
+    return s->nattached == s->nconnections + 1;
+}
+
+static bool state_ended(const struct session *s)
+{
+    return s->state_connection.index == 1;
+}
+
+static int start_thread(struct session_connection *c, void *(*fn)(void *), struct mig_error *err)
+{
+    if (pthread_create(&c->thread, NULL, fn, c) != 0)
+        return mig_error_oom(err);
+    c->has_thread = true;
+    return 0;
+}
+
+static int start_threads(struct session *s, struct mig_error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    int r = wait_locked(s, all_attached, ATTACH_TIMEOUT_SEC);
+    size_t n = s->nattached;
+    pthread_mutex_unlock(&s->lock);
+    if (r == -ETIMEDOUT)
+        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
+                             "The source opened only %zu of %zu connections within %d s", n,
+                             s->nconnections + 1, ATTACH_TIMEOUT_SEC);
+    if (r < 0)
+        return r;
+    s->apply = (struct apply){.regions = s->regions,
+                              .nregions = s->nregions,
+                              .counters = &s->counters,
+                              .fence = on_fence,
+                              .userdata = s};
+    for (size_t i = 0; i < s->nconnections && r == 0; i++)
+        r = start_thread(&s->pages[i], page_thread, err);
+    return r < 0 ? r : start_thread(&s->state_connection, state_thread, err);
+}
+
+static void set_received(struct migration_counters *c, void *userdata)
+{
+    const struct session *s = userdata;
+    c->normal_pages = s->counters.normal_pages;
+    c->zero_pages = s->counters.zero_pages;
+    c->processed_bytes = s->counters.payload_bytes;
+    c->device_bytes = state_apply_device_bytes(s->state);
+    c->vmm_bytes = state_apply_vmm_bytes(s->state);
+    c->connections = s->nconnections;
+    c->memory_bytes = 0;
+    for (size_t i = 0; i < s->nregions; i++)
+        c->memory_bytes += s->regions[i]->size_bytes;
+}
+
+int session_receive(struct session *s, struct mig_error *err)
+{
+    migration_set_phase(s->migration, MIG_PHASE_RECEIVE);
+    migration_set_verdict(s->migration, "Receiving memory and device state");
+    int r = start_threads(s, err);
+    if (r < 0)
+        return r;
+    static const char *const names[] = {"prepare", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the rest of the migration"};
+    _cleanup_(json_object_putp) struct json_object *o = NULL;
+    int name;
+    r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
+    if (r < 0)
+        return r;
+    migration_set_phase(s->migration, MIG_PHASE_LOAD);
+    pthread_mutex_lock(&s->lock);
+    r = wait_locked(s, state_ended, STATE_TIMEOUT_SEC);
+    pthread_mutex_unlock(&s->lock);
+    if (r == -ETIMEDOUT)
+        return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "The device state did not arrive within %d s",
+                             STATE_TIMEOUT_SEC);
+    migration_update(s->migration, set_received, s);
+    return r;
+}
+
+static void end_connection(struct session_connection *c)
+{
+    if (c->channel)
+        c->channel->ops->shutdown(c->channel);
+    if (c->has_thread)
+        pthread_join(c->thread, NULL);
+    c->has_thread = false;
+    c->channel = channel_free(c->channel);
+}
+
+void session_close(struct session *s)
+{
+    for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)
+        end_connection(&s->pages[i]);
+    end_connection(&s->state_connection);
+    s->control = channel_free(s->control);
+    s->state = state_apply_free(s->state);
+    free(s->regions);
+    s->regions = NULL;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One incoming migration: everything its worker has in its hands. The steps, in order: accept (HELLO against
+ * the domain) -> receive (pages and device state by their own threads, control messages by the worker) ->
+ * load -> handover (prepared, in doubt, accepted, run).
+ */
+#pragma once
+#include "domain/domain.h"
+#include "incoming/apply.h"
+#include "incoming/state-apply.h"
+#include "migration/dialogue.h"
+#include "migration/migration.h"
+#include "migration/record.h"
+#include <pthread.h>
+
+struct session_connection {
+    struct session *session;
+    struct channel *channel;
+    struct frame_stream stream;
+    unsigned index;
+    bool has_thread;
+    pthread_t thread;
+};
+
+struct session {
+    struct migration *migration; /* borrowed: it owns us */
+    struct domain *domain;       /* referenced; borrowed from the main thread */
+    const char *runtime_dir;
+    struct json_object *hello;
+    char token[40];
+    char decision_address[256];
+    bool vmm_state;
+
+    struct channel *control;
+    struct frame_stream control_stream;
+    pthread_mutex_t send_lock; /* control is answered by the worker and by the page threads (fences) */
+
+    struct region **regions;
+    size_t nregions;
+    struct apply apply;
+    struct apply_counters counters;
+    struct state_apply *state;
+
+    pthread_mutex_t lock; /* what follows, and attached */
+    pthread_cond_t attached_cond;
+    size_t nconnections, nattached;
+    struct session_connection pages[WIRE_CONNECTIONS_MAX];
+    struct session_connection state_connection;
+    uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */
+    uint32_t fence_answered;                    /* round + 1 */
+    struct mig_error failure;                   /* the first of any thread */
+    int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
+    int cancel_fd;
+    bool prepared, accepted;
+};
+
+/* accept.c: checks HELLO against the domain, prepares devices, answers. */
+int session_accept(struct session *s, struct mig_error *err);
+/* receive.c */
+int session_receive(
+    struct session *s,
+    struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
+void session_fail(struct session *s, const struct mig_error *why); /* any thread */
+void session_close(struct session *s); /* ends and joins the threads, closes everything */
+/* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the
+ * source owns it. -EINPROGRESS: in doubt and the daemon ends. */
+int session_handover(struct session *s, _Atomic int *resolution, struct mig_error *err);
+/* The part after the decision, also for a restarted daemon. 0 or, when nothing has run and the record says
+ * returned, -errno. */
+int session_run_workload(struct session *s, struct mig_error *err);
+/* Asks the source until it answers. 0: committed. -ECANCELED: aborted. -EINPROGRESS: the daemon ends.
+ * Resolution: 0 none, 1 run, 2 drop. */
+int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_error *err);
+int session_write_record(struct session *s, enum record_state state, struct mig_error *err);
+/* Drops what was received: devices stopped and wiped, so that the domain can wait for the next. */
+void session_drop(struct session *s, char *problem, size_t size);

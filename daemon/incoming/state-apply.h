@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Device state as it comes: STATE frames of the state connection are written to the devices in RESUMING, the
+ * VMM's own state into a memfd. Each stream's length and digest are checked before any device is told to take
+ * it over: a device may accept a corrupt stream (the kernel's sample driver does).
+ */
+#pragma once
+#include "device/device.h"
+#include "migration/migration.h"
+#include "transport/frame.h"
+
+struct state_apply;
+int state_apply_new(struct state_apply **ret, struct device *const *devices, size_t ndevices, bool vmm_state,
+                    struct mig_error *err);
+struct state_apply *state_apply_free(struct state_apply *a);
+DEFINE_CLEANUP(struct state_apply *, state_apply_free)
+/* The state connection's thread: until every stream has ended (0) or the peer closed before (-EPIPE with
+ * err). */
+int state_apply_run(struct state_apply *a, struct frame_stream *stream, struct mig_error *err);
+/* Borrowed memfd; -1 when there is no VMM state. */
+int state_apply_vmm_fd(const struct state_apply *a);
+uint64_t state_apply_device_bytes(const struct state_apply *a);
+uint64_t state_apply_vmm_bytes(const struct state_apply *a);

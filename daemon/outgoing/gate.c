@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The gate (R5): after everything was sent, every tracker is read once more. What is dirty now was written by
+ * a device that should be quiet. Where a tracker cannot answer, the pages are compared with the digests of
+ * what was sent.
+ */
+#include "base/clock.h"
+#include "memory/pages.h"
+#include "outgoing/job.h"
+#include <stdio.h>
+#include <string.h>
+
+#define DIGEST_BATCH_PAGES 1024u
+
+static void add_gate_pages(struct migration_counters *c, void *userdata)
+{
+    c->gate_pages += *(const uint64_t *)userdata;
+}
+
+static void add_gate_resend(struct migration_counters *c, void *userdata)
+{
+    c->gate_resends++;
+}
+
+/* Marks in the dirty bitmap every page whose content is not what was sent. The trackers knew nothing: the
+ * range has no tracker. */
+static int compare_digests(struct job *j, struct gate_finding *f, struct mig_error *err)
+{
+    _cleanup_free_ uint64_t *now = malloc(DIGEST_BATCH_PAGES * sizeof *now);
+    if (!now)
+        return mig_error_oom(err);
+    for (size_t i = 0; i < j->set.nregions; i++) {
+        struct region *r = j->regions[i];
+        struct gate_range *open = NULL;
+        uint64_t open_end = UINT64_MAX;
+        for (uint64_t first = 0; first < r->npages; first += DIGEST_BATCH_PAGES) {
+            uint64_t n = MIN(r->npages - first, (uint64_t)DIGEST_BATCH_PAGES);
+            pages_digest(r, first, n, now);
+            for (uint64_t k = 0; k < n; k++) {
+                uint64_t page = first + k;
+                if (now[k] == j->sent_digests[i][page] || bitmap_test(r->dirty, page))
+                    continue;
+                bitmap_set_range(r->dirty, page, 1);
+                f->pages++;
+                if (page == open_end) {
+                    if (open)
+                        open->npages++;
+                } else {
+                    open = f->ranges < GATE_RANGES_MAX ? &f->range[f->ranges] : NULL;
+                    if (open)
+                        *open = (struct gate_range){.region = r, .first_page = page, .npages = 1};
+                    f->ranges++;
+                }
+                open_end = page + 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* "pages 0x10-0x1f of ram0 (IOVA 0x10000-0x1ffff of nic0)" */
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
+                        size_t size)
+{
+    int n =
+        snprintf(buf, size, "%s+0x%llx..0x%llx", r->name, (unsigned long long)(first << REGION_PAGE_SHIFT),
+                 (unsigned long long)(((first + count) << REGION_PAGE_SHIFT) - 1));
+    uint64_t offset = first << REGION_PAGE_SHIFT;
+    for (size_t i = 0; i < j->domain->ndevices; i++) {
+        struct device *d = j->domain->devices[i].device;
+        struct iova_mapping *maps;
+        size_t nmaps;
+        if (iova_map_snapshot(d->map, &maps, &nmaps) < 0)
+            continue;
+        for (size_t k = 0; k < nmaps && n > 0 && (size_t)n < size; k++) {
+            if (maps[k].region != r || offset < maps[k].offset_bytes ||
+                offset - maps[k].offset_bytes >= maps[k].size_bytes)
+                continue;
+            uint64_t iova = maps[k].iova + (offset - maps[k].offset_bytes);
+            n += snprintf(buf + n, size - (size_t)n, " (IOVA 0x%llx..0x%llx of %s)", (unsigned long long)iova,
+                          (unsigned long long)(iova + (count << REGION_PAGE_SHIFT) - 1), d->name);
+            break;
+        }
+        iova_mappings_free(maps, nmaps);
+    }
+}
+
+static int refuse(struct job *j, const struct gate_finding *f, struct mig_error *err)
+{
+    char where[300] = "";
+    size_t at = 0;
+    for (uint64_t i = 0; i < MIN(f->ranges, (uint64_t)GATE_RANGES_MAX) && at < sizeof where - 1; i++) {
+        char range[160];
+        job_describe_pages(j, f->range[i].region, f->range[i].first_page, f->range[i].npages, range,
+                           sizeof range);
+        at += (size_t)snprintf(where + at, sizeof where - at, "%s%s", i ? ", " : "", range);
+        at = MIN(at, sizeof where - 1);
+    }
+    const struct tracker *t = f->range[0].tracker;
+    mig_error_set(err, MIG_ERR_GATE, 0,
+                  "%llu pages were written after everything had been stopped, by device %s (tracker %s): %s",
+                  (unsigned long long)f->pages, t ? t->device : "unknown",
+                  t ? t->name : "none, found by digests", where);
+    mig_error_hint(err, "The device does not obey STOP; the source goes on. Report it to the device's "
+                        "vendor, or allow --gate resend or --gate off at your own risk");
+    return -err->err;
+}
+
+static int look(struct job *j, struct gate_finding *f, struct mig_error *err)
+{
+    int r = harvest_gate(&j->set, f, err);
+    if (r < 0)
+        return mig_error_wrap(err, "The gate");
+    return f->needs_digests ? compare_digests(j, f, err) : 0;
+}
+
+int job_gate(struct job *j, struct mig_error *err)
+{
+    struct migration_options o;
+    migration_get_options(j->migration, &o);
+    if (o.gate == GATE_OFF) {
+        migration_set_proof(j->migration, "off", NULL);
+        return 0;
+    }
+    migration_set_phase(j->migration, MIG_PHASE_GATE);
+    struct mig_error own;
+    for (unsigned tries = 0;; tries++) {
+        struct gate_finding f = {0};
+        int r = look(j, &f, err);
+        if (r < 0)
+            return r;
+        job_publish_trackers(j);
+        if (f.pages == 0) {
+            migration_set_proof(j->migration, f.needs_digests ? "clean-by-digests" : "clean", NULL);
+            return 0;
+        }
+        migration_update(j->migration, add_gate_pages, &f.pages);
+        migration_set_proof(j->migration, "dirty", NULL);
+        if (o.gate == GATE_STRICT || tries >= o.gate_resends)
+            return refuse(j, &f, err ? err : &own);
+        migration_update(j->migration, add_gate_resend, NULL);
+        j->round++;
+        migration_set_round(j->migration, j->round);
+        struct page_round sent;
+        r = job_send_round(j, true, &sent, err);
+        if (r < 0)
+            return r;
+    }
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The beginning of an outgoing migration: the control connection with HELLO, then the page and state
+ * connections that attach to it. What HELLO says of regions and devices is what the destination checks
+ * everything later against.
+ */
+#include "base/clock.h"
+#include "outgoing/job.h"
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
+#define DEFAULT_CONNECTIONS  2
+
+static struct json_object *describe_region(const struct region *r)
+{
+    struct json_object *o = json_object_new_object();
+    if (o && json_add_string(o, "name", r->name) == 0 && json_add_u64(o, "size", r->size_bytes) == 0)
+        return o;
+    json_object_put(o);
+    return NULL;
+}
+
+static struct json_object *describe_device(const struct domain_device *d)
+{
+    const struct device_info *info = d->device->ops->info(d->device);
+    struct json_object *o = json_object_new_object();
+    if (o && json_add_string(o, "name", d->device->name) == 0 &&
+        json_add_string(o, "kind", info->kind) == 0 &&
+        json_add_u64(o, "migration-flags", info->migration_flags) == 0 &&
+        json_add_u64(o, "vendor", info->pci_vendor) == 0 &&
+        json_add_u64(o, "device", info->pci_device) == 0 &&
+        json_add_u64(o, "subsystem-vendor", info->pci_subvendor) == 0 &&
+        json_add_u64(o, "subsystem-device", info->pci_subdevice) == 0 &&
+        json_add_u64(o, "revision", info->pci_revision) == 0 &&
+        json_add_u64(o, "regions", info->num_regions) == 0 && json_add_u64(o, "irqs", info->num_irqs) == 0)
+        return o;
+    json_object_put(o);
+    return NULL;
+}
+
+static struct json_object *make_hello(struct job *j, size_t connections)
+{
+    _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
+    struct json_object *regions = json_object_new_array(), *devices = json_object_new_array();
+    int r = 0;
+    for (size_t i = 0; regions && i < j->set.nregions && r == 0; i++) {
+        struct json_object *item = describe_region(j->regions[i]);
+        r = item ? json_object_array_add(regions, item) : -ENOMEM;
+    }
+    for (size_t i = 0; devices && i < j->domain->ndevices && r == 0; i++) {
+        struct json_object *item = describe_device(&j->domain->devices[i]);
+        r = item ? json_object_array_add(devices, item) : -ENOMEM;
+    }
+    /* json_add takes its value over even when it fails, and refuses NULL. */
+    if (!o || (json_add(o, "regions", regions) < 0) | (json_add(o, "devices", devices) < 0) || r < 0 ||
+        json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
+        json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
+        json_add_u64(o, "protocol-oldest", DIALOGUE_PROTOCOL_OLDEST) < 0 ||
+        json_add_string(o, "version", PACKAGE_VERSION) < 0 ||
+        json_add_string(o, "domain", j->options.peer_domain[0] ? j->options.peer_domain : j->domain->name) <
+            0 ||
+        json_add_u64(o, "page-size", REGION_PAGE_SIZE) < 0 ||
+        json_add_u64(o, "connections", connections) < 0 ||
+        json_add_bool(o, "vmm-state", strcmp(j->domain->controller->ops->kind, "none") != 0) < 0 ||
+        json_add_string(o, "verify", verify_mode_to_string(j->options.verify)) < 0 ||
+        json_add_string(o, "token", j->token) < 0 ||
+        json_add_string(o, "decision-address", j->decision_address) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+static int attach(struct job *j, const char *role, size_t index, struct channel **ret, struct mig_error *err)
+{
+    _cleanup_(channel_freep) struct channel *c = NULL;
+    int r = channel_connect(&c, j->destination, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
+    if (r < 0)
+        return r;
+    struct frame_stream s;
+    frame_stream_init(&s, c, false);
+    _cleanup_(json_object_putp) struct json_object *hello = json_object_new_object(), *answer = NULL;
+    if (!hello || json_add_string(hello, "attach", migration_id(j->migration)) < 0 ||
+        json_add_string(hello, "token", j->token) < 0 || json_add_string(hello, "role", role) < 0 ||
+        json_add_u64(hello, "index", index) < 0)
+        return mig_error_oom(err);
+    r = dialogue_hello(&s, hello, &answer, err);
+    if (r < 0)
+        return mig_error_wrap(err, "Opening the %s connection %zu", role, index);
+    *ret = TAKE_PTR(c);
+    return 0;
+}
+
+int job_handshake(struct job *j, struct mig_error *err)
+{
+    int r = channel_connect(&j->control, j->destination, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
+    if (r < 0)
+        return r;
+    frame_stream_init(&j->control_stream, j->control, true);
+    size_t connections =
+        j->options.connections ? MIN(j->options.connections, WIRE_CONNECTIONS_MAX) : DEFAULT_CONNECTIONS;
+    _cleanup_(json_object_putp) struct json_object *hello = make_hello(j, connections), *answer = NULL;
+    if (!hello)
+        return mig_error_oom(err);
+    r = dialogue_hello(&j->control_stream, hello, &answer, err);
+    if (r < 0)
+        return r;
+    uint64_t protocol, granted;
+    if (json_get_u64(answer, "protocol", &protocol) < 0 || protocol < DIALOGUE_PROTOCOL_OLDEST ||
+        protocol > DIALOGUE_PROTOCOL || json_get_u64(answer, "connections", &granted) < 0 || granted < 1 ||
+        granted > connections)
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                             "%s answered HELLO with values that were not offered", j->destination);
+    for (; j->npage_channels < granted; j->npage_channels++) {
+        r = attach(j, "pages", j->npage_channels, &j->page_channels[j->npage_channels], err);
+        if (r < 0)
+            return r;
+    }
+    return attach(j, "state", 0, &j->state_channel, err);
+}

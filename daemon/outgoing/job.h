@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An outgoing job: everything its worker has in its hands. The files of this folder are its steps, in the
+ * order of the data path: handshake (who, how many connections) -> rounds (precopy) -> switch-over (the
+ * blackout up to the decision) -> handover (after it) or rollback.
+ *
+ * All functions here run on the worker and return 0 or -errno with err filled. Nothing here touches the bus.
+ */
+#pragma once
+#include "dirty/harvest.h"
+#include "domain/domain.h"
+#include "migration/dialogue.h"
+#include "migration/migration.h"
+#include "migration/record.h"
+#include "outgoing/convergence.h"
+#include "outgoing/page-stream.h"
+#include "outgoing/state-stream.h"
+
+#define JOB_HISTORY_MAX 64u
+
+struct job {
+    struct migration *migration; /* borrowed: it owns us */
+    struct domain *domain;       /* referenced and borrowed from the main thread */
+    const char *runtime_dir;
+    const char *decision_address;
+    int cancel_fd;
+    struct migration_options options; /* as at start; what may change is read anew */
+    char destination[256];
+    char token[33];
+
+    struct channel *control;
+    struct frame_stream control_stream;
+    struct channel *page_channels[WIRE_CONNECTIONS_MAX];
+    size_t npage_channels;
+    struct channel *state_channel;
+    struct page_stream *pages;
+    struct state_stream *state;
+
+    struct harvest_set set;
+    struct region **regions; /* array behind set.regions */
+    uint64_t **sent_digests; /* per region, when verify or the gate needs them; else NULL */
+
+    struct convergence_round history[JOB_HISTORY_MAX];
+    size_t nhistory;
+    uint32_t round;
+    uint64_t harvest_usec; /* of the newest harvest: when it ended */
+    uint64_t precopy_deadline_usec;
+    uint64_t blackout_usec; /* when it began; 0 before */
+
+    /* Facts, each of which rollback undoes on its own. */
+    bool tracking, recorded, paused, devices_touched, record_committed;
+};
+
+/* handshake.c */
+int job_handshake(struct job *j, struct mig_error *err);
+/* rounds.c: from the full send to the decision to switch over. */
+int job_rounds(struct job *j, struct mig_error *err);
+/* One round on the wire: pages, fences, and the device state that is there; counters and history are the
+ * caller's. */
+int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig_error *err);
+void job_publish_trackers(struct job *j);
+/* switch-over.c: pause to PREPARED, gate, verify, up to the decision record. */
+int job_switch_over(struct job *j, struct mig_error *err);
+/* gate.c */
+int job_gate(struct job *j, struct mig_error *err);
+/* verify.c: strict before the commit, post after it. A post failure is an error too, but changes no owner. */
+int job_verify_strict(struct job *j, struct mig_error *err);
+int job_verify_post(struct job *j, struct mig_error *err);
+/* Pages of a region by name, with the trackers that cover it: for messages. */
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
+                        size_t size);
+/* handover.c: COMMIT and what follows. 0: the destination runs. -EREMOTEIO: it gave the workload back, and
+ * the source may go on. -EINPROGRESS: not known. */
+int job_handover(struct job *j, struct mig_error *err);
+/* rollback.c: the source runs on. Never fails as a whole; what could not be undone makes the domain broken,
+ * said in `problem`. */
+void job_rollback(struct job *j, const struct mig_error *why, char *problem, size_t problem_size);
+/* Tracking off and devices left stopped, after the destination took over. */
+void job_release_source(struct job *j);
+
+/* A step of the blackout: adds the time since *since to a counter and moves *since on. */
+void job_account(struct job *j, size_t counter_offset, uint64_t *since_usec);
+#define JOB_ACCOUNT(j, field, since) job_account((j), offsetof(struct migration_counters, field), (since))
+
+int job_write_record(struct job *j, enum record_state state, struct mig_error *err);

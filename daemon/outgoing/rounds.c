@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Precopy: the full send, then rounds of harvest and send until what is left fits into the downtime that the
+ * operator allows, or the policy for a migration that does not converge says otherwise. The workload runs all
+ * the while.
+ */
+#include "base/clock.h"
+#include "base/format.h"
+#include "outgoing/job.h"
+#include <stdio.h>
+#include <string.h>
+#include <poll.h>
+
+/* What the steps of a blackout cost besides bytes, until a migration has measured its own: state changes,
+ * gate, answers of the peer. */
+#define ASSUMED_FIXED_USEC (10 * USEC_PER_MSEC)
+/* With policy `wait`, and whenever a round found almost nothing: rounds do not follow each other faster than
+ * this. */
+#define ROUND_INTERVAL_USEC (20 * USEC_PER_MSEC)
+#define FENCE_TIMEOUT_USEC  (60 * USEC_PER_SEC)
+
+void job_publish_trackers(struct job *j)
+{
+    _cleanup_free_ struct migration_tracker_status *t =
+        calloc(j->set.ntrackers ? j->set.ntrackers : 1, sizeof *t);
+    if (!t)
+        return;
+    for (size_t i = 0; i < j->set.ntrackers; i++) {
+        const struct tracker *from = j->set.trackers[i];
+        snprintf(t[i].name, sizeof t[i].name, "%s", from->name);
+        snprintf(t[i].kind, sizeof t[i].kind, "%s", from->ops->kind);
+        snprintf(t[i].device, sizeof t[i].device, "%s", from->device);
+        t[i].harvests = from->counters.harvests;
+        t[i].pages_reported = from->counters.pages_reported;
+        t[i].pages_first = from->counters.pages_first;
+        t[i].gate_pages = from->counters.gate_pages;
+    }
+    migration_set_trackers(j->migration, t, j->set.ntrackers);
+}
+
+static int wait_for_fence(struct job *j, struct mig_error *err)
+{
+    static const char *const names[] = {"fence", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = FENCE_TIMEOUT_USEC, .what = "the answer to the fence"};
+    _cleanup_(json_object_putp) struct json_object *o = NULL;
+    int name;
+    int r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
+    if (r < 0)
+        return r;
+    uint64_t round;
+    if (json_get_u64(o, "round", &round) < 0 || round != j->round)
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered the fence of another round",
+                             j->destination);
+    return 0;
+}
+
+struct add_round {
+    struct job *job;
+    const struct page_round *round;
+    bool resent;
+};
+
+static void add_round_counters(struct migration_counters *c, void *userdata)
+{
+    const struct add_round *a = userdata;
+    c->normal_pages += a->round->normal_pages;
+    c->zero_pages += a->round->zero_pages;
+    c->processed_bytes += a->round->payload_bytes;
+    c->device_bytes = state_stream_device_bytes(a->job->state);
+    c->vmm_bytes = state_stream_vmm_bytes(a->job->state);
+    c->wire_bytes += a->round->wire_bytes;
+    if (a->resent) {
+        c->resent_bytes += a->round->payload_bytes + a->round->zero_pages * REGION_PAGE_SIZE;
+        c->changed_bytes += a->round->changed_pages * REGION_PAGE_SIZE;
+        if (c->changed_bytes)
+            c->amplification_milli = c->resent_bytes * 1000 / c->changed_bytes;
+    }
+}
+
+/* When a connection breaks, the peer often has said why on the control connection. */
+static int explain_break(struct job *j, int error, struct mig_error *err)
+{
+    if (!err ||
+        (err->code != MIG_ERR_PEER_LOST && err->code != MIG_ERR_PEER_TIMEOUT && err->code != MIG_ERR_FAILED))
+        return error;
+    static const char *const names[] = {"fence", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = USEC_PER_SEC / 2, .what = "a reason"};
+    for (int i = 0; i < 4; i++) {
+        struct mig_error said = MIG_ERROR_INIT;
+        _cleanup_(json_object_putp) struct json_object *o = NULL;
+        int name, r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, &said);
+        if (r == 0)
+            continue; /* an older answer */
+        if (said.code != MIG_ERR_PEER_LOST && said.code != MIG_ERR_PEER_TIMEOUT)
+            *err = said;
+        break;
+    }
+    return -err->err;
+}
+
+int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig_error *err)
+{
+    if (!final)
+        state_stream_drain(j->state);
+    int r = page_stream_round(j->pages, j->round, ret, err);
+    struct mig_error state_error = MIG_ERROR_INIT;
+    int state_r = final ? 0 : state_stream_wait(j->state, &state_error);
+    if (r < 0)
+        return explain_break(j, r, err);
+    if (state_r < 0) {
+        if (err)
+            *err = state_error;
+        return explain_break(j, state_r, err);
+    }
+    r = wait_for_fence(j, err);
+    if (r < 0)
+        return r;
+    struct add_round add = {j, ret, j->round > 0};
+    migration_update(j->migration, add_round_counters, &add);
+    return 0;
+}
+
+struct decided {
+    const struct convergence_result *result;
+    uint64_t pending_bytes;
+};
+
+static void set_estimates(struct migration_counters *c, void *userdata)
+{
+    const struct decided *d = userdata;
+    c->remaining_bytes = d->pending_bytes;
+    c->dirty_rate = d->result->dirty_rate;
+    c->bandwidth = d->result->bandwidth;
+    c->expected_downtime_usec = d->result->expected_downtime_usec;
+    c->remaining_usec = d->pending_bytes * USEC_PER_SEC / d->result->bandwidth;
+}
+
+static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o,
+                        uint64_t pending)
+{
+    const char *rate = FORMAT_RATE(c->dirty_rate), *bw = FORMAT_RATE(c->bandwidth),
+               *left = FORMAT_BYTES(pending);
+    const char *down = FORMAT_USEC(c->expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
+    switch (c->decision) {
+    case CONVERGENCE_SWITCH_OVER:
+        migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed",
+                              left, down, limit);
+        break;
+    case CONVERGENCE_STALLED:
+        migration_set_verdict(j->migration,
+                              "Does not converge: %s left, dirtied at %s while the link carries %s; a "
+                              "switch-over now would take %s of %s allowed (on-stall=%s)",
+                              left, rate, bw, down, limit, stall_policy_to_string(o->on_stall));
+        break;
+    case CONVERGENCE_ANOTHER_ROUND:
+        migration_set_verdict(
+            j->migration,
+            "Another round: %s left, dirtied at %s, link %s, expected downtime %s of %s allowed", left, rate,
+            bw, down, limit);
+        break;
+    }
+}
+
+static void remember(struct job *j, const struct convergence_round *r)
+{
+    if (j->nhistory == JOB_HISTORY_MAX) { /* the oldest half is no longer of interest to any decision */
+        memmove(j->history, j->history + JOB_HISTORY_MAX / 2, JOB_HISTORY_MAX / 2 * sizeof *j->history);
+        j->nhistory = JOB_HISTORY_MAX / 2;
+    }
+    j->history[j->nhistory++] = *r;
+}
+
+static uint64_t expected_state_bytes(struct job *j)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < j->domain->ndevices; i++) {
+        struct device *d = j->domain->devices[i].device;
+        uint64_t bytes = 0;
+        if (d->ops->info(d)->has_stop_copy_size && d->ops->stop_copy_size(d, &bytes, NULL) == 0)
+            sum += bytes;
+    }
+    return sum;
+}
+
+static void tell_round(struct job *j, const struct page_round *sent, const struct convergence_result *c,
+                       uint64_t pending, const char *decision)
+{
+    struct migration_round news = {
+        .round = j->round,
+        .pages = sent->normal_pages,
+        .bytes = sent->payload_bytes,
+        .zero_pages = sent->zero_pages,
+        .duration_usec = sent->usec,
+        .bandwidth = c->bandwidth,
+        .dirty_pages = pending / REGION_PAGE_SIZE,
+        .dirty_rate = c->dirty_rate,
+        .expected_downtime_usec = c->expected_downtime_usec,
+    };
+    snprintf(news.decision, sizeof news.decision, "%s", decision);
+    struct migration_status st;
+    migration_get_status(j->migration, &st);
+    snprintf(news.verdict, sizeof news.verdict, "%s", st.verdict);
+    migration_round_completed(j->migration, &news);
+}
+
+static int stalled(struct job *j, const struct migration_options *o, bool out_of_rounds,
+                   struct mig_error *err)
+{
+    struct migration_status st;
+    migration_get_status(j->migration, &st);
+    const char *down = FORMAT_USEC(st.counters.expected_downtime_usec),
+               *limit = FORMAT_USEC(o->max_downtime_usec);
+    int r =
+        mig_error_set(err, MIG_ERR_STALLED, 0, "%s: %s%s (expected downtime %s, allowed %s)", j->domain->name,
+                      out_of_rounds ? "no more rounds are allowed; " : "", st.verdict, down, limit);
+    mig_error_hint(err,
+                   "DMA cannot be throttled: allow a longer downtime (--max-downtime %s or more), quiet the "
+                   "workload, or choose --on-stall force",
+                   down);
+    return r;
+}
+
+/* 0: switch over, 1: another round. */
+static int decide(struct job *j, const struct page_round *sent, uint64_t pending, struct mig_error *err)
+{
+    struct migration_options o;
+    migration_get_options(j->migration, &o);
+    const struct convergence_input in = {
+        .rounds = j->history,
+        .nrounds = j->nhistory,
+        .device_state_bytes = expected_state_bytes(j),
+        .fixed_usec = ASSUMED_FIXED_USEC,
+        .max_downtime_usec = o.max_downtime_usec,
+        .bandwidth_cap = o.bandwidth_bytes_per_sec,
+    };
+    struct convergence_result c;
+    convergence_decide(&in, &c);
+    struct decided d = {&c, pending};
+    migration_update(j->migration, set_estimates, &d);
+    say_verdict(j, &c, &o, pending);
+    bool out_of_rounds =
+        o.max_rounds && j->round + 1 >= o.max_rounds && c.decision == CONVERGENCE_ANOTHER_ROUND;
+    bool out_of_time =
+        o.timeout_usec && now_usec() >= j->precopy_deadline_usec && c.decision != CONVERGENCE_SWITCH_OVER;
+    const char *decision = convergence_decision_to_string(out_of_rounds ? CONVERGENCE_STALLED : c.decision);
+    bool stall = c.decision == CONVERGENCE_STALLED || out_of_rounds;
+    if (out_of_time && o.on_stall != STALL_FORCE) {
+        tell_round(j, sent, &c, pending, "timed-out");
+        mig_error_set(err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->domain->name,
+                      FORMAT_USEC(o.timeout_usec));
+        mig_error_hint(
+            err,
+            "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
+        return -ETIME;
+    }
+    if (c.decision == CONVERGENCE_SWITCH_OVER || ((stall || out_of_time) && o.on_stall == STALL_FORCE)) {
+        tell_round(j, sent, &c, pending, c.decision == CONVERGENCE_SWITCH_OVER ? decision : "force");
+        return 0;
+    }
+    tell_round(j, sent, &c, pending, decision);
+    if (stall && o.on_stall == STALL_ABORT)
+        return stalled(j, &o, out_of_rounds, err);
+    return 1;
+}
+
+static int check_cancel(struct job *j, uint64_t wait_usec, struct mig_error *err)
+{
+    struct pollfd p = {.fd = j->cancel_fd, .events = POLLIN};
+    if (poll(&p, 1, (int)(wait_usec / USEC_PER_MSEC)) > 0)
+        return mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->domain->name);
+    return 0;
+}
+
+int job_rounds(struct job *j, struct mig_error *err)
+{
+    migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
+    struct migration_options o;
+    migration_get_options(j->migration, &o);
+    j->precopy_deadline_usec = o.timeout_usec ? deadline_in(o.timeout_usec) : USEC_INFINITY;
+    j->harvest_usec = now_usec();
+    for (;;) {
+        migration_set_round(j->migration, j->round);
+        struct page_round sent;
+        int r = job_send_round(j, false, &sent, err);
+        if (r < 0)
+            return r;
+        r = check_cancel(j, sent.usec < ROUND_INTERVAL_USEC ? (ROUND_INTERVAL_USEC - sent.usec) : 0, err);
+        if (r < 0)
+            return r;
+        struct harvest_result found;
+        r = harvest_run(&j->set, &found, err);
+        if (r < 0)
+            return r;
+        job_publish_trackers(j);
+        uint64_t now = now_usec(), pending = harvest_pending_pages(&j->set) * REGION_PAGE_SIZE;
+        remember(j, &(struct convergence_round){.sent_bytes = sent.wire_bytes,
+                                                .duration_usec = sent.usec,
+                                                .dirty_bytes = pending,
+                                                .dirty_interval_usec = now - j->harvest_usec});
+        j->harvest_usec = now;
+        r = decide(j, &sent, pending, err);
+        if (r <= 0)
+            return r;
+        j->round++;
+        if (j->round == 1)
+            migration_set_phase(j->migration, MIG_PHASE_PRECOPY);
+    }
+}

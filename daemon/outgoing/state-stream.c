@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "outgoing/state-stream.h"
+#include "base/clock.h"
+#include "base/fds.h"
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#define CHUNK_BYTES (256u * 1024)
+/* A device that hands out PRE_COPY data without end must not hold up a round. */
+#define DRAIN_MAX_BYTES (UINT64_C(64) << 20)
+
+enum work { WORK_NONE, WORK_DRAIN, WORK_FINISH, WORK_QUIT };
+
+struct source {
+    struct state_source source;
+    uint64_t bytes;
+    XXH3_state_t *digest;
+};
+
+struct state_stream {
+    struct channel *channel;
+    struct frame_stream frames;
+    int cancel_fd;
+    struct source *sources;
+    size_t nsources;
+    uint8_t *chunk;
+    int vmm_state_fd;
+    _Atomic uint64_t device_bytes, vmm_bytes;
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    enum work work; /* lock; NONE when the thread is idle */
+    int result;     /* lock; of the newest work */
+    struct mig_error error;
+};
+
+static int send_chunk(struct state_stream *s, uint32_t index, uint64_t offset, size_t size,
+                      struct mig_error *err)
+{
+    struct wire_header h = {.type = WIRE_STATE, .region = index, .offset = offset, .length = size};
+    struct iovec iov = {s->chunk, size};
+    int r = frame_send(&s->frames, &h, &iov, 1);
+    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
+                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
+                 : 0;
+}
+
+static int send_end(struct state_stream *s, uint32_t index, uint64_t bytes, uint64_t digest,
+                    struct mig_error *err)
+{
+    uint64_t wire_digest = htole64(digest);
+    struct wire_header h = {
+        .type = WIRE_STATE_END, .region = index, .offset = bytes, .length = sizeof wire_digest};
+    struct iovec iov = {&wire_digest, sizeof wire_digest};
+    int r = frame_send(&s->frames, &h, &iov, 1);
+    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
+                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
+                 : 0;
+}
+
+/* Until the end (final) or until nothing is there at the moment. */
+static int copy_device(struct state_stream *s, uint32_t index, bool final, struct mig_error *err)
+{
+    struct source *src = &s->sources[index];
+    struct device *d = src->source.device;
+    for (uint64_t drained = 0; final || drained < DRAIN_MAX_BYTES;) {
+        if (s->cancel_fd >= 0 && poll(&(struct pollfd){.fd = s->cancel_fd, .events = POLLIN}, 1, 0) > 0)
+            return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while device %s handed out its state",
+                                 d->name);
+        ssize_t n = d->ops->read_state(d, s->chunk, CHUNK_BYTES, err);
+        if (n == -ENOMSG || n == 0)
+            break;
+        if (n < 0)
+            return (int)n;
+        XXH3_64bits_update(src->digest, s->chunk, (size_t)n);
+        int r = send_chunk(s, index, src->bytes, (size_t)n, err);
+        if (r < 0)
+            return r;
+        src->bytes += (uint64_t)n;
+        drained += (uint64_t)n;
+        s->device_bytes += (uint64_t)n;
+    }
+    return final ? send_end(s, index, src->bytes, XXH3_64bits_digest(src->digest), err) : 0;
+}
+
+static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
+{
+    XXH3_state_t *digest =
+        s->nsources ? s->sources[0].digest : NULL; /* its owner has ended: it is free for this */
+    XXH3_state_t *own = digest ? NULL : XXH3_createState();
+    if (!digest)
+        digest = own;
+    if (!digest)
+        return mig_error_oom(err);
+    XXH3_64bits_reset(digest);
+    struct stat st;
+    int r = fstat(s->vmm_state_fd, &st) < 0 ? -errno : 0;
+    uint64_t size = r == 0 ? (uint64_t)st.st_size : 0;
+    for (uint64_t at = 0; r == 0 && at < size;) {
+        size_t n = MIN(size - at, (uint64_t)CHUNK_BYTES);
+        r = pread_full(s->vmm_state_fd, s->chunk, n, at);
+        if (r < 0)
+            break;
+        XXH3_64bits_update(digest, s->chunk, n);
+        r = send_chunk(s, WIRE_STATE_VMM, at, n, err);
+        if (r < 0)
+            break;
+        at += n;
+        s->vmm_bytes += n;
+    }
+    if (r == 0)
+        r = send_end(s, WIRE_STATE_VMM, size, XXH3_64bits_digest(digest), err);
+    else if (!mig_error_is_set(err))
+        mig_error_set(err, MIG_ERR_CONTROLLER, -r, "Reading the VMM's saved state: %s", strerror(-r));
+    XXH3_freeState(own);
+    return r;
+}
+
+static int do_work(struct state_stream *s, enum work work, struct mig_error *err)
+{
+    bool final = work == WORK_FINISH;
+    for (uint32_t i = 0; i < s->nsources; i++) {
+        if (!final && !s->sources[i].source.precopy)
+            continue;
+        int r = copy_device(s, i, final, err);
+        if (r < 0)
+            return r;
+    }
+    return final && s->vmm_state_fd >= 0 ? copy_vmm_state(s, err) : 0;
+}
+
+static void *run(void *userdata)
+{
+    struct state_stream *s = userdata;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (s->work == WORK_NONE)
+            pthread_cond_wait(&s->wake, &s->lock);
+        enum work work = s->work;
+        if (work == WORK_QUIT)
+            break;
+        pthread_mutex_unlock(&s->lock);
+        struct mig_error err = MIG_ERROR_INIT;
+        int r = do_work(s, work, &err);
+        pthread_mutex_lock(&s->lock);
+        s->result = r;
+        s->error = err;
+        if (s->work == work)
+            s->work = WORK_NONE;
+        pthread_cond_broadcast(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static void begin(struct state_stream *s, enum work work)
+{
+    pthread_mutex_lock(&s->lock);
+    s->work = work;
+    s->result = 0;
+    pthread_cond_broadcast(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void state_stream_drain(struct state_stream *s)
+{
+    begin(s, WORK_DRAIN);
+}
+
+void state_stream_finish(struct state_stream *s, int vmm_state_fd)
+{
+    s->vmm_state_fd = vmm_state_fd;
+    begin(s, WORK_FINISH);
+}
+
+int state_stream_wait(struct state_stream *s, struct mig_error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->work != WORK_NONE)
+        pthread_cond_wait(&s->wake, &s->lock);
+    int r = s->result;
+    if (r < 0 && err)
+        *err = s->error;
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+uint64_t state_stream_device_bytes(const struct state_stream *s)
+{
+    return s->device_bytes;
+}
+
+uint64_t state_stream_vmm_bytes(const struct state_stream *s)
+{
+    return s->vmm_bytes;
+}
+
+struct state_stream *state_stream_free(struct state_stream *s)
+{
+    if (!s)
+        return NULL;
+    if (s->has_thread) {
+        s->channel->ops->shutdown(s->channel);
+        begin(s, WORK_QUIT);
+        pthread_join(s->thread, NULL);
+    }
+    for (size_t i = 0; i < s->nsources; i++)
+        XXH3_freeState(s->sources[i].digest);
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    free(s->sources);
+    free(s->chunk);
+    free(s);
+    return NULL;
+}
+
+int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
+                     const struct state_source *sources, size_t nsources, int cancel_fd,
+                     struct mig_error *err)
+{
+    _cleanup_(state_stream_freep) struct state_stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return mig_error_oom(err);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    s->channel = channel;
+    s->cancel_fd = cancel_fd;
+    s->vmm_state_fd = -1;
+    frame_stream_init(&s->frames, channel, checksum);
+    s->frames.send_sequence = s->frames.recv_sequence = 1; /* HELLO was 0 */
+    s->chunk = malloc(CHUNK_BYTES);
+    s->sources = calloc(nsources ? nsources : 1, sizeof *s->sources);
+    if (!s->chunk || !s->sources)
+        return mig_error_oom(err);
+    for (; s->nsources < nsources; s->nsources++) {
+        struct source *src = &s->sources[s->nsources];
+        src->source = sources[s->nsources];
+        src->digest = XXH3_createState();
+        if (!src->digest)
+            return mig_error_oom(err);
+        XXH3_64bits_reset(src->digest);
+    }
+    if (pthread_create(&s->thread, NULL, run, s) != 0)
+        return mig_error_oom(err);
+    s->has_thread = true;
+    *ret = TAKE_PTR(s);
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Device state on its own connection, beside the pages (R11): a thread that reads what devices hand out and
+ * sends it as STATE frames. In PRE_COPY it drains what is there; at the end it reads every device to the end
+ * of its stream, adds the VMM's own state, and sends STATE_END with length and digest of each.
+ */
+#pragma once
+#include "base/error.h"
+#include "device/device.h"
+#include "transport/frame.h"
+
+struct state_stream;
+
+struct state_source {
+    struct device *device; /* borrowed */
+    bool precopy;          /* is in PRE_COPY while rounds run */
+};
+
+int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
+                     const struct state_source *sources, size_t nsources, int cancel_fd,
+                     struct mig_error *err);
+struct state_stream *state_stream_free(struct state_stream *s);
+DEFINE_CLEANUP(struct state_stream *, state_stream_free)
+
+/* Begins to drain PRE_COPY data of all devices; state_stream_wait returns when nothing is there at the
+ * moment. *ret_bytes of wait: sent since the start. */
+void state_stream_drain(struct state_stream *s);
+/* Begins the rest: all devices are in STOP_COPY. vmm_state_fd: memfd, or -1; borrowed until wait. */
+void state_stream_finish(struct state_stream *s, int vmm_state_fd);
+int state_stream_wait(struct state_stream *s, struct mig_error *err);
+/* Any thread. */
+uint64_t state_stream_device_bytes(const struct state_stream *s);
+uint64_t state_stream_vmm_bytes(const struct state_stream *s);

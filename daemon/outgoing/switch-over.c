@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The blackout up to the decision (R4, R5): pause the VMM, bring every device to its peer-to-peer quiet
+ * state, stop every device, read all trackers for the last time, send what they found and the device state
+ * beside it, wait until the destination is PREPARED, ask the gate, write the decision record.
+ *
+ * The order is the proof: a page that is dirty after the final read was written by a device that should be
+ * quiet.
+ */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "outgoing/job.h"
+#include <stdio.h>
+#include <string.h>
+
+#define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
+#define SAVE_TIMEOUT_USEC    (30 * USEC_PER_SEC)
+#define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+
+struct account {
+    size_t offset;
+    uint64_t usec;
+};
+
+static void account(struct migration_counters *c, void *userdata)
+{
+    const struct account *a = userdata;
+    uint64_t value;
+    memcpy(&value, (char *)c + a->offset, sizeof value);
+    value += a->usec;
+    memcpy((char *)c + a->offset, &value, sizeof value);
+}
+
+void job_account(struct job *j, size_t counter_offset, uint64_t *since_usec)
+{
+    uint64_t now = now_usec();
+    struct account a = {counter_offset, now - *since_usec};
+    *since_usec = now;
+    migration_update(j->migration, account, &a);
+}
+
+static bool all_have_p2p(const struct domain *d)
+{
+    for (size_t i = 0; i < d->ndevices; i++)
+        if (!(d->devices[i].device->ops->info(d->devices[i].device)->migration_flags & DEVICE_MIGRATION_P2P))
+            return false;
+    return true;
+}
+
+static int stop_device(struct domain_device *d, enum device_state state, struct mig_error *err)
+{
+    enum device_state reached = DEVICE_STATE_ERROR;
+    int r = d->device->ops->set_state(d->device, state, &reached, err);
+    return r < 0 ? mig_error_wrap(err, "Stopping device %s (to %s, it is in %s)", d->device->name,
+                                  device_state_to_string(state), device_state_to_string(reached))
+                 : 0;
+}
+
+/* Every device is quiet towards its peers before the first is stopped: a device that stops alone may be
+ * written to by another. */
+static int quiesce(struct job *j, struct mig_error *err)
+{
+    struct domain *d = j->domain;
+    int r = 0;
+    j->devices_touched = true;
+    if (all_have_p2p(d)) {
+        for (size_t i = 0; i < d->ndevices && r == 0; i++) {
+            uint32_t flags = d->devices[i].device->ops->info(d->devices[i].device)->migration_flags;
+            bool precopy = d->devices[i].use_precopy && (flags & DEVICE_MIGRATION_PRE_COPY);
+            r = stop_device(&d->devices[i], precopy ? DEVICE_STATE_PRE_COPY_P2P : DEVICE_STATE_RUNNING_P2P,
+                            err);
+        }
+    }
+    for (size_t i = 0; i < d->ndevices && r == 0; i++)
+        r = stop_device(&d->devices[i], DEVICE_STATE_STOP_COPY, err);
+    return r;
+}
+
+static void set_final_bytes(struct migration_counters *c, void *userdata)
+{
+    c->final_bytes = *(const uint64_t *)userdata;
+    c->remaining_bytes = 0;
+}
+
+/* Pages by the page connections, device and VMM state by the state connection, at the same time. */
+static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
+{
+    _cleanup_close_ int vmm_state = -1;
+    struct controller *c = j->domain->controller;
+    int r = c->ops->save(c, deadline_in(SAVE_TIMEOUT_USEC), &vmm_state, err);
+    if (r < 0)
+        return mig_error_wrap(err, "Saving the state of the VMM");
+    migration_set_phase(j->migration, MIG_PHASE_FINAL_PAGES);
+    state_stream_finish(j->state, vmm_state);
+    struct page_round sent;
+    r = job_send_round(j, true, &sent, err);
+    JOB_ACCOUNT(j, downtime_pages_usec, since);
+    if (r == 0) {
+        migration_update(j->migration, set_final_bytes, &sent.payload_bytes);
+        migration_set_phase(j->migration, MIG_PHASE_DEVICE_STATE);
+    }
+    struct mig_error state_error = MIG_ERROR_INIT;
+    int state_r = state_stream_wait(j->state, &state_error); /* always: it borrows vmm_state */
+    JOB_ACCOUNT(j, downtime_device_usec, since);
+    if (r == 0 && state_r < 0 && err)
+        *err = state_error;
+    return r < 0 ? r : state_r;
+}
+
+static void set_state_bytes(struct migration_counters *c, void *userdata)
+{
+    const struct job *j = userdata;
+    c->device_bytes = state_stream_device_bytes(j->state);
+    c->vmm_bytes = state_stream_vmm_bytes(j->state);
+}
+
+static int prepare(struct job *j, struct mig_error *err)
+{
+    migration_update(j->migration, set_state_bytes, j);
+    migration_set_phase(j->migration, MIG_PHASE_PREPARE);
+    int r = dialogue_send(&j->control_stream, "prepare", NULL, err);
+    if (r < 0)
+        return r;
+    static const char *const names[] = {"prepared", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the answer PREPARED"};
+    _cleanup_(json_object_putp) struct json_object *o = NULL;
+    int name;
+    return dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
+}
+
+int job_write_record(struct job *j, enum record_state state, struct mig_error *err)
+{
+    struct record rec = {.state = state};
+    snprintf(rec.id, sizeof rec.id, "%s", migration_id(j->migration));
+    snprintf(rec.domain, sizeof rec.domain, "%s", j->domain->name);
+    snprintf(rec.peer, sizeof rec.peer, "%s", j->destination);
+    snprintf(rec.token, sizeof rec.token, "%s", j->token);
+    int r = record_write(j->runtime_dir, &rec, err);
+    if (r == 0)
+        j->recorded = true;
+    return r;
+}
+
+int job_switch_over(struct job *j, struct mig_error *err)
+{
+    /* First the record: a daemon that is killed from here on must find what it has to undo. */
+    int r = job_write_record(j, RECORD_INTENT, err);
+    if (r < 0)
+        return r;
+    uint64_t since = j->blackout_usec = now_usec();
+    migration_set_phase(j->migration, MIG_PHASE_PAUSE);
+    struct controller *c = j->domain->controller;
+    j->paused = true; /* also when the call fails: it may have half happened, and Resume is idempotent */
+    migration_set_paused(j->migration, true);
+    r = c->ops->pause(c, deadline_in(PAUSE_TIMEOUT_USEC), err);
+    if (r < 0)
+        return mig_error_wrap(err, "Pausing the VMM of %s", j->domain->name);
+    JOB_ACCOUNT(j, downtime_pause_usec, &since);
+
+    migration_set_phase(j->migration, MIG_PHASE_QUIESCE);
+    r = quiesce(j, err);
+    JOB_ACCOUNT(j, downtime_quiesce_usec, &since);
+    if (r < 0)
+        return r;
+
+    migration_set_phase(j->migration, MIG_PHASE_FINAL_READ);
+    j->round++;
+    migration_set_round(j->migration, j->round);
+    struct harvest_result found;
+    r = harvest_run(&j->set, &found, err);
+    JOB_ACCOUNT(j, downtime_final_read_usec, &since);
+    if (r < 0)
+        return mig_error_wrap(err, "The final read of the trackers");
+    job_publish_trackers(j);
+
+    r = send_final(j, &since, err);
+    if (r < 0)
+        return r;
+    r = prepare(j, err);
+    JOB_ACCOUNT(j, downtime_load_usec, &since);
+    if (r < 0)
+        return r;
+    r = job_gate(j, err);
+    JOB_ACCOUNT(j, downtime_gate_usec, &since);
+    if (r < 0)
+        return r;
+    if (j->options.verify == VERIFY_STRICT) {
+        r = job_verify_strict(j, err);
+        JOB_ACCOUNT(j, downtime_verify_usec, &since);
+        if (r < 0)
+            return r;
+    }
+    if (migration_begin_commit(j->migration) < 0)
+        return mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->domain->name);
+    r = fault_point("before-decision");
+    if (r < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -r, "Fault point before-decision");
+    r = job_write_record(j, RECORD_COMMITTED, err);
+    if (r == 0)
+        j->record_committed = true;
+    return r;
+}

@@ -187,6 +187,7 @@ int session_accept(struct session *s, struct mig_error *err)
     pthread_mutex_lock(&s->lock);
     s->nconnections = MIN(connections, (uint64_t)WIRE_CONNECTIONS_MAX);
     pthread_mutex_unlock(&s->lock);
+    s->devices_touched = true;
     for (size_t i = 0; i < s->domain->ndevices; i++) {
         r = ready_device(s->domain->devices[i].device, err);
         if (r < 0)

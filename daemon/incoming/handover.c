@@ -273,7 +273,7 @@ int session_handover(struct session *s, _Atomic int *resolution, struct mig_erro
 
 void session_drop(struct session *s, char *problem, size_t size)
 {
-    for (size_t i = 0; i < s->domain->ndevices; i++) {
+    for (size_t i = 0; s->devices_touched && i < s->domain->ndevices; i++) {
         struct device *d = s->domain->devices[i].device;
         struct mig_error err = MIG_ERROR_INIT;
         /* What it took must not run: a reset empties it, and STOP keeps it still until the next migration or

@@ -136,6 +136,7 @@ static int receive(struct engine *e, struct mig_error *err)
 static int recover(struct engine *e, struct mig_error *err)
 {
     struct session *s = &e->session;
+    s->devices_touched = true;
     if (e->recovered_state == RECORD_PREPARED) {
         s->prepared = true;
         migration_forbid_cancel(s->migration);

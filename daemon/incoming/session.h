@@ -51,7 +51,7 @@ struct session {
     struct mig_error failure;                   /* the first of any thread */
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
-    bool prepared, accepted;
+    bool devices_touched, prepared, accepted;
 };
 
 /* accept.c: checks HELLO against the domain, prepares devices, answers. */

@@ -11,9 +11,11 @@
 #include <string.h>
 #include <poll.h>
 
-/* What the steps of a blackout cost besides bytes, until a migration has measured its own: state changes,
- * gate, answers of the peer. */
-#define ASSUMED_FIXED_USEC (10 * USEC_PER_MSEC)
+/* What a blackout costs besides bytes: two harvests and the answers of the peer are measured in each round;
+ * state changes and the calls to the VMM cannot be before they are made. */
+#define ASSUMED_FIXED_USEC       (5 * USEC_PER_MSEC)
+#define PEER_ANSWERS_IN_BLACKOUT 3
+#define HARVESTS_IN_BLACKOUT     2
 /* With policy `wait`, and whenever a round found almost nothing: rounds do not follow each other faster than
  * this. */
 #define ROUND_INTERVAL_USEC (20 * USEC_PER_MSEC)
@@ -114,9 +116,11 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
             *err = state_error;
         return explain_break(j, state_r, err);
     }
+    uint64_t began = now_usec();
     r = wait_for_fence(j, err);
     if (r < 0)
         return r;
+    j->fence_usec = now_usec() - began;
     struct add_round add = {j, ret, j->round > 0};
     migration_update(j->migration, add_round_counters, &add);
     return 0;
@@ -231,7 +235,8 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
         .rounds = j->history,
         .nrounds = j->nhistory,
         .device_state_bytes = expected_state_bytes(j),
-        .fixed_usec = ASSUMED_FIXED_USEC,
+        .fixed_usec = ASSUMED_FIXED_USEC + PEER_ANSWERS_IN_BLACKOUT * j->fence_usec +
+                      HARVESTS_IN_BLACKOUT * j->last_harvest_usec,
         .max_downtime_usec = o.max_downtime_usec,
         .bandwidth_cap = o.bandwidth_bytes_per_sec,
     };
@@ -294,6 +299,7 @@ int job_rounds(struct job *j, struct mig_error *err)
         if (r < 0)
             return r;
         job_publish_trackers(j);
+        j->last_harvest_usec = found.usec;
         uint64_t now = now_usec(), pending = harvest_pending_pages(&j->set) * REGION_PAGE_SIZE;
         remember(j, &(struct convergence_round){.sent_bytes = sent.wire_bytes,
                                                 .duration_usec = sent.usec,

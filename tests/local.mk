@@ -5,3 +5,4 @@ include tests/lint/local.mk
 include tests/fake/local.mk
 include tests/cli/local.mk
 include tests/simdev/local.mk
+include tests/bench/local.mk

@@ -1,0 +1,12 @@
+# Programs that tests/bench/run compares with each other; "make bench" builds and runs them.
+EXTRA_PROGRAMS += tests/bench/plain-transfer tests/bench/bench-transfer
+tests_bench_plain_transfer_SOURCES = tests/bench/plain-transfer.c tests/bench/bench.h
+tests_bench_bench_transfer_SOURCES = tests/bench/bench-transfer.c tests/bench/bench.h
+tests_bench_bench_transfer_LDADD = libmigd.la
+bench_programs = tests/bench/plain-transfer tests/bench/bench-transfer
+CLEANFILES += $(bench_programs)
+dist_noinst_SCRIPTS += tests/bench/run
+
+bench: $(bench_programs)
+	$(AM_V_at)TOP_BUILDDIR='$(abs_top_builddir)' $(srcdir)/tests/bench/run $(BENCH_FLAGS)
+.PHONY: bench

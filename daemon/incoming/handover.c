@@ -254,6 +254,7 @@ int session_handover(struct session *s, _Atomic int *resolution, struct mig_erro
     }
     s->accepted = true;
     migration_set_phase(s->migration, MIG_PHASE_ACCEPTED);
+    session_end_receiving(s);
     r = session_run_workload(s, err);
     if (r < 0) {
         tell_returned(s, err);
@@ -273,6 +274,7 @@ int session_handover(struct session *s, _Atomic int *resolution, struct mig_erro
 
 void session_drop(struct session *s, char *problem, size_t size)
 {
+    session_end_receiving(s);
     for (size_t i = 0; s->devices_touched && i < s->domain->ndevices; i++) {
         struct device *d = s->domain->devices[i].device;
         struct mig_error err = MIG_ERROR_INIT;

@@ -181,11 +181,20 @@ static void end_connection(struct session_connection *c)
     c->channel = channel_free(c->channel);
 }
 
-void session_close(struct session *s)
+void session_end_receiving(struct session *s)
 {
+    /* All at once, then one by one: the threads end beside each other. */
+    for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)
+        if (s->pages[i].channel)
+            s->pages[i].channel->ops->shutdown(s->pages[i].channel);
     for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)
         end_connection(&s->pages[i]);
     end_connection(&s->state_connection);
+}
+
+void session_close(struct session *s)
+{
+    session_end_receiving(s);
     s->control = channel_free(s->control);
     s->state = state_apply_free(s->state);
     free(s->regions);

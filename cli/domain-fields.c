@@ -144,7 +144,8 @@ static int number_from_json(enum field_form form, struct json_object *value, uin
     if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
         return -EINVAL;
     uint64_t number = json_object_get_uint64(value);
-    if (form == FORM_NUMBER && number > INT32_MAX)
+    /* json-c answers UINT64_MAX for everything larger. */
+    if (number == UINT64_MAX || (form == FORM_NUMBER && number > INT32_MAX))
         return -ERANGE;
     *ret = number;
     return 0;

@@ -32,7 +32,9 @@ static int parse_text(const char *file, const char *text, struct json_object **r
             line += text[i] == '\n';
         json_object_put(o);
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "%s, line %u: not JSON: %s", file, line,
-                             e == json_tokener_continue ? "it ends too early" : json_tokener_error_desc(e));
+                             e == json_tokener_continue || e == json_tokener_error_parse_eof
+                                 ? "it ends too early"
+                                 : json_tokener_error_desc(e));
     }
     if (!json_object_is_type(o, json_type_object)) {
         json_object_put(o);

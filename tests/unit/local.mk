@@ -9,3 +9,4 @@ include tests/unit/controller.mk
 include tests/unit/transport.mk
 include tests/unit/dirty.mk
 include tests/unit/engine.mk
+include tests/unit/cli.mk

@@ -26,3 +26,4 @@ libmigctl_la_LIBADD = libmigd.la
 bin_PROGRAMS += migctl
 migctl_SOURCES = cli/main.c
 migctl_LDADD = libmigctl.la
+dist_man1_MANS = cli/migctl.1

@@ -1,2 +1,3 @@
 include contrib/simdev/local.mk
 include contrib/examples/workload/local.mk
+include contrib/completions/local.mk

@@ -14,6 +14,17 @@ done
 for later in devices estimate evacuate explain heatmap; do
     says_not out "  $later "
 done
+# The manual page knows every verb and option.
+sed 's/\\-/-/g' "$TOP_SRCDIR/cli/migctl.1" >"$dir/man"
+for verb in register list show start monitor status set cancel resolve release; do
+    says man "$verb"
+    "$top/migctl" $verb --help | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\).*/\2/p' >"$dir/options"
+    [ -s "$dir/options" ] || bad "no options in the help of $verb"
+    while read -r option; do
+        says man "$option"
+    done <"$dir/options"
+done
+
 run 0 start -h
 says out "--max-downtime TIME"
 says_not out "--force"

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Completion of migctl for fish. Verbs and options come from migctl's own help, names from `migctl --json list`.
+
+function __migctl_verb
+    for word in (commandline -opc)[2..]
+        string match -q -- '-*' $word; or begin
+            echo $word
+            return 0
+        end
+    end
+    return 1
+end
+
+function __migctl_verbs
+    migctl --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z]\{3,9\}\) *\([A-Z[].\{19\}\) \(.*\)/\1\t\3/p'
+end
+
+function __migctl_options
+    migctl (__migctl_verb) --help 2>/dev/null | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\)[^ ]*\( [A-Z]*\)\{0,1\}  *\(.*\)/\2\t\4/p'
+end
+
+function __migctl_names
+    migctl --json list 2>/dev/null | sed -n 's/^ *"\(Name\|Id\)": *"\(.*\)",\{0,1\}$/\2/p'
+end
+
+complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) start release show monitor status cancel resolve set' -a '(__migctl_names)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'
+complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds='
+complete -c migctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__migctl_options)'

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -33,6 +34,7 @@ int process_start(struct process *p, const char *name, const char *const *args)
     argv[n] = NULL;
     p->pid = fork();
     if (p->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no device behind */
         close(pipe_fds[0]);
         execv(program, (char *const *)argv);
         _exit(127);

@@ -59,6 +59,20 @@ static struct migration *make(struct seen *s, enum migration_direction direction
     return m;
 }
 
+static void leave(void *userdata)
+{
+    loop_exit(userdata, 0);
+}
+
+/* News hold references until they have been told: let them be told. */
+static void finish(struct seen *s, struct migration *m)
+{
+    assert_int_equal(loop_post(s->loop, leave, s->loop), 0);
+    loop_run(s->loop);
+    migration_unref(m);
+    loop_free(s->loop);
+}
+
 static enum mig_phase phase_of(struct migration *m)
 {
     struct migration_status st;
@@ -74,13 +88,13 @@ static void test_phases_follow_the_table(void **state)
     assert_int_equal(phase_of(m), MIG_PHASE_COMMITTED);
     migration_set_phase(m, MIG_PHASE_FULL_SEND); /* refused, and said */
     assert_int_equal(phase_of(m), MIG_PHASE_COMMITTED);
-    migration_unref(m);
+    finish(&s, m);
     m = make(&s, MIGRATION_INCOMING);
     migration_set_phase(m, MIG_PHASE_FULL_SEND); /* not a phase of this direction */
     assert_int_equal(phase_of(m), MIG_PHASE_SETUP);
     migration_set_phase(m, MIG_PHASE_RECEIVE);
     assert_int_equal(phase_of(m), MIG_PHASE_RECEIVE);
-    migration_unref(m);
+    finish(&s, m);
 }
 
 static void test_cancel_and_commit_exclude_each_other(void **state)
@@ -91,7 +105,7 @@ static void test_cancel_and_commit_exclude_each_other(void **state)
     assert_int_equal(migration_cancel(m, &err), 0);
     assert_int_equal(s.cancelled, 1);
     assert_int_equal(migration_begin_commit(m), -ECANCELED);
-    migration_unref(m);
+    finish(&s, m);
 
     m = make(&s, MIGRATION_OUTGOING);
     static const enum mig_phase way[] = {MIG_PHASE_FULL_SEND,  MIG_PHASE_PAUSE,       MIG_PHASE_QUIESCE,
@@ -104,7 +118,7 @@ static void test_cancel_and_commit_exclude_each_other(void **state)
     assert_true(migration_cancel(m, &err) < 0);
     assert_int_equal(err.code, MIG_ERR_WRONG_STATE);
     assert_int_equal(s.cancelled, 1);
-    migration_unref(m);
+    finish(&s, m);
 }
 
 static void *news_thread(void *userdata)

@@ -179,7 +179,7 @@ int session_accept(struct session *s, struct mig_error *err)
         r = check_devices(s, err);
     if (r < 0)
         return r;
-    bool controller = strcmp(s->domain->controller->ops->kind, "none") != 0;
+    bool controller = controller_has_state(s->domain->controller);
     if (s->vmm_state && !controller)
         return incompatible(err, "Set a controller here: migctl register --controller",
                             "The workload of %s has a VMM with state at the source, and no controller here",

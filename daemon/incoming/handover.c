@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define VMM_TIMEOUT_USEC      (30 * USEC_PER_SEC)
+#define ALIVE_TIMEOUT_USEC    (2 * USEC_PER_SEC)
 #define DECISION_TIMEOUT_USEC (120 * USEC_PER_SEC)
 #define DONE_TIMEOUT_USEC     (5 * USEC_PER_SEC)
 #define ASK_INTERVAL_MSEC     500
@@ -40,7 +41,7 @@ static int load(struct session *s, struct mig_error *err)
     }
     struct controller *c = s->domain->controller;
     int fd = state_apply_vmm_fd(s->state);
-    if (fd >= 0) {
+    if (fd >= 0 && state_apply_vmm_bytes(s->state) > 0) {
         int r = c->ops->load(c, fd, deadline_in(VMM_TIMEOUT_USEC), err);
         if (r < 0)
             return mig_error_wrap(err, "The VMM does not take its state over");
@@ -173,9 +174,14 @@ int session_run_workload(struct session *s, struct mig_error *err)
     migration_set_phase(s->migration, MIG_PHASE_RESUME);
     bool some_ran = false;
     struct mig_error why = MIG_ERROR_INIT;
+    struct controller *c = s->domain->controller;
     int r = fault_point("cannot-run");
     if (r < 0)
         mig_error_set(&why, MIG_ERR_FAILED, -r, "Fault point cannot-run");
+    /* Devices first, because a VMM may touch them as soon as it runs. So before the first of them does
+     * anything: is there somebody to resume? */
+    if (r == 0 && c->ops->alive)
+        r = c->ops->alive(c, deadline_in(ALIVE_TIMEOUT_USEC), &why);
     if (r == 0)
         r = run_devices(s, &some_ran, &why);
     if (r < 0 && !some_ran) {
@@ -189,7 +195,6 @@ int session_run_workload(struct session *s, struct mig_error *err)
             return r;
         }
     }
-    struct controller *c = s->domain->controller;
     int vmm = c->ops->resume(c, deadline_in(VMM_TIMEOUT_USEC), r < 0 ? NULL : &why);
     if (vmm < 0 &&
         !s->domain->ndevices) { /* nothing has run: a VMM that cannot resume gives the workload back */

@@ -61,8 +61,8 @@ int session_receive(
     struct session *s,
     struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
 void session_fail(struct session *s, const struct mig_error *why); /* any thread */
-/* Ends and joins the threads: afterwards nobody writes memory or device state any more. Always before the workload
- * runs and before what came is dropped. */
+/* Ends and joins the threads: afterwards nobody writes memory or device state any more. Always before the
+ * workload runs and before what came is dropped. */
 void session_end_receiving(struct session *s);
 void session_close(struct session *s); /* ends and joins the threads, closes everything */
 /* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the

@@ -62,7 +62,7 @@ static struct json_object *make_hello(struct job *j, size_t connections)
             0 ||
         json_add_u64(o, "page-size", REGION_PAGE_SIZE) < 0 ||
         json_add_u64(o, "connections", connections) < 0 ||
-        json_add_bool(o, "vmm-state", strcmp(j->domain->controller->ops->kind, "none") != 0) < 0 ||
+        json_add_bool(o, "vmm-state", controller_has_state(j->domain->controller)) < 0 ||
         json_add_string(o, "verify", verify_mode_to_string(j->options.verify)) < 0 ||
         json_add_string(o, "token", j->token) < 0 ||
         json_add_string(o, "decision-address", j->decision_address) < 0)

@@ -135,7 +135,7 @@ static int start_streams(struct engine *e, struct mig_error *err)
             d->use_precopy && (d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY);
     }
     return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, e->domain->ndevices,
-                            j->cancel_fd, err);
+                            controller_has_state(e->domain->controller), j->cancel_fd, err);
 }
 
 static int start_devices(struct job *j, struct mig_error *err)

@@ -30,6 +30,7 @@ struct state_stream {
     size_t nsources;
     uint8_t *chunk;
     int vmm_state_fd;
+    bool vmm_state; /* HELLO announced it: its stream is ended even when it is empty */
     _Atomic uint64_t device_bytes, vmm_bytes;
 
     pthread_t thread;
@@ -101,8 +102,8 @@ static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
         return mig_error_oom(err);
     XXH3_64bits_reset(digest);
     struct stat st;
-    int r = fstat(s->vmm_state_fd, &st) < 0 ? -errno : 0;
-    uint64_t size = r == 0 ? (uint64_t)st.st_size : 0;
+    int r = s->vmm_state_fd >= 0 && fstat(s->vmm_state_fd, &st) < 0 ? -errno : 0;
+    uint64_t size = r == 0 && s->vmm_state_fd >= 0 ? (uint64_t)st.st_size : 0;
     for (uint64_t at = 0; r == 0 && at < size;) {
         size_t n = MIN(size - at, (uint64_t)CHUNK_BYTES);
         r = pread_full(s->vmm_state_fd, s->chunk, n, at);
@@ -133,7 +134,7 @@ static int do_work(struct state_stream *s, enum work work, struct mig_error *err
         if (r < 0)
             return r;
     }
-    return final && s->vmm_state_fd >= 0 ? copy_vmm_state(s, err) : 0;
+    return final && s->vmm_state ? copy_vmm_state(s, err) : 0;
 }
 
 static void *run(void *userdata)
@@ -222,7 +223,7 @@ struct state_stream *state_stream_free(struct state_stream *s)
 }
 
 int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
-                     const struct state_source *sources, size_t nsources, int cancel_fd,
+                     const struct state_source *sources, size_t nsources, bool vmm_state, int cancel_fd,
                      struct mig_error *err)
 {
     _cleanup_(state_stream_freep) struct state_stream *s = calloc(1, sizeof *s);
@@ -232,6 +233,7 @@ int state_stream_new(struct state_stream **ret, struct channel *channel, bool ch
     pthread_cond_init(&s->wake, NULL);
     s->channel = channel;
     s->cancel_fd = cancel_fd;
+    s->vmm_state = vmm_state;
     s->vmm_state_fd = -1;
     frame_stream_init(&s->frames, channel, checksum);
     s->frames.send_sequence = s->frames.recv_sequence = 1; /* HELLO was 0 */

@@ -17,7 +17,7 @@ struct state_source {
 };
 
 int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
-                     const struct state_source *sources, size_t nsources, int cancel_fd,
+                     const struct state_source *sources, size_t nsources, bool vmm_state, int cancel_fd,
                      struct mig_error *err);
 struct state_stream *state_stream_free(struct state_stream *s);
 DEFINE_CLEANUP(struct state_stream *, state_stream_free)

@@ -32,7 +32,7 @@ struct call {
     sd_bus *bus;
     char bus_name[256];
     char path[256];
-    const char *method;
+    const char *interface, *method;
     int fd; /* own; -1: the method takes none */
     uint64_t deadline_usec;
     uint64_t given_usec; /* how long it may take, for messages */
@@ -140,12 +140,12 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ignored)
 static int send_call(struct call *c, uint64_t timeout_usec)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-    int r = sd_bus_message_new_method_call(c->bus, &m, c->bus_name, c->path, MIGD_IFACE_VMM, c->method);
+    int r = sd_bus_message_new_method_call(c->bus, &m, c->bus_name, c->path, c->interface, c->method);
     if (r >= 0)
         r = sd_bus_message_set_auto_start(m, false);
     if (r >= 0 && c->fd >= 0)
         r = sd_bus_message_append(m, "h", c->fd);
-    if (r >= 0)
+    if (r >= 0 && strcmp(c->interface, MIGD_IFACE_VMM) == 0)
         r = sd_bus_message_append(m, "a{sv}", 0);
     if (r >= 0)
         r = sd_bus_call_async(c->bus, &c->slot, m, on_answer, c, timeout_usec);
@@ -169,8 +169,8 @@ static void start_call(void *userdata)
     call_unref(c);
 }
 
-static int new_call(struct call **ret, struct controller_dbus *d, const char *method, int fd,
-                    uint64_t deadline_usec)
+static int new_call(struct call **ret, struct controller_dbus *d, const char *interface, const char *method,
+                    int fd, uint64_t deadline_usec)
 {
     struct call *c = calloc(1, sizeof *c);
     if (!c)
@@ -180,6 +180,7 @@ static int new_call(struct call **ret, struct controller_dbus *d, const char *me
     c->given_usec = c->deadline_usec > now ? c->deadline_usec - now : 0;
     c->refs = 2;
     c->bus = d->bus;
+    c->interface = interface;
     c->method = method;
     snprintf(c->bus_name, sizeof c->bus_name, "%s", d->bus_name);
     snprintf(c->path, sizeof c->path, "%s", d->path);
@@ -201,12 +202,12 @@ static int new_call(struct call **ret, struct controller_dbus *d, const char *me
 }
 
 /* The worker's side of a call. */
-static int call_vmm(struct controller *controller, const char *method, int fd, uint64_t deadline_usec,
-                    struct mig_error *err)
+static int call_member(struct controller *controller, const char *interface, const char *method, int fd,
+                       uint64_t deadline_usec, struct mig_error *err)
 {
     struct controller_dbus *d = CONTAINER_OF(controller, struct controller_dbus, c);
     struct call *c;
-    int r = new_call(&c, d, method, fd, deadline_usec);
+    int r = new_call(&c, d, interface, method, fd, deadline_usec);
     if (r < 0)
         return mig_error_set(err, MIG_ERR_CONTROLLER, -r, "cannot ask the VMM at %s for %s: %s", d->bus_name,
                              method, strerror(-r));
@@ -227,6 +228,18 @@ static int call_vmm(struct controller *controller, const char *method, int fd, u
         r = timed_out(c, err);
     call_unref(c);
     return r;
+}
+
+static int call_vmm(struct controller *c, const char *method, int fd, uint64_t deadline_usec,
+                    struct mig_error *err)
+{
+    return call_member(c, MIGD_IFACE_VMM, method, fd, deadline_usec, err);
+}
+
+/* Every bus library answers Ping by itself. */
+static int dbus_alive(struct controller *c, uint64_t deadline_usec, struct mig_error *err)
+{
+    return call_member(c, "org.freedesktop.DBus.Peer", "Ping", -1, deadline_usec, err);
 }
 
 static int dbus_pause(struct controller *c, uint64_t deadline_usec, struct mig_error *err)
@@ -281,6 +294,7 @@ static const struct controller_ops dbus_ops = {
     .resume = dbus_resume,
     .save = dbus_save,
     .load = dbus_load,
+    .alive = dbus_alive,
     .destroy = dbus_destroy,
 };
 

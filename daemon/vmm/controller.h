@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "base/error.h"
+#include <string.h>
 
 struct controller;
 struct controller_ops {
@@ -17,6 +18,8 @@ struct controller_ops {
     int (*save)(struct controller *c, uint64_t deadline_usec, int *ret_fd, struct mig_error *err);
     /* state_fd: a memfd as above, borrowed. */
     int (*load)(struct controller *c, int state_fd, uint64_t deadline_usec, struct mig_error *err);
+    /* Whether there is still somebody to resume; changes nothing. NULL for a kind that is always there. */
+    int (*alive)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     void (*destroy)(struct controller *c);
 };
 struct controller {
@@ -26,6 +29,12 @@ struct controller {
 struct controller *controller_ref(struct controller *c);
 struct controller *controller_unref(struct controller *c);
 DEFINE_CLEANUP(struct controller *, controller_unref)
+
+/* Whether the kind carries state of the VMM at all; what it saves may still be empty. */
+static inline bool controller_has_state(const struct controller *c)
+{
+    return c->ops->save && strcmp(c->ops->kind, "none") != 0;
+}
 
 #define CONTROLLER_STATE_MAX_BYTES (UINT64_C(1) << 30)
 

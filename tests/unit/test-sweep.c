@@ -262,11 +262,17 @@ static void fake_controller_destroy(struct controller *c)
     free(controller_from(c));
 }
 
+static int fake_alive(struct controller *c, uint64_t deadline, struct mig_error *err)
+{
+    return fault("alive", err);
+}
+
 static const struct controller_ops fake_controller_ops = {.kind = "fake",
                                                           .pause = fake_pause,
                                                           .resume = fake_resume,
                                                           .save = fake_save,
                                                           .load = fake_load,
+                                                          .alive = fake_alive,
                                                           .destroy = fake_controller_destroy};
 
 struct side {

@@ -21,7 +21,8 @@ struct follow {
     sd_bus_slot *fetch_slot; /* call in flight */
     sd_event_source *refresh, *interrupt, *returning;
     char *path;
-    char *id; /* "" until the first status */
+    char *id;       /* NULL until the first status */
+    bool restarted; /* this migd is another than the one that began */
     struct progress progress;
     struct json_object *final;
     struct mig_error error;
@@ -43,7 +44,7 @@ static int lost(struct follow *f, const char *why)
 {
     struct mig_error e = MIG_ERROR_INIT;
     mig_error_set(&e, MIG_ERR_IN_DOUBT, 0, "%s; how the migration goes on is not known here", why);
-    mig_error_hint(&e, "When migd runs again: migctl status %s", f->id && f->id[0] ? f->id : "DOMAIN");
+    mig_error_hint(&e, "When migd runs again: migctl list, and migctl status %s", f->id ? f->id : "DOMAIN");
     return fail(f, &e);
 }
 
@@ -107,6 +108,8 @@ static int on_ended(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
     if (e) {
         if (gone_error(e))
             return went_away(f);
+        if (f->restarted)
+            return lost(f, "migd was restarted and does not know the migration any more");
         bus_error(e, -sd_bus_error_get_errno(e), &error);
         return fail(f, &error);
     }
@@ -165,6 +168,7 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
     int r = *old_owner ? went_away(f) : 0;
     if (r < 0 || !*new_owner)
         return r;
+    f->restarted = true;
     f->returning = sd_event_source_disable_unref(f->returning);
     f->wait_slot = sd_bus_slot_unref(f->wait_slot);
     f->fetch_slot = sd_bus_slot_unref(f->fetch_slot);

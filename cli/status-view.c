@@ -14,9 +14,10 @@ static const struct column head[] = {
     {"phase", "Phase", UNIT_TEXT},         {"verdict", "Verdict", UNIT_TEXT},
 };
 
+static const struct column time_left[] = {{"time-remaining", "Time remaining", MIGD_UNIT_USEC}};
+
 static const struct column traffic[] = {
     {"time-elapsed", "Time elapsed", MIGD_UNIT_USEC},
-    {"time-remaining", "Time remaining", MIGD_UNIT_USEC},
     {"data-processed", "Data processed", MIGD_UNIT_BYTES},
     {"memory-processed", "Memory processed", MIGD_UNIT_BYTES},
     {"memory-remaining", "Memory remaining", MIGD_UNIT_BYTES},
@@ -28,6 +29,7 @@ static const struct column traffic[] = {
     {"memory-constant", "Constant pages", MIGD_UNIT_PAGES},
     {"memory-normal", "Normal pages", MIGD_UNIT_PAGES},
     {"resent", "Sent again", MIGD_UNIT_BYTES},
+    {"final-bytes", "Sent in downtime", MIGD_UNIT_BYTES},
     {"device-state", "Device state", MIGD_UNIT_BYTES},
     {"vmm-state", "VMM state", MIGD_UNIT_BYTES},
     {"connections", "Connections", MIGD_UNIT_COUNT},
@@ -55,6 +57,21 @@ static const struct column tracker_columns[] = {
     {"pages-reported", "PAGES REPORTED", MIGD_UNIT_PAGES},
     {"pages-first", "REPORTED FIRST", MIGD_UNIT_PAGES},
     {"gate-pages", "AT THE GATE", MIGD_UNIT_PAGES},
+};
+
+static const struct column option_fields[] = {
+    {"bandwidth", "Bandwidth", MIGD_UNIT_RATE},
+    {"max-downtime", "Maximum downtime", MIGD_UNIT_USEC},
+    {"timeout", "Timeout", MIGD_UNIT_USEC},
+    {"on-stall", "On stall", UNIT_TEXT},
+    {"gate", "Gate", UNIT_TEXT},
+    {"gate-resends", "Gate resends", MIGD_UNIT_COUNT},
+    {"max-rounds", "Maximum rounds", MIGD_UNIT_COUNT},
+    {"connections", "Connections", MIGD_UNIT_COUNT},
+    {"checksum", "Checksum", UNIT_BOOL},
+    {"verify", "Verify", UNIT_TEXT},
+    {"without-p2p", "Without P2P", UNIT_BOOL},
+    {"peer-domain", "Peer domain", UNIT_TEXT},
 };
 
 static bool is(struct json_object *status, const char *key, const char *word)
@@ -163,6 +180,21 @@ static void print_trackers(FILE *f, struct json_object *status)
     table_print(f, 0, tracker_columns, ELEMENTS(tracker_columns), trackers);
 }
 
+/* 0 stands for "no limit" or "chosen by migd" with every one of them. */
+static void print_options(FILE *f, struct json_object *status)
+{
+    struct json_object *options = json_get(status, "options");
+    if (!options || !json_object_is_type(options, json_type_object) ||
+        json_object_object_length(options) == 0)
+        return;
+    fputs("Options:\n", f);
+    for (size_t i = 0; i < ELEMENTS(option_fields); i++) {
+        struct json_object *value = json_get(options, option_fields[i].key);
+        if (!json_object_is_type(value, json_type_int) || json_object_get_uint64(value) != 0)
+            fields_print(f, 2, &option_fields[i], 1, options);
+    }
+}
+
 static void print_error(FILE *f, struct json_object *status)
 {
     static const struct column fields[] = {
@@ -175,9 +207,12 @@ void status_print(FILE *f, struct json_object *status)
 {
     fields_print(f, 0, head, ELEMENTS(head), status);
     print_error(f, status);
+    if (!status_ended(status) && json_u64(status, "time-remaining"))
+        fields_print(f, 0, time_left, 1, status);
     fields_print(f, 0, traffic, ELEMENTS(traffic), status);
     print_downtime(f, status);
     print_proof(f, status);
+    print_options(f, status);
     print_trackers(f, status);
 }
 

@@ -106,10 +106,10 @@ static void do_version(struct vfu_passthrough *p, const struct passthrough_messa
     p->greeted = true;
     pthread_mutex_unlock(&p->send_lock);
     pthread_mutex_unlock(&p->lock);
-    reply(p, m, &answer, sizeof answer.version + (size_t)n, &theirs, theirs >= 0 ? 1 : 0);
-    eventfd_write(p->wake_fd, 1); /* the reader has a socket more */
     if (p->callbacks && p->callbacks->client_changed)
         p->callbacks->client_changed(p->userdata, true);
+    reply(p, m, &answer, sizeof answer.version + (size_t)n, &theirs, theirs >= 0 ? 1 : 0);
+    eventfd_write(p->wake_fd, 1); /* the reader has a socket more */
 }
 
 /* The command as it came to the device, the answer as it came to the client, descriptors in both directions.

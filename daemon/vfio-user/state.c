@@ -123,11 +123,11 @@ static bool fits(const struct vfu_device *vd, enum vfu_need need)
 bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(void *userdata), void *userdata)
 {
     pthread_mutex_lock(&vd->state_lock);
-    bool ok;
-    while (!(ok = fits(vd, need)) && !vd->closing && !give_up(userdata))
+    while (!fits(vd, need) && !vd->closing && !give_up(userdata))
         pthread_cond_wait(&vd->state_changed, &vd->state_lock);
+    bool ok = fits(vd, need) && !vd->closing;
     pthread_mutex_unlock(&vd->state_lock);
-    return ok && !vd->closing;
+    return ok;
 }
 
 int vfu_set_state(struct device *d, enum device_state state, enum device_state *ret_reached,

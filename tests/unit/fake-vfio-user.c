@@ -18,6 +18,20 @@ unsigned count_fds(void)
     return n;
 }
 
+uint8_t *map_view(int fd, size_t size)
+{
+    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        exit(99);
+    return p;
+}
+
+int fake_twin(struct fake_server *f)
+{
+    fake_sync(f);
+    return f->twin;
+}
+
 struct fake_server *fake_new(void)
 {
     struct fake_server *f = calloc(1, sizeof *f);
@@ -152,7 +166,6 @@ static void do_map(struct fake_server *f, const struct vfu_header *h, const uint
         return;
     }
     memcpy(&map, payload, sizeof map);
-    pthread_mutex_lock(&f->lock);
     for (unsigned i = 0; i < FAKE_MAPPINGS; i++) {
         if (f->mapping[i])
             continue;
@@ -166,7 +179,6 @@ static void do_map(struct fake_server *f, const struct vfu_header *h, const uint
         f->mapping[i] = m;
         break;
     }
-    pthread_mutex_unlock(&f->lock);
     fake_reply(f, h, NULL, 0);
 }
 
@@ -183,7 +195,6 @@ static void do_unmap(struct fake_server *f, const struct vfu_header *h, const ui
         fake_error(f, h, EINVAL, payload, size);
         return;
     }
-    pthread_mutex_lock(&f->lock);
     bool found = false;
     for (unsigned i = 0; i < FAKE_MAPPINGS; i++)
         if (f->mapping[i] && f->mapping[i]->iova == m.u.address && f->mapping[i]->size == m.u.size) {
@@ -192,7 +203,6 @@ static void do_unmap(struct fake_server *f, const struct vfu_header *h, const ui
             f->mapping[i] = NULL;
             found = true;
         }
-    pthread_mutex_unlock(&f->lock);
     if (!found)
         fake_error(f, h, ENOENT, NULL, 0);
     else
@@ -211,14 +221,12 @@ static void do_report(struct fake_server *f, const struct vfu_header *h, const u
         return;
     }
     memcpy(&m, payload, size);
-    pthread_mutex_lock(&f->lock);
     struct fake_mapping *p = find(f, m.r.iova, m.r.length);
     int error = !f->log_on || m.r.page_size != f->log_page ? EINVAL : !p ? ENOENT : !p->at ? EINVAL : 0;
     if (!error) {
         memcpy(m.words, p->dirty, sizeof m.words);
         memset(p->dirty, 0, sizeof p->dirty);
     }
-    pthread_mutex_unlock(&f->lock);
     if (error)
         fake_error(f, h, error, payload, size);
     else
@@ -424,7 +432,7 @@ static void do_region_info(struct fake_server *f, const struct vfu_header *h, co
     fake_reply_fds(f, h, &m, sizeof m, &f->bar_fd, 1);
 }
 
-void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size, int fd)
+static void serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size, int fd)
 {
     if (!may_in_state(f, h->command)) {
         fake_error(f, h, EINVAL, NULL, 0);
@@ -489,6 +497,19 @@ void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payl
     default:
         fake_error(f, h, EINVAL, NULL, 0);
     }
+}
+
+void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size, int fd)
+{
+    pthread_mutex_lock(&f->lock);
+    serve(f, h, payload, size, fd);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fake_sync(struct fake_server *f)
+{
+    pthread_mutex_lock(&f->lock);
+    pthread_mutex_unlock(&f->lock);
 }
 
 static bool receive(int socket, void *buf, size_t size, int *fd)

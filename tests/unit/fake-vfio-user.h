@@ -34,7 +34,7 @@ struct fake_server {
     void *userdata;
 
     /* Device. */
-    pthread_mutex_t lock; /* mappings */
+    pthread_mutex_t lock; /* what is not atomic, while a command is served */
     struct fake_mapping *mapping[FAKE_MAPPINGS];
     atomic_uint state;
     atomic_bool log_on;
@@ -56,6 +56,9 @@ void fake_start(struct fake_server *f);
 void fake_stop(struct fake_server *f);
 void fake_free(struct fake_server *f);
 
+/* Between the test's own access to what is not atomic and the server thread's. */
+void fake_sync(struct fake_server *f);
+
 /* Raw writing, in as many pieces as the test likes. */
 void fake_send(struct fake_server *f, const void *data, size_t size);
 void fake_reply(struct fake_server *f, const struct vfu_header *h, const void *payload, size_t size);
@@ -69,8 +72,12 @@ void fake_serve(struct fake_server *f, const struct vfu_header *h, uint8_t *payl
 /* DMA by message on `socket` (twin or main): 0 or the positive errno of the reply, -1 when the reply is
  * malformed. */
 int fake_dma(int socket, bool write, uint64_t address, void *data, uint64_t count);
+int fake_twin(struct fake_server *f); /* the server's end of the twin socket, once VERSION is over */
 /* DMA by descriptor, logged: sets a byte. */
 void fake_touch(struct fake_server *f, uint64_t iova, uint8_t value);
+
+/* The guest's view of a memfd: another mapping of the same pages. */
+uint8_t *map_view(int fd, size_t size);
 
 /* Open descriptors of this process. */
 unsigned count_fds(void);

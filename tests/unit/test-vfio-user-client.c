@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -237,6 +238,7 @@ static void test_log_left_on(void **state)
     f->log_page = 65536;
     struct device *d = attach(f, NULL);
     log_start(d);
+    fake_sync(f);
     assert_true(f->log_page == 4096);
     device_unref(d);
     fake_free(f);
@@ -337,6 +339,7 @@ static void test_stream(void **state)
     for (size_t i = 0; i < sizeof f->stream; i++)
         f->stream[i] = (uint8_t)(i * 7 + i / 251);
     memcpy(sent, f->stream, f->stream_size);
+    fake_sync(f);
 
     ssize_t n = d->ops->read_state(d, got, MIB, &err);
     assert_true(n < 0 && n != -ENOMSG); /* not saving */
@@ -345,10 +348,14 @@ static void test_stream(void **state)
     while ((n = d->ops->read_state(d, got + total, 5000, &err)) > 0 && total < 100000)
         total += (size_t)n;
     total += (size_t)n;
+    fake_sync(f);
     size_t all = f->stream_size;
     f->stream_size = f->stream_pos; /* nothing at the moment */
+    fake_sync(f);
     assert_int_equal(d->ops->read_state(d, got + total, 5000, &err), -ENOMSG);
+    fake_sync(f);
     f->stream_size = all;
+    fake_sync(f);
     assert_int_equal(d->ops->set_state(d, DEVICE_STATE_STOP_COPY, NULL, &err), 0);
     while ((n = d->ops->read_state(d, got + total, MIB - total, &err)) > 0)
         total += (size_t)n;
@@ -358,8 +365,11 @@ static void test_stream(void **state)
     assert_true(d->ops->read_state(d, got, 0, &err) < 0);
 
     assert_int_equal(d->ops->set_state(d, DEVICE_STATE_RESUMING, NULL, &err), 0);
+    fake_sync(f);
     memset(f->stream, 0, sizeof f->stream);
+    fake_sync(f);
     assert_int_equal(d->ops->write_state(d, got, total, &err), 0); /* in pieces that the server accepts */
+    fake_sync(f);
     assert_int_equal(f->written, total);
     assert_memory_equal(f->stream, sent, total);
     assert_int_equal(d->ops->write_state(d, got, 0, &err), 0);
@@ -371,18 +381,18 @@ static void test_stream(void **state)
 
 static void dma_checks(struct fake_server *f, struct device *d, struct region *r, int socket)
 {
-    uint8_t buf[8192];
-    r->map[0x1000] = 0x5a;
+    uint8_t buf[8192], *view = map_view(r->fd, r->size_bytes);
+    view[0x1000] = 0x5a;
     assert_int_equal(fake_dma(socket, false, 0x10000 + 0x1000, buf, 16), 0);
     assert_int_equal(buf[0], 0x5a);
     memset(buf, 0x77, sizeof buf);
     /* Across the seam of two mappings that lead to different places of the region, three pages in all. */
     assert_int_equal(fake_dma(socket, true, 0x10000 + MIB - 100, buf, 4096 + 200), 0);
-    assert_int_equal(r->map[MIB - 100], 0x77);
-    assert_int_equal(r->map[MIB - 101], 0);
-    assert_int_equal(r->map[2 * MIB], 0x77);
-    assert_int_equal(r->map[2 * MIB + 4195], 0x77);
-    assert_int_equal(r->map[2 * MIB + 4196], 0);
+    assert_int_equal(view[MIB - 100], 0x77);
+    assert_int_equal(view[MIB - 101], 0);
+    assert_int_equal(view[2 * MIB], 0x77);
+    assert_int_equal(view[2 * MIB + 4195], 0x77);
+    assert_int_equal(view[2 * MIB + 4196], 0);
     region_take_marks(r);
     assert_true(bitmap_count(r->dirty) == 3);
     assert_true(bitmap_test(r->dirty, MIB / 4096 - 1));
@@ -401,6 +411,7 @@ static void dma_checks(struct fake_server *f, struct device *d, struct region *r
     assert_true(s.dma_writes == 1);
     assert_true(s.dma_reads == 3);
     assert_true(s.dma_refused == 5);
+    munmap(view, r->size_bytes);
 }
 
 static struct device *attach_for_dma(struct fake_server *f, struct region *r)
@@ -420,7 +431,7 @@ static void test_dma_twin(void **state)
     struct fake_server *f = fake_new();
     struct region *r = memory(4 * MIB);
     struct device *d = attach_for_dma(f, r);
-    dma_checks(f, d, r, f->twin);
+    dma_checks(f, d, r, fake_twin(f));
     device_unref(d);
     fake_free(f);
     region_unref(r);
@@ -457,7 +468,9 @@ static void dma_amid_report(bool twin)
     assert_false(bitmap_test(r->dirty, 3));
     region_take_marks(r);
     assert_true(bitmap_test(r->dirty, 3)); /* by message: marked here, not in the server's log */
-    assert_int_equal(r->map[0x3000], 0x99);
+    uint8_t *view = map_view(r->fd, r->size_bytes);
+    assert_int_equal(view[0x3000], 0x99);
+    munmap(view, r->size_bytes);
     device_unref(d);
     fake_free(f);
     region_unref(r);
@@ -516,7 +529,7 @@ static void test_no_descriptors(void **state)
     f->max_msg_fds = 0;
     struct device *d = attach_for_dma(f, r);
     log_start(d);
-    dma_checks(f, d, r, f->twin);
+    dma_checks(f, d, r, fake_twin(f));
     report(d);
     assert_int_equal(d->ops->dma_unmap(d, 0x10000, MIB, NULL), 0);
     device_unref(d);

@@ -304,6 +304,7 @@ static void test_the_device_itself(void **state)
     close_fd(&event);
 
     assert_int_equal(write_bar(&c, 16, 0xfeedbeef), 0);
+    fake_sync(w.f);
     assert_int_equal(w.f->bar[16], 0xef);
     struct vfu_region_rw rw = {.offset = 16, .region = 0, .count = 4};
     assert_int_equal(ask(&c, VFU_REGION_READ, &rw, sizeof rw), 0);
@@ -422,11 +423,15 @@ static void test_waiting(void **state)
         assert_int_equal(w.d->ops->set_state(w.d, still[i], NULL, NULL), 0);
         post_fd(&c, VFU_REGION_WRITE, &m, sizeof m.rw + 4, -1);
         assert_int_equal(poll(&p, 1, 60), 0);
+        fake_sync(w.f);
         assert_int_equal(w.f->bar[0], i);
+        fake_sync(w.f);
         assert_int_equal(w.d->ops->set_state(w.d, DEVICE_STATE_RUNNING, NULL, NULL), 0);
         assert_true(fetch(&c));
         assert_false(c.h.flags & VFU_FLAG_ERROR);
+        fake_sync(w.f);
         assert_int_equal(w.f->bar[0], i + 1);
+        fake_sync(w.f);
     }
     /* Being loaded, a device takes mappings already: the VMM of the destination connects before the device
      * runs. */
@@ -533,14 +538,14 @@ static void test_foreign_twin(void **state)
     assert_int_equal(pthread_create(&a.thread, NULL, twin_answerer, &a), 0);
     for (size_t i = 0; i < sizeof buf; i++)
         buf[i] = (uint8_t)(i * 13);
-    assert_int_equal(fake_dma(w.f->twin, true, 0x10000 + 100, buf, sizeof buf), 0);
+    assert_int_equal(fake_dma(fake_twin(w.f), true, 0x10000 + 100, buf, sizeof buf), 0);
     assert_memory_equal(memory + 100, buf, sizeof buf);
     memset(buf, 0, sizeof buf);
-    assert_int_equal(fake_dma(w.f->twin, false, 0x10000 + 100, buf, sizeof buf), 0);
+    assert_int_equal(fake_dma(fake_twin(w.f), false, 0x10000 + 100, buf, sizeof buf), 0);
     assert_memory_equal(memory + 100, buf, sizeof buf);
-    assert_int_equal(fake_dma(w.f->twin, false, 0x10000 + 65536 - 8, buf, 16), EFAULT);
+    assert_int_equal(fake_dma(fake_twin(w.f), false, 0x10000 + 65536 - 8, buf, 16), EFAULT);
     assert_int_equal(unmap(&c, 0, 0x10000, 65536), 0);
-    assert_int_equal(fake_dma(w.f->twin, false, 0x10000, buf, 16), EFAULT);
+    assert_int_equal(fake_dma(fake_twin(w.f), false, 0x10000, buf, 16), EFAULT);
     shutdown(c.twin, SHUT_RDWR);
     pthread_join(a.thread, NULL);
     assert_int_equal(a.writes, 3); /* 10000 bytes in what the client takes at once */
@@ -593,7 +598,7 @@ static void test_foreign_main(void **state)
     leave(&c);
     wait_until(&w.left, 1);
     uint8_t byte;
-    assert_int_equal(fake_dma(w.f->twin, false, 0x10000, &byte, 1), EIO);
+    assert_int_equal(fake_dma(fake_twin(w.f), false, 0x10000, &byte, 1), EIO);
     close_world(&w);
 }
 

@@ -36,7 +36,7 @@ struct engine {
     struct incoming *incoming;
     struct session session;
     struct worker *worker;
-    bool recovering;
+    bool recovering, restored_broken;
     enum record_state recovered_state;
     _Atomic int resolution; /* 1 run, 2 drop */
     int cancel_fd;
@@ -80,7 +80,8 @@ static void conclude(struct engine *e, int r, struct mig_error *err)
         migration_set_verdict(s->migration, returned
                                                 ? "Given back: nothing ran here, the source runs the workload"
                                                 : "Could not run the workload here");
-        end_as(e, MIG_STATE_FAILED, returned ? DOMAIN_STATE_WAITING : DOMAIN_STATE_BROKEN, err);
+        end_as(e, MIG_STATE_FAILED,
+               returned && !e->restored_broken ? DOMAIN_STATE_WAITING : DOMAIN_STATE_BROKEN, err);
         if (!returned)
             snprintf(e->problem, sizeof e->problem, "%.399s", err->message);
     } else if (r < 0) {
@@ -133,6 +134,17 @@ static int receive(struct engine *e, struct mig_error *err)
     return r;
 }
 
+/* The domain lost a part with the daemon that prepared it, and nothing has run: the source may have it back.
+ */
+static int give_back(struct engine *e, struct mig_error *err)
+{
+    struct session *s = &e->session;
+    mig_error_set(err, MIG_ERR_RETURNED, 0, "Domain %s could not be restored whole: %.300s", s->domain->name,
+                  e->problem);
+    int r = session_write_record(s, RECORD_RETURNED, err);
+    return r < 0 ? r : -EREMOTEIO;
+}
+
 static int recover(struct engine *e, struct mig_error *err)
 {
     struct session *s = &e->session;
@@ -144,6 +156,9 @@ static int recover(struct engine *e, struct mig_error *err)
         int r = session_ask_decision(s, &e->resolution, err);
         if (r < 0)
             return r;
+        s->accepted = true;
+        if (e->restored_broken)
+            return give_back(e, err);
         r = session_write_record(s, RECORD_ACCEPTED, err);
         if (r < 0)
             return r;
@@ -477,6 +492,9 @@ int incoming_recover(struct incoming *in, struct domain *domain, const struct re
     struct session *s = &e->session;
     e->recovering = true;
     e->recovered_state = record->state;
+    e->restored_broken = domain->state == DOMAIN_STATE_BROKEN;
+    if (e->restored_broken)
+        snprintf(e->problem, sizeof e->problem, "%s", domain->problem);
     snprintf(s->token, sizeof s->token, "%s", record->token);
     snprintf(s->decision_address, sizeof s->decision_address, "%s", record->peer);
     return start_engine(in, e, err);

@@ -542,6 +542,8 @@ int outgoing_recover(struct migration **ret, const struct outgoing_context *cont
     e->context = *context;
     e->domain = domain;
     e->recovering = true;
+    if (domain->state == DOMAIN_STATE_BROKEN)
+        snprintf(e->problem, sizeof e->problem, "%s", domain->problem);
     e->record = *record;
     snprintf(e->job.token, sizeof e->job.token, "%.32s", record->token);
     struct migration_options options;

@@ -42,6 +42,19 @@ run 1 --json register half --memory name=bad1,path=ram
 json error DeviceFailed
 json hint "Mend bad1"
 
+# Interrupted in the middle of a step: the step is finished, then the domain is taken back.
+: >log
+(trap - INT; exec "$top/migctl" register half --device name=slow0,socket=/x --device name=nic1,socket=/y) >out 2>err &
+pid=$!
+wait_until "the slow step" grep -q AddUserDevice log
+kill -INT $pid
+wait $pid
+[ $? = 5 ] || bad "register, interrupted: exit code is not 5"
+says err "interrupted; nothing was registered"
+says_not log nic1
+says log 'Release [{"force":true}]'
+run 3 show half
+
 # A domain file, with an option on top.
 cat >file.json <<END
 {"name": "other", "incoming": true,

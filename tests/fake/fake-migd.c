@@ -3,7 +3,7 @@
  * A migd for the tests of its clients: the objects of org.migd.Migd1.xml with canned behaviour, on the bus of
  * MIGD_BUS_ADDRESS. Nothing is migrated. What it is asked is written to a log (argv[1]), one call a line:
  * METHOD [arguments as JSON]. The name of the destination picks the story of a migration (see fake-story.c);
- * memory, devices and trackers whose name begins with "bad" are refused.
+ * memory, devices and trackers whose name begins with "bad" are refused, "slow" ones take a second.
  */
 #include "base/util.h"
 #include "bus-json.h"
@@ -131,6 +131,8 @@ static int add_part(sd_bus_message *m, void *userdata, sd_bus_error *e)
     if (strncmp(name, "bad", 3) == 0)
         return sd_bus_error_setf(e, MIGD_ERROR_PREFIX "DeviceFailed", "%s of %s broke. Mend %s", member, name,
                                  name);
+    if (strncmp(name, "slow", 4) == 0)
+        usleep(1000 * 1000); /* nobody else is served meanwhile */
     if (strcmp(member, "AddMemory") == 0) {
         int fd;
         uint64_t offset, size;

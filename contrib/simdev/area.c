@@ -6,7 +6,7 @@ static int add(struct area *a, struct dma_map *map, const struct journal *j, uin
 {
     while (iova < end) {
         uint64_t pages;
-        uint64_t *entries = journal_entry(j, iova, &pages);
+        uint64_t *entries = journal_entry(j, iova, map->offset_bytes - map->iova, &pages);
         pages = MIN(pages, (end - iova) / DEVICE_PAGE_BYTES);
         if ((a->n & (a->n - 1)) == 0) {
             struct segment *more = reallocarray(a->segments, a->n ? a->n * 2 : 1, sizeof *more);

@@ -23,6 +23,9 @@ static const char help_text[] =
     "devices may\n"
     "                           be mixed, each is judged alone\n"
     "  --killed                 a writer was killed: accept one write that is ahead of its journal\n"
+    "  --by-offset              addresses were mapped to other memory meanwhile: a write counts for the "
+    "memory that was\n"
+    "                           mapped at the same offset of its file, at the source and at the destination\n"
     "  --silent-ok              a process that wrote nothing at all is no fault\n"
     "  --json                   print an object\n"
     "  --help, --version\n"
@@ -36,6 +39,7 @@ enum {
     OPT_MEMORY = 256,
     OPT_JOURNAL,
     OPT_KILLED,
+    OPT_BY_OFFSET,
     OPT_SILENT_OK,
     OPT_JSON,
     OPT_HELP,
@@ -43,10 +47,15 @@ enum {
 };
 
 static const struct option long_options[] = {
-    {"memory", required_argument, NULL, OPT_MEMORY}, {"journal", required_argument, NULL, OPT_JOURNAL},
-    {"killed", no_argument, NULL, OPT_KILLED},       {"silent-ok", no_argument, NULL, OPT_SILENT_OK},
-    {"json", no_argument, NULL, OPT_JSON},           {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},     {},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"journal", required_argument, NULL, OPT_JOURNAL},
+    {"killed", no_argument, NULL, OPT_KILLED},
+    {"by-offset", no_argument, NULL, OPT_BY_OFFSET},
+    {"silent-ok", no_argument, NULL, OPT_SILENT_OK},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {},
 };
 
 static bool arg_json;
@@ -110,6 +119,9 @@ static int parse(struct check *c, int argc, char **argv, struct mig_error *err)
             break;
         case OPT_KILLED:
             c->killed = true;
+            break;
+        case OPT_BY_OFFSET:
+            c->by_offset = true;
             break;
         case OPT_SILENT_OK:
             c->silent_ok = true;

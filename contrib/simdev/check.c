@@ -36,10 +36,11 @@ static uint64_t newest(const struct check *c, const struct check_memory *m, uint
         if (other->dev != m->dev || other->ino != m->ino || offset < other->offset ||
             offset - other->offset >= other->size)
             continue;
-        uint64_t iova = other->iova + (offset - other->offset);
+        uint64_t iova = other->iova + (offset - other->offset), shift = other->offset - other->iova;
         for (size_t k = 0; k < c->n_journals; k++) {
             const struct journal_view *v = &c->journals[k].view;
-            uint64_t sequence = v->header->device_id == id ? journal_view_newest(v, iova) : 0;
+            uint64_t sequence =
+                v->header->device_id == id ? journal_view_newest(v, iova, c->by_offset ? &shift : NULL) : 0;
             if (sequence > best) {
                 best = sequence;
                 *ret_iova = iova;

@@ -30,6 +30,7 @@ struct check {
     struct check_journal *journals;
     size_t n_journals;
     bool killed;    /* the writer was killed: one write may be ahead of its journal */
+    bool by_offset; /* addresses were mapped to other memory meanwhile: journals count by file offset too */
     bool silent_ok; /* a process that wrote nothing is no fault */
 
     uint64_t pages, judged, n_bad, ahead;

@@ -71,7 +71,12 @@ int dma_add(struct dma_table *t, const struct vfu_dma_map *m, int fd, struct dma
     _cleanup_(map_freep) struct dma_map *map = calloc(1, sizeof *map);
     if (!map)
         return -ENOMEM;
-    *map = (struct dma_map){.iova = m->address, .size = m->size, .writable = m->flags & VFU_DMA_MAP_WRITE};
+    *map = (struct dma_map){
+        .iova = m->address,
+        .size = m->size,
+        .offset_bytes = m->offset,
+        .writable = m->flags & VFU_DMA_MAP_WRITE,
+    };
     int r = fd >= 0 ? map_descriptor(map, m, fd) : 0;
     if (r < 0)
         return r;

@@ -11,6 +11,7 @@
 
 struct dma_map {
     uint64_t iova, size;
+    uint64_t offset_bytes; /* in the client's file */
     bool writable;
     uint8_t *memory; /* NULL: DMA by message only */
     void *mapped;    /* what munmap() wants */

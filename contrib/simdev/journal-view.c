@@ -42,13 +42,14 @@ void journal_view_close(struct journal_view *v)
     *v = (struct journal_view){};
 }
 
-uint64_t journal_view_newest(const struct journal_view *v, uint64_t iova)
+uint64_t journal_view_newest(const struct journal_view *v, uint64_t iova, const uint64_t *shift)
 {
+    uint64_t newest = 0;
     for (uint64_t i = 0; i < v->n_areas; i++) {
         const struct journal_area *area = &v->areas[i];
         uint64_t page = (iova - area->iova) / DEVICE_PAGE_BYTES;
-        if (iova >= area->iova && page < area->pages)
-            return ((const uint64_t *)(v->data + area->file_offset))[page];
+        if (iova >= area->iova && page < area->pages && (!shift || *shift == area->shift))
+            newest = MAX(newest, ((const uint64_t *)(v->data + area->file_offset))[page]);
     }
-    return 0;
+    return newest;
 }

@@ -41,11 +41,11 @@ void journal_close(struct journal *j)
     *j = (struct journal){.fd = -1};
 }
 
-static int add_area(struct journal *j, uint64_t iova, uint64_t end_iova)
+static int add_area(struct journal *j, uint64_t iova, uint64_t end_iova, uint64_t shift)
 {
     uint64_t n = j->header->n_areas;
     struct journal_area area = {
-        .iova = iova, .pages = (end_iova - iova) / DEVICE_PAGE_BYTES, .file_offset = j->end};
+        .iova = iova, .pages = (end_iova - iova) / DEVICE_PAGE_BYTES, .file_offset = j->end, .shift = shift};
     uint64_t bytes = area.pages * sizeof(uint64_t);
     if (n == JOURNAL_AREAS_MAX)
         return -ENOSPC;
@@ -62,16 +62,16 @@ static int add_area(struct journal *j, uint64_t iova, uint64_t end_iova)
     return 0;
 }
 
-static const struct journal_area *area_at(const struct journal *j, uint64_t iova)
+static const struct journal_area *area_at(const struct journal *j, uint64_t iova, uint64_t shift)
 {
     for (uint64_t i = 0; i < j->header->n_areas; i++) {
-        if (iova - j->table[i].iova < j->table[i].pages * DEVICE_PAGE_BYTES)
+        if (j->table[i].shift == shift && iova - j->table[i].iova < j->table[i].pages * DEVICE_PAGE_BYTES)
             return &j->table[i];
     }
     return NULL;
 }
 
-int journal_cover(struct journal *j, uint64_t iova, uint64_t size)
+int journal_cover(struct journal *j, uint64_t iova, uint64_t size, uint64_t shift)
 {
     if (!j->header)
         return 0;
@@ -79,10 +79,10 @@ int journal_cover(struct journal *j, uint64_t iova, uint64_t size)
              last = align_down(iova + size - 1, JOURNAL_CHUNK_BYTES);
     /* Runs of chunks that no area has yet become one area each. */
     for (uint64_t run = chunk;; chunk += JOURNAL_CHUNK_BYTES) {
-        bool known = area_at(j, chunk) != NULL;
+        bool known = area_at(j, chunk, shift) != NULL;
         uint64_t run_end = known ? chunk : chunk + JOURNAL_CHUNK_BYTES;
         if ((known || chunk == last) && run_end > run) {
-            int r = add_area(j, run, run_end);
+            int r = add_area(j, run, run_end, shift);
             if (r < 0)
                 return r;
         }
@@ -93,9 +93,9 @@ int journal_cover(struct journal *j, uint64_t iova, uint64_t size)
     }
 }
 
-uint64_t *journal_entry(const struct journal *j, uint64_t iova, uint64_t *ret_pages)
+uint64_t *journal_entry(const struct journal *j, uint64_t iova, uint64_t shift, uint64_t *ret_pages)
 {
-    const struct journal_area *area = j->header ? area_at(j, iova) : NULL;
+    const struct journal_area *area = j->header ? area_at(j, iova, shift) : NULL;
     if (!area) {
         *ret_pages = UINT64_MAX;
         return NULL;

@@ -7,8 +7,8 @@
  *   4096       struct journal_area[], append only
  *   1 MiB      8 bytes per page, area after area; 0: never written
  * Areas are made of whole 2 MiB pieces of IOVA space (one page of file each), are added when the client maps
- * something new and never go away. The server thread adds areas while the engine is parked; the engine writes
- * entries.
+ * something new and never go away. Other memory at the same addresses (a vIOMMU guest unmaps and maps) has
+ * its own. The server thread adds areas while the engine is parked; the engine writes entries.
  */
 #pragma once
 #include "base/error.h"
@@ -21,6 +21,7 @@
 struct journal_area {
     uint64_t iova, pages;
     uint64_t file_offset; /* of the entries */
+    uint64_t shift;       /* offset in the mapped file minus IOVA: which memory was behind the addresses */
 };
 #define JOURNAL_AREAS_MAX ((JOURNAL_DATA_OFFSET - JOURNAL_TABLE_OFFSET) / sizeof(struct journal_area))
 
@@ -44,11 +45,11 @@ struct journal {
 /* Creates the file, or makes it empty. */
 int journal_create(struct journal *j, const char *path, uint32_t device_id, struct mig_error *err);
 void journal_close(struct journal *j);
-/* Makes room for the pages of [iova, iova + size). */
-int journal_cover(struct journal *j, uint64_t iova, uint64_t size);
+/* Makes room for the pages of [iova, iova + size); shift: see journal_area. */
+int journal_cover(struct journal *j, uint64_t iova, uint64_t size, uint64_t shift);
 /* The entry of the page at iova, and how many more pages follow in one piece; NULL without journal or room.
  */
-uint64_t *journal_entry(const struct journal *j, uint64_t iova, uint64_t *ret_pages);
+uint64_t *journal_entry(const struct journal *j, uint64_t iova, uint64_t shift, uint64_t *ret_pages);
 /* Another life begins: a state was loaded, and what this process wrote before is gone from memory. */
 void journal_restart(struct journal *j);
 /* After the page was written: entry from journal_entry(), may be NULL. */
@@ -73,5 +74,6 @@ struct journal_view {
 };
 int journal_view_open(struct journal_view *v, const char *path, struct mig_error *err);
 void journal_view_close(struct journal_view *v);
-/* The newest sequence number of the page at iova, 0 when it never wrote there. */
-uint64_t journal_view_newest(const struct journal_view *v, uint64_t iova);
+/* The newest sequence number of the page at iova, 0 when it never wrote there. shift: only where this memory
+ * was behind it, NULL: whichever was. */
+uint64_t journal_view_newest(const struct journal_view *v, uint64_t iova, const uint64_t *shift);

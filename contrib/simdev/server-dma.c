@@ -17,7 +17,7 @@ int handle_dma_map(struct device *d, struct message *m, struct reply *r)
     if (result == 0) {
         result = dirty_prepare(&d->log, map);
         if (result == 0 && map->writable)
-            result = journal_cover(&d->journal, map->iova, map->size);
+            result = journal_cover(&d->journal, map->iova, map->size, map->offset_bytes - map->iova);
         if (result < 0)
             dma_remove(&d->dma, map);
         d->engine.area_changed = true;

@@ -17,11 +17,29 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
+static void interrupt_set(sigset_t *ret)
 {
-    interrupted = 1;
+    sigemptyset(ret);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGHUP);
+}
+
+/* From the first step on interrupts wait for the end of a step: a step that broke off would leave it open
+ * what migd has. */
+static void hold_interrupts(void)
+{
+    sigset_t set;
+    interrupt_set(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static bool interrupted(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGINT) > 0 || sigismember(&pending, SIGTERM) > 0 ||
+            sigismember(&pending, SIGHUP) > 0);
 }
 
 /* Not read_file(): that opens without blocking, and a pipe may be slow. */
@@ -33,7 +51,7 @@ static int read_whole(int fd, size_t max, char **ret)
         return -ENOMEM;
     for (;;) {
         ssize_t n = read(fd, text + size, max - size);
-        if (n < 0 && (errno != EINTR || interrupted))
+        if (n < 0 && errno != EINTR)
             return -errno;
         if (n == 0)
             break;
@@ -276,18 +294,20 @@ static int add_everything(sd_bus *bus, const char *path, const struct domain_spe
                           struct mig_error *err)
 {
     int r = 0;
-    for (size_t i = 0; i < spec->n_memory && !interrupted; i++)
+    for (size_t i = 0; i < spec->n_memory && !interrupted(); i++)
         if ((r = add_memory(bus, path, &spec->memory[i], err)) < 0)
             return mig_error_wrap(err, "adding memory %s", spec->memory[i].name);
-    for (size_t i = 0; i < spec->n_devices && !interrupted; i++)
+    for (size_t i = 0; i < spec->n_devices && !interrupted(); i++)
         if ((r = add_device(bus, path, &spec->devices[i], err)) < 0)
             return mig_error_wrap(err, "adding device %s", spec->devices[i].name);
-    for (size_t i = 0; i < spec->n_trackers && !interrupted; i++)
+    for (size_t i = 0; i < spec->n_trackers && !interrupted(); i++)
         if ((r = add_tracker(bus, path, &spec->trackers[i], err)) < 0)
             return mig_error_wrap(err, "adding tracker %s", spec->trackers[i].name);
-    if (spec->controller.type && !interrupted && (r = set_controller(bus, path, &spec->controller, err)) < 0)
+    if (spec->controller.type && !interrupted() &&
+        (r = set_controller(bus, path, &spec->controller, err)) < 0)
         return mig_error_wrap(err, "setting the controller");
-    return interrupted ? mig_error_set(err, MIG_ERR_CANCELLED, 0, "interrupted; nothing was registered") : 0;
+    return interrupted() ? mig_error_set(err, MIG_ERR_CANCELLED, 0, "interrupted; nothing was registered")
+                         : 0;
 }
 
 static int register_domain(sd_bus *bus, const struct domain_spec *spec, char **ret_path,
@@ -346,12 +366,9 @@ int verb_register(const struct args *args)
     _cleanup_(domain_spec_done) struct domain_spec spec = {0};
     _cleanup_bus_ sd_bus *bus = NULL;
     _cleanup_free_ char *path = NULL;
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-
     if (read_spec(&spec, args, &err) < 0 || bus_open(&bus, &err) < 0)
         return output_error(&err);
+    hold_interrupts();
     if (register_domain(bus, &spec, &path, &err) < 0) {
         mig_error_wrap(&err, "registering %s", spec.name);
         return output_error(&err);

@@ -7,6 +7,9 @@
 #include "memory/pages.h"
 #include <string.h>
 #include <xxhash.h>
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h> /* XXH3 for the processor at hand, twice as fast; the result is the same */
+#endif
 
 /* XXH3-64 of 4096 zero bytes, seed 0. The algorithm is frozen since xxHash 0.8.0; a unit test holds the
  * number. */
@@ -26,9 +29,9 @@ ALWAYS_INLINE bool is_zero_body(const void *p)
     line_t first = l[0];
     if (LINE_ANY(first))
         return false;
+    for (unsigned k = 0; k < 8; k++)
+        __builtin_prefetch((const char *)(l + k) + REGION_PAGE_SIZE);
     for (unsigned i = 0; i < LINES_PER_PAGE; i += 8) {
-        for (unsigned k = 0; k < 8; k++)
-            __builtin_prefetch((const char *)(l + i + k) + REGION_PAGE_SIZE);
         line_t any =
             (l[i] | l[i + 1]) | (l[i + 2] | l[i + 3]) | (l[i + 4] | l[i + 5]) | (l[i + 6] | l[i + 7]);
         if (LINE_ANY(any))

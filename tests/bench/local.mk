@@ -10,3 +10,4 @@ dist_noinst_SCRIPTS += tests/bench/run
 bench: $(bench_programs)
 	$(AM_V_at)TOP_BUILDDIR='$(abs_top_builddir)' $(srcdir)/tests/bench/run $(BENCH_FLAGS)
 .PHONY: bench
+include tests/bench/memory.mk

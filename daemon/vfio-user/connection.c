@@ -313,10 +313,12 @@ static int take_reply(struct vfu_conn *c, struct vfu_call *call, const char *wha
         return mig_error_set(err, MIG_ERR_DEVICE, call->refused, "%s refused %s: %s", c->label, what,
                              strerror(call->refused));
     }
-    if (wrong_length)
-        return mig_error_set(err, MIG_ERR_DEVICE_PROTOCOL, 0,
-                             "%s answered %s with %u bytes where %u to %" PRIu64 " were expected", c->label,
-                             what, call->reply_bytes, call->reply_min, most);
+    if (wrong_length) {
+        char expected[64];
+        snprintf(expected, sizeof expected, call->reply_min == most ? "%u" : "%u to %" PRIu64, call->reply_min, most);
+        return mig_error_set(err, MIG_ERR_DEVICE_PROTOCOL, 0, "%s answered %s with %u bytes where %s were expected", c->label,
+                             what, call->reply_bytes, expected);
+    }
     if (sink_result < 0)
         return mig_error_set(err, sink_result == -ENOMEM ? MIG_ERR_NO_MEMORY : MIG_ERR_DEVICE_PROTOCOL,
                              -sink_result, "the reply of %s to %s cannot be used: %s", c->label, what,

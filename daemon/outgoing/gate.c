@@ -59,8 +59,8 @@ static int compare_digests(struct job *j, struct gate_finding *f, struct mig_err
 }
 
 /* "pages 0x10-0x1f of ram0 (IOVA 0x10000-0x1ffff of nic0)" */
-void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
-                        size_t size)
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count,
+                        const char *device, char *buf, size_t size)
 {
     int n =
         snprintf(buf, size, "%s+0x%llx..0x%llx", r->name, (unsigned long long)(first << REGION_PAGE_SHIFT),
@@ -70,7 +70,7 @@ void job_describe_pages(struct job *j, const struct region *r, uint64_t first, u
         struct device *d = j->domain->devices[i].device;
         struct iova_mapping *maps;
         size_t nmaps;
-        if (iova_map_snapshot(d->map, &maps, &nmaps) < 0)
+        if ((device && strcmp(device, d->name) != 0) || iova_map_snapshot(d->map, &maps, &nmaps) < 0)
             continue;
         for (size_t k = 0; k < nmaps && n > 0 && (size_t)n < size; k++) {
             if (maps[k].region != r || offset < maps[k].offset_bytes ||
@@ -91,8 +91,9 @@ static int refuse(struct job *j, const struct gate_finding *f, struct mig_error 
     size_t at = 0;
     for (uint64_t i = 0; i < MIN(f->ranges, (uint64_t)GATE_RANGES_MAX) && at < sizeof where - 1; i++) {
         char range[160];
-        job_describe_pages(j, f->range[i].region, f->range[i].first_page, f->range[i].npages, range,
-                           sizeof range);
+        const struct tracker *by = f->range[i].tracker;
+        job_describe_pages(j, f->range[i].region, f->range[i].first_page, f->range[i].npages,
+                           by ? by->device : NULL, range, sizeof range);
         at += (size_t)snprintf(where + at, sizeof where - at, "%s%s", i ? ", " : "", range);
         at = MIN(at, sizeof where - 1);
     }

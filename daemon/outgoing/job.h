@@ -67,9 +67,10 @@ int job_gate(struct job *j, struct mig_error *err);
 /* verify.c: strict before the commit, post after it. A post failure is an error too, but changes no owner. */
 int job_verify_strict(struct job *j, struct mig_error *err);
 int job_verify_post(struct job *j, struct mig_error *err);
-/* Pages of a region by name, with the trackers that cover it: for messages. */
-void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count, char *buf,
-                        size_t size);
+/* Pages of a region in words, with the IOVAs at which the device (NULL: every device) has them: for messages.
+ */
+void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count,
+                        const char *device, char *buf, size_t size);
 /* handover.c: COMMIT and what follows. 0: the destination runs. -EREMOTEIO: it gave the workload back, and
  * the source may go on. -EINPROGRESS: not known. */
 int job_handover(struct job *j, struct mig_error *err);

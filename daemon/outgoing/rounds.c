@@ -209,16 +209,13 @@ static void tell_round(struct job *j, const struct page_round *sent, const struc
     migration_round_completed(j->migration, &news);
 }
 
-static int stalled(struct job *j, const struct migration_options *o, bool out_of_rounds,
-                   struct mig_error *err)
+static int stalled(struct job *j, bool out_of_rounds, struct mig_error *err)
 {
     struct migration_status st;
     migration_get_status(j->migration, &st);
-    const char *down = FORMAT_USEC(st.counters.expected_downtime_usec),
-               *limit = FORMAT_USEC(o->max_downtime_usec);
-    int r =
-        mig_error_set(err, MIG_ERR_STALLED, 0, "%s: %s%s (expected downtime %s, allowed %s)", j->domain->name,
-                      out_of_rounds ? "no more rounds are allowed; " : "", st.verdict, down, limit);
+    const char *down = FORMAT_USEC(st.counters.expected_downtime_usec);
+    int r = mig_error_set(err, MIG_ERR_STALLED, 0, "%s: %s%s", j->domain->name,
+                          out_of_rounds ? "no more rounds are allowed: " : "", st.verdict);
     mig_error_hint(err,
                    "DMA cannot be throttled: allow a longer downtime (--max-downtime %s or more), quiet the "
                    "workload, or choose --on-stall force",
@@ -266,7 +263,7 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
     }
     tell_round(j, sent, &c, pending, decision);
     if (stall && o.on_stall == STALL_ABORT)
-        return stalled(j, &o, out_of_rounds, err);
+        return stalled(j, out_of_rounds, err);
     return 1;
 }
 

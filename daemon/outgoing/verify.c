@@ -82,7 +82,7 @@ static int judge(struct job *j, const struct comparison *c, const char *when, st
     size_t at = 0;
     for (uint64_t i = 0; i < MIN(c->bad, (uint64_t)NAMED_MAX) && at < sizeof where - 1; i++) {
         char range[120];
-        job_describe_pages(j, c->named[i].region, c->named[i].page, 1, range, sizeof range);
+        job_describe_pages(j, c->named[i].region, c->named[i].page, 1, NULL, range, sizeof range);
         at += (size_t)snprintf(where + at, sizeof where - at, "%s%s", i ? ", " : "", range);
         at = MIN(at, sizeof where - 1);
     }

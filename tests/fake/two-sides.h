@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Both engines in one process, over a real UNIX socket: a source and a destination domain whose devices and
+ * VMM controllers stand behind their ops tables. The fakes count their calls and fail at the n-th, or
+ * misbehave as real devices do.
+ */
+#pragma once
+#include "domain/registry.h"
+#include "incoming/incoming.h"
+#include "loop/loop.h"
+#include "outgoing/outgoing.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <cmocka.h>
+
+#define MEMORY_BYTES (UINT64_C(4) << 20)
+#define STATE_BYTES  70000u
+
+/* The n-th call of any fake fails; 0: none. */
+extern atomic_int fault_countdown;
+extern atomic_int fault_fired;
+extern char fault_where[128];
+
+/* A device that writes a few pages at each report while it runs, and whose state is a pattern. */
+struct fake_device {
+    struct device base;
+    struct device_info info;
+    enum device_state state;
+    bool logging;
+    uint32_t next_page;
+    uint32_t saved, loaded;
+    /* What it does wrong. */
+    unsigned rogue_pages;   /* written at each report although it is stopped, and reported */
+    unsigned rogue_reports; /* so many reports long; 0: for ever */
+    unsigned rogue_done;
+    bool loses_bits;  /* writes one more page at each report than it reports */
+    bool dirties_all; /* every page, at every report */
+};
+
+struct fake_controller {
+    struct controller base;
+    bool runs;
+    bool loaded;
+};
+
+struct side {
+    struct domain *domain;
+    struct fake_device *device[2];
+    struct fake_controller *controller;
+    struct region *region;
+    struct registry *registry;
+    struct migration *migration;
+    bool ended;
+    struct scene *scene;
+};
+
+struct scene {
+    struct loop *loop;
+    struct loop_timer *patience;
+    struct side source, destination;
+    struct incoming *incoming;
+    char dir[64], address[100];
+    struct outgoing_context context;
+    bool late;
+};
+
+/* ndevices: 0 to 2 on each side, with migration flags STOP_COPY, P2P and PRE_COPY. */
+void make_scene(struct scene *s, size_t ndevices);
+/* Until both sides have ended; s->late when that took too long. Answers outgoing_start's result when it
+ * refused. */
+int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err);
+void end_scene(struct scene *s);
+/* Anything of it runs; all of it runs. */
+bool side_runs(const struct side *side, size_t ndevices);
+bool side_runs_whole(const struct side *side, size_t ndevices);

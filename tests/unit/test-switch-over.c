@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the blackout must find and who runs then: rogue devices at the gate, lost bits in the proof, workloads
+ * that do not converge, devices without the states that several need. Each with the rule's good case beside
+ * it.
+ */
+#include "../fake/two-sides.h"
+#include <string.h>
+
+static struct migration_status migrate(struct scene *s, const struct migration_options *o)
+{
+    struct migration_status st;
+    assert_int_equal(run_scene(s, o, NULL), 0);
+    assert_false(s->late);
+    migration_get_status(s->source.migration, &st);
+    return st;
+}
+
+static void source_runs_on(struct scene *s, size_t ndevices)
+{
+    assert_true(side_runs_whole(&s->source, ndevices));
+    assert_false(side_runs(&s->destination, ndevices));
+    assert_int_equal(s->source.domain->state, DOMAIN_STATE_RUNNING);
+    assert_int_equal(s->destination.domain->state, DOMAIN_STATE_WAITING);
+    for (size_t i = 0; i < ndevices; i++)
+        assert_false(s->source.device[i]->logging);
+}
+
+static void destination_runs(struct scene *s, size_t ndevices)
+{
+    assert_true(side_runs_whole(&s->destination, ndevices));
+    assert_false(side_runs(&s->source, ndevices));
+}
+
+static struct migration_options defaults(void)
+{
+    struct migration_options o;
+    migration_options_init(&o);
+    return o;
+}
+
+static void test_strict_gate_names_the_rogue(void **state)
+{
+    struct scene s;
+    make_scene(&s, 2);
+    s.source.device[1]->rogue_pages = 2;
+    struct migration_options o = defaults();
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_FAILED);
+    assert_int_equal(st.error.code, MIG_ERR_GATE);
+    assert_non_null(strstr(st.error.message, "dev1"));
+    assert_non_null(strstr(st.error.message, "IOVA 0x"));
+    assert_null(strstr(st.error.message, "dev0"));
+    assert_int_equal(st.counters.gate_pages, 2);
+    assert_string_equal(st.gate, "dirty");
+    source_runs_on(&s, 2);
+    end_scene(&s);
+}
+
+static void test_resend_gate_ends_when_the_rogue_does(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->rogue_pages = 3;
+    s.source.device[0]->rogue_reports = 3; /* the final read, and two of the gate's */
+    struct migration_options o = defaults();
+    o.gate = GATE_RESEND;
+    o.gate_resends = 3;
+    o.verify = VERIFY_STRICT;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_int_equal(st.counters.gate_resends, 2);
+    assert_string_equal(st.gate, "clean");
+    assert_string_equal(st.verify, "proved");
+    assert_int_equal(st.counters.verify_pages, MEMORY_BYTES / REGION_PAGE_SIZE);
+    destination_runs(&s, 1);
+    end_scene(&s);
+}
+
+static void test_resend_gate_gives_up(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->rogue_pages = 1;
+    struct migration_options o = defaults();
+    o.gate = GATE_RESEND;
+    o.gate_resends = 2;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.error.code, MIG_ERR_GATE);
+    assert_int_equal(st.counters.gate_resends, 2);
+    source_runs_on(&s, 1);
+    end_scene(&s);
+}
+
+/* Off means off: the operator's risk, and the status says so. */
+static void test_gate_off_does_not_look(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->rogue_pages = 1;
+    struct migration_options o = defaults();
+    o.gate = GATE_OFF;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_string_equal(st.gate, "off");
+    destination_runs(&s, 1);
+    end_scene(&s);
+}
+
+static void test_strict_verify_stops_a_lost_bit(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->loses_bits = true;
+    struct migration_options o = defaults();
+    o.verify = VERIFY_STRICT;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_FAILED);
+    assert_int_equal(st.error.code, MIG_ERR_VERIFY);
+    assert_non_null(strstr(st.error.message, "dev0"));
+    assert_non_null(strstr(st.error.message, "ram+0x"));
+    assert_in_range(st.counters.verify_bad_pages, 1, 8);
+    assert_string_equal(st.verify, "failed");
+    source_runs_on(&s, 1);
+    end_scene(&s);
+}
+
+static void test_post_verify_tells_of_a_lost_bit(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->loses_bits = true;
+    struct migration_options o = defaults();
+    o.verify = VERIFY_POST;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.error.code, MIG_ERR_VERIFY);
+    assert_string_equal(st.verify, "failed");
+    assert_true(st.counters.verify_bad_pages >= 1);
+    destination_runs(&s, 1); /* it tells, it does not decide */
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_DEPARTED);
+    end_scene(&s);
+}
+
+static void test_post_verify_proves(void **state)
+{
+    struct scene s;
+    make_scene(&s, 2);
+    struct migration_options o = defaults();
+    o.verify = VERIFY_POST;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_string_equal(st.verify, "proved");
+    destination_runs(&s, 2);
+    end_scene(&s);
+}
+
+static struct migration_status stall(struct scene *s, enum stall_policy policy)
+{
+    make_scene(s, 1);
+    s->source.device[0]->dirties_all = true;
+    struct migration_options o = defaults();
+    o.on_stall = policy;
+    o.max_downtime_usec = 1;
+    return migrate(s, &o);
+}
+
+static void test_stall_aborts_within_three_rounds(void **state)
+{
+    struct scene s;
+    struct migration_status st = stall(&s, STALL_ABORT);
+    assert_int_equal(st.error.code, MIG_ERR_STALLED);
+    assert_true(st.counters.iterations <= 3);
+    source_runs_on(&s, 1);
+    end_scene(&s);
+}
+
+static void test_stall_can_be_forced(void **state)
+{
+    struct scene s;
+    struct migration_status st = stall(&s, STALL_FORCE);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_true(st.counters.final_bytes > 0);
+    destination_runs(&s, 1);
+    assert_memory_equal(s.source.region->map, s.destination.region->map, MEMORY_BYTES);
+    end_scene(&s);
+}
+
+static void cancel_it(void *userdata)
+{
+    struct scene *s = userdata;
+    migration_cancel(s->source.migration, NULL);
+}
+
+static void test_stall_can_wait_until_cancelled(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->dirties_all = true;
+    struct migration_options o = defaults();
+    o.on_stall = STALL_WAIT;
+    o.max_downtime_usec = 1;
+    struct loop_timer *timer;
+    assert_int_equal(loop_timer_new(&timer, s.loop, cancel_it, &s), 0);
+    loop_timer_arm(timer, 400000);
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_CANCELLED);
+    assert_true(st.counters.iterations > 3);
+    source_runs_on(&s, 1);
+    loop_timer_free(timer);
+    end_scene(&s);
+}
+
+static void test_several_devices_want_p2p(void **state)
+{
+    struct scene s;
+    struct mig_error err = MIG_ERROR_INIT;
+    make_scene(&s, 2);
+    s.source.device[1]->info.migration_flags = DEVICE_MIGRATION_STOP_COPY;
+    struct migration_options o = defaults();
+    assert_true(run_scene(&s, &o, &err) < 0);
+    assert_int_equal(err.code, MIG_ERR_NOT_SUPPORTED);
+    assert_non_null(strstr(err.message, "dev1"));
+    assert_non_null(strstr(err.hint, "--without-p2p"));
+    end_scene(&s);
+    make_scene(&s, 2);
+    s.source.device[1]->info.migration_flags = DEVICE_MIGRATION_STOP_COPY;
+    o.without_p2p = true;
+    assert_int_equal(migrate(&s, &o).state, MIG_STATE_COMPLETED);
+    destination_runs(&s, 2);
+    end_scene(&s);
+}
+
+static void test_a_domain_that_does_not_fit_is_refused(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.destination.device[0]->info.pci_device = 0x1234;
+    struct migration_options o = defaults();
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.error.code, MIG_ERR_INCOMPATIBLE);
+    assert_non_null(strstr(st.error.message, "dev0"));
+    source_runs_on(&s, 1);
+    assert_int_equal(s.destination.device[0]->state, DEVICE_STATE_STOP); /* not even touched */
+    end_scene(&s);
+}
+
+static void test_no_device_and_no_vmm_state(void **state)
+{
+    struct scene s;
+    make_scene(&s, 0);
+    struct migration_options o = defaults();
+    o.verify = VERIFY_STRICT;
+    o.checksum = true;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_string_equal(st.verify, "proved");
+    destination_runs(&s, 0);
+    end_scene(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_strict_gate_names_the_rogue),
+        cmocka_unit_test(test_resend_gate_ends_when_the_rogue_does),
+        cmocka_unit_test(test_resend_gate_gives_up),
+        cmocka_unit_test(test_gate_off_does_not_look),
+        cmocka_unit_test(test_strict_verify_stops_a_lost_bit),
+        cmocka_unit_test(test_post_verify_tells_of_a_lost_bit),
+        cmocka_unit_test(test_post_verify_proves),
+        cmocka_unit_test(test_stall_aborts_within_three_rounds),
+        cmocka_unit_test(test_stall_can_be_forced),
+        cmocka_unit_test(test_stall_can_wait_until_cancelled),
+        cmocka_unit_test(test_several_devices_want_p2p),
+        cmocka_unit_test(test_a_domain_that_does_not_fit_is_refused),
+        cmocka_unit_test(test_no_device_and_no_vmm_state),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -20,5 +20,5 @@ include daemon/api/local.mk
 include daemon/metrics/local.mk
 
 sbin_PROGRAMS = migd
-migd_SOURCES = daemon/main.c
+migd_SOURCES = daemon/main.c daemon/service.c daemon/service.h daemon/recover.c daemon/recover.h
 migd_LDADD = libmigd.la

@@ -1,8 +1,122 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Options and configuration; everything else is in service.c. */
 #include "base/log.h"
+#include "config/config.h"
+#include "migd-bus.h"
+#include "service.h"
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
-int main(void)
+static const char *arg_config, *arg_listen, *arg_runtime_dir, *arg_log_level;
+
+static void print_help(void)
 {
-    log_debug("migd %s", PACKAGE_VERSION);
+    printf(
+        "migd [OPTION...]\n\n"
+        "Live-migrates passthrough devices together with the memory that they DMA into.\n\n"
+        "  -h --help              Show this help\n"
+        "     --version           Show the version\n"
+        "     --config FILE       Read this configuration and no other\n"
+        "     --listen ADDRESS    Where peers reach it: host[:port], [v6]:port, unix:PATH; \"\" for nowhere\n"
+        "     --runtime-dir DIR   Saved domains and records of migrations\n"
+        "     --log-level LEVEL   emerg, alert, crit, err, warning, notice, info, debug or 0 to 7\n\n"
+        "Environment: " MIGD_ENV_BUS_ADDRESS " names a bus other than the system bus.\n");
+}
+
+/* 0: go on; else exit with *ret_code. */
+static int parse_options(int argc, char **argv, int *ret_code)
+{
+    enum { OPT_VERSION = 256, OPT_CONFIG, OPT_LISTEN, OPT_RUNTIME_DIR, OPT_LOG_LEVEL };
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"config", required_argument, NULL, OPT_CONFIG},
+        {"listen", required_argument, NULL, OPT_LISTEN},
+        {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
+        {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+        {NULL, 0, NULL, 0},
+    };
+    *ret_code = EXIT_SUCCESS;
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) >= 0;)
+        switch (c) {
+        case 'h':
+            print_help();
+            return 1;
+        case OPT_VERSION:
+            printf("migd %s\n", PACKAGE_VERSION);
+            return 1;
+        case OPT_CONFIG:
+            arg_config = optarg;
+            break;
+        case OPT_LISTEN:
+            arg_listen = optarg;
+            break;
+        case OPT_RUNTIME_DIR:
+            arg_runtime_dir = optarg;
+            break;
+        case OPT_LOG_LEVEL:
+            arg_log_level = optarg;
+            break;
+        default:
+            *ret_code = MIGD_EXIT_USAGE;
+            return 1;
+        }
+    if (optind < argc) {
+        fprintf(stderr, "migd: unexpected argument \"%s\"; see migd --help\n", argv[optind]);
+        *ret_code = MIGD_EXIT_USAGE;
+        return 1;
+    }
     return 0;
+}
+
+static int take_text(char *to, size_t size, const char *option, const char *value, struct mig_error *err)
+{
+    if (!value || (size_t)snprintf(to, size, "%s", value) < size)
+        return 0;
+    return mig_error_set(err, MIG_ERR_CONFIG, 0, "the value of %s is too long", option);
+}
+
+/* The command line wins over the files. */
+static int load_config(struct config *c, struct mig_error *err)
+{
+    config_init(c);
+    int r = config_load(c, arg_config, err);
+    if (r == 0)
+        r = take_text(c->listen, sizeof c->listen, "--listen", arg_listen, err);
+    if (r == 0)
+        r = take_text(c->runtime_dir, sizeof c->runtime_dir, "--runtime-dir", arg_runtime_dir, err);
+    if (r < 0)
+        return r;
+    if (c->runtime_dir[0] != '/')
+        return mig_error_set(err, MIG_ERR_CONFIG, 0, "the runtime directory \"%s\" is not an absolute path",
+                             c->runtime_dir);
+    if (arg_log_level && (c->log_level = log_level_from_string(arg_log_level)) < 0)
+        return mig_error_set(err, MIG_ERR_CONFIG, 0, "--log-level %s: expected emerg to debug, or 0 to 7",
+                             arg_log_level);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct mig_error e = MIG_ERROR_INIT;
+    struct config config;
+    int code;
+    if (parse_options(argc, argv, &code))
+        return code;
+    umask(0077);
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 2); /* threads come and go; an arena each would stay */
+    if (load_config(&config, &e) < 0) {
+        log_mig_error(LOG_ERR, NULL, &e, "Cannot start");
+        return MIGD_EXIT_USAGE;
+    }
+    log_set_max_level(config.log_level);
+    code = service_run(&config, getenv(MIGD_ENV_BUS_ADDRESS), &e);
+    if (mig_error_is_set(&e))
+        log_mig_error(LOG_ERR, NULL, &e, "Cannot go on");
+    return code;
 }

@@ -1,1 +1,18 @@
-# daemon/api
+libmigd_la_SOURCES += \
+	daemon/api/api-context.h \
+	daemon/api/api-domain-device.c \
+	daemon/api/api-domain-memory.c \
+	daemon/api/api-domain-tracker.c \
+	daemon/api/api-domain-view.c \
+	daemon/api/api-domain.c daemon/api/api-domain.h \
+	daemon/api/api-error.c daemon/api/api-error.h \
+	daemon/api/api-job.c daemon/api/api-job.h \
+	daemon/api/api-log-control.c \
+	daemon/api/api-manager.c \
+	daemon/api/api-migration-options.c daemon/api/api-migration-options.h \
+	daemon/api/api-migration.c \
+	daemon/api/api-news.c \
+	daemon/api/api-options.c daemon/api/api-options.h \
+	daemon/api/api-policy.c daemon/api/api-policy.h \
+	daemon/api/api-status.c daemon/api/api-status.h \
+	daemon/api/api.c daemon/api/api.h

@@ -29,6 +29,16 @@ int domain_client_new(struct domain_client **ret, struct domain *d, const char *
     return 0;
 }
 
+void domain_client_free(struct domain_client *c)
+{
+    for (struct domain_client **at = &c->domain->clients; *at; at = &(*at)->next)
+        if (*at == c) {
+            *at = c->next;
+            free(c);
+            return;
+        }
+}
+
 int domain_check_memory_fd(int fd, const char *name, struct mig_error *err)
 {
     struct stat st;

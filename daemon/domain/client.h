@@ -17,6 +17,8 @@ struct domain_client {
 /* Main thread. */
 int domain_client_new(struct domain_client **ret, struct domain *d, const char *device,
                       struct mig_error *err);
+/* For a device that did not come about, or is gone. */
+void domain_client_free(struct domain_client *c);
 
 /* BLOCKS: connects (wanted->socket, or fd when that is NULL), asks what the device is, maps the domain's
  * memory into it. For a helper, during a job of the domain. wanted->device is ignored; *ret_device is the

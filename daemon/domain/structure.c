@@ -501,9 +501,6 @@ void domain_clear_structure(struct domain *d)
     d->trackers = NULL;
     d->tracker_saved = NULL;
     d->devices = NULL;
-    while (d->clients) { /* after the devices, whose threads use them */
-        struct domain_client *c = d->clients;
-        d->clients = c->next;
-        free(c);
-    }
+    while (d->clients) /* after the devices, whose threads use them */
+        domain_client_free(d->clients);
 }

@@ -29,6 +29,8 @@ struct loop {
     int code;
     void (*prepare)(void *userdata);
     void *prepare_userdata;
+    void (*terminate)(void *userdata);
+    void *terminate_userdata;
 
     int signal_fd;
     struct event *signal_event;
@@ -49,7 +51,12 @@ static void take_signal(evutil_socket_t fd, short what, void *userdata)
     if (read(fd, &info, sizeof info) != sizeof info)
         return;
     log_notice("Ending on signal %s", sigabbrev_np((int)info.ssi_signo));
-    loop_exit(l, 0);
+    void (*terminate)(void *) = l->terminate;
+    l->terminate = NULL;
+    if (terminate)
+        terminate(l->terminate_userdata);
+    else
+        loop_exit(l, 0);
 }
 
 static void ring(struct loop *l)
@@ -217,6 +224,12 @@ void loop_set_prepare(struct loop *l, void (*prepare)(void *userdata), void *use
 {
     l->prepare = prepare;
     l->prepare_userdata = userdata;
+}
+
+void loop_set_terminate(struct loop *l, void (*terminate)(void *userdata), void *userdata)
+{
+    l->terminate = terminate;
+    l->terminate_userdata = userdata;
 }
 
 int loop_post(struct loop *l, void (*fn)(void *userdata), void *userdata)

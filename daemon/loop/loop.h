@@ -17,6 +17,9 @@ struct event_base *loop_base(struct loop *l);
 /* Runs until loop_exit; returns its code. SIGTERM and SIGINT exit with 0. */
 int loop_run(struct loop *l);
 void loop_exit(struct loop *l, int code);
+/* The first SIGTERM or SIGINT calls this instead, for whoever has to end things first and calls loop_exit
+ * then; the second one exits. */
+void loop_set_terminate(struct loop *l, void (*terminate)(void *userdata), void *userdata);
 /* prepare(userdata) runs each time before the loop waits, so that whoever queued something during the last
  * round (sd-bus messages, whose wanted events and deadline change with them) is asked again without having to
  * be told. One for each loop; NULL takes it away. */

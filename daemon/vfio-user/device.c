@@ -94,6 +94,9 @@ void vfu_device_get_status(struct device *d, struct vfu_device_status *ret)
         .dma_refused = atomic_load(&vd->dma.refused),
     };
     memcpy(ret->socket, vd->path, sizeof ret->socket);
+    pthread_mutex_lock(&vd->state_lock);
+    ret->state = vd->state;
+    pthread_mutex_unlock(&vd->state_lock);
     if (vd->passthrough)
         vfu_passthrough_status(vd->passthrough, ret);
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The methods and properties of org.migd.Migd1.Domain, which live in several files by what they are about.
+ * userdata is the struct api_domain. */
+#pragma once
+#include "api/api-context.h"
+
+/* May the caller change this domain? */
+int api_domain_allow(struct api_domain *ad, sd_bus_message *m, struct mig_error *err);
+
+/* api-domain-memory.c */
+int api_domain_add_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_make_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_open_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-domain-device.c */
+int api_domain_add_user_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_map(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_unmap(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-domain-tracker.c */
+int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-domain-view.c */
+int api_domain_get_memory(sd_bus *bus, const char *path, const char *interface, const char *property,
+                          sd_bus_message *reply, void *userdata, sd_bus_error *error);
+int api_domain_get_devices(sd_bus *bus, const char *path, const char *interface, const char *property,
+                           sd_bus_message *reply, void *userdata, sd_bus_error *error);
+int api_domain_get_trackers(sd_bus *bus, const char *path, const char *interface, const char *property,
+                            sd_bus_message *reply, void *userdata, sd_bus_error *error);

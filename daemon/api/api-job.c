@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "api/api-job.h"
+#include "loop/worker.h"
+#include <stdio.h>
+#include <string.h>
+
+struct api_job {
+    struct api_job *next;
+    struct api *api;
+    sd_bus_message *call;
+    struct domain *domain;
+    const struct api_job_ops *ops;
+    void *work;
+    struct worker *worker;
+    struct mig_error error;
+};
+
+static void job_free(struct api_job *j)
+{
+    if (j->worker)
+        worker_free(j->worker);
+    j->ops->free(j->work);
+    if (j->domain)
+        domain_unref(j->domain);
+    sd_bus_message_unref(j->call);
+    free(j);
+}
+
+static int run(struct worker *w, void *userdata)
+{
+    struct api_job *j = userdata;
+    return j->ops->run(j->work, &j->error);
+}
+
+static void send_answer(struct api_job *j)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int r = sd_bus_message_new_method_return(j->call, &reply);
+    if (r >= 0 && j->ops->answer)
+        r = j->ops->answer(j->work, reply);
+    if (r >= 0)
+        r = sd_bus_send(NULL, reply, NULL);
+    if (r < 0) {
+        mig_error_set(&j->error, MIG_ERR_FAILED, -r, "the answer cannot be sent: %s", strerror(-r));
+        api_reply_error(j->call, &j->error);
+    }
+}
+
+static void done(void *userdata, int result)
+{
+    struct api_job *j = userdata;
+    struct api *a = j->api;
+    if (j->domain)
+        domain_end_job(j->domain);
+    if (result >= 0)
+        result = j->ops->finish(j->work, &j->error);
+    if (result < 0)
+        api_reply_error(j->call, &j->error);
+    else
+        send_answer(j);
+    struct api_job **at = &a->jobs;
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+    a->njobs--;
+    job_free(j);
+    api_check_quit(a);
+}
+
+int api_job_start(struct api *a, sd_bus_message *call, struct domain *domain, const char *what,
+                  const struct api_job_ops *ops, void *work, struct mig_error *err)
+{
+    int r = 0;
+    if (a->njobs >= API_JOBS_MAX) {
+        r = mig_error_set(err, MIG_ERR_LIMIT, 0, "%u calls are being worked on already", API_JOBS_MAX);
+        mig_error_hint(err, "try again when they were answered");
+    }
+    if (r == 0 && domain)
+        r = domain_begin_job(domain, what, err);
+    if (r < 0) {
+        ops->free(work);
+        return r;
+    }
+    struct api_job *j = calloc(1, sizeof *j);
+    if (j) {
+        *j = (struct api_job){.api = a, .ops = ops, .work = work, .next = a->jobs};
+        j->call = sd_bus_message_ref(call);
+        j->domain = domain ? domain_ref(domain) : NULL;
+        r = worker_start(&j->worker, a->o.loop, "job", run, done, j);
+    }
+    if (!j || r < 0) {
+        if (domain)
+            domain_end_job(domain);
+        if (j)
+            job_free(j);
+        else
+            ops->free(work);
+        return mig_error_set(err, MIG_ERR_NO_MEMORY, 0, "cannot start a thread for %s", what);
+    }
+    a->jobs = j;
+    a->njobs++;
+    return 1;
+}
+
+void api_jobs_free(struct api *a)
+{
+    while (a->jobs) {
+        struct api_job *j = a->jobs;
+        a->jobs = j->next;
+        a->njobs--;
+        job_free(j);
+    }
+}

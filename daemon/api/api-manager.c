@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* org.migd.Migd1.Manager, at the root. */
+#include "api/api-context.h"
+#include "api/api-options.h"
+#include "api/api-policy.h"
+#include "domain/saved.h"
+#include "migd-bus.h"
+#include <string.h>
+
+static int register_domain(struct api *a, const char *name, bool incoming, bool saved,
+                           struct api_domain **ret, struct mig_error *err)
+{
+    if (a->quitting)
+        return mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
+    _cleanup_(domain_unrefp) struct domain *d = NULL;
+    int r = domain_new(&d, name, incoming, err);
+    if (r < 0)
+        return r;
+    d->loop = a->o.loop;
+    r = registry_add(a->o.registry, d, err);
+    if (r < 0)
+        return r;
+    if (saved)
+        r = domain_keep_saved(d, a->o.runtime_dir, err);
+    if (r == 0)
+        r = api_add_domain(a, d, err);
+    if (r < 0) {
+        registry_remove(a->o.registry, d);
+        return r;
+    }
+    domain_tell(d);
+    *ret = api_find_domain(a, name);
+    return 0;
+}
+
+static int method_register_domain(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct api *a = userdata;
+    struct mig_error e = MIG_ERROR_INIT;
+    bool incoming = false, saved = true;
+    const struct api_option options[] = {{"incoming", API_BOOL, &incoming}, {"saved", API_BOOL, &saved}};
+    const char *name;
+    struct api_domain *ad = NULL;
+    int r = sd_bus_message_read(m, "s", &name);
+    if (r < 0)
+        return r;
+    if (api_policy_check(a->policy, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+        register_domain(a, name, incoming, saved, &ad, &e) < 0)
+        return api_error(error, &e);
+    return sd_bus_reply_method_return(m, "o", ad->path);
+}
+
+static int method_get_domain(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct api *a = userdata;
+    struct mig_error e = MIG_ERROR_INIT;
+    const char *name;
+    int r = sd_bus_message_read(m, "s", &name);
+    if (r < 0)
+        return r;
+    if (api_options_read(m, NULL, 0, &e) < 0)
+        return api_error(error, &e);
+    struct api_domain *ad = api_find_domain(a, name);
+    if (!ad) {
+        mig_error_set(&e, MIG_ERR_NO_SUCH_DOMAIN, 0, "there is no domain named %.80s", name);
+        mig_error_hint(&e, "migctl list shows those that are registered");
+        return api_error(error, &e);
+    }
+    return sd_bus_reply_method_return(m, "o", ad->path);
+}
+
+static int method_get_migration(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct api *a = userdata;
+    struct mig_error e = MIG_ERROR_INIT;
+    const char *word;
+    int r = sd_bus_message_read(m, "s", &word);
+    if (r < 0)
+        return r;
+    if (api_options_read(m, NULL, 0, &e) < 0)
+        return api_error(error, &e);
+    struct api_migration *am = api_pick_migration(a, word, &e);
+    return am ? sd_bus_reply_method_return(m, "o", am->path) : api_error(error, &e);
+}
+
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    return sd_bus_message_append(reply, "s", PACKAGE_VERSION);
+}
+
+static int get_peer_address(sd_bus *bus, const char *path, const char *interface, const char *property,
+                            sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    return sd_bus_message_append(reply, "s", ((struct api *)userdata)->peer_address);
+}
+
+static const sd_bus_vtable vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD_WITH_ARGS("RegisterDomain", SD_BUS_ARGS("s", name, "a{sv}", options),
+                            SD_BUS_RESULT("o", domain), method_register_domain, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetDomain", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_RESULT("o", domain),
+                            method_get_domain, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetMigration", SD_BUS_ARGS("s", id, "a{sv}", options),
+                            SD_BUS_RESULT("o", migration), method_get_migration, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+    SD_BUS_VTABLE_END,
+};
+
+int api_manager_export(struct api *a)
+{
+    sd_bus_slot *slot = NULL;
+    int r = sd_bus_add_object_vtable(a->bus, &slot, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, vtable, a);
+    return r < 0 ? r : api_keep_slot(a, slot);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The whole of it: built up, taken down, ended in good order. */
+#include "api/api-context.h"
+#include "api/api-job.h"
+#include "api/api-policy.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "migd-bus.h"
+#include <stdio.h>
+#include <string.h>
+
+int api_keep_slot(struct api *a, sd_bus_slot *slot)
+{
+    if (a->nslots >= API_SLOTS_MAX) {
+        sd_bus_slot_unref(slot);
+        return -ENOSPC;
+    }
+    a->slots[a->nslots++] = slot;
+    return 0;
+}
+
+static int export_all(struct api *a)
+{
+    sd_bus_slot *slot = NULL;
+    int r = sd_bus_add_object_manager(a->bus, &slot, MIGD_BUS_ROOT);
+    if (r >= 0)
+        r = api_keep_slot(a, slot);
+    if (r >= 0)
+        r = api_manager_export(a);
+    if (r >= 0)
+        r = api_domain_export(a);
+    if (r >= 0)
+        r = api_migration_export(a);
+    return r < 0 ? r : api_log_control_export(a);
+}
+
+int api_new(struct api **ret, const struct api_options *options, struct mig_error *err)
+{
+    _cleanup_(api_freep) struct api *a = calloc(1, sizeof *a);
+    if (!a)
+        return mig_error_oom(err);
+    a->o = *options;
+    a->bus = sd_bus_ref(options->bus);
+    a->policy = api_policy_new();
+    if (!a->policy)
+        return mig_error_oom(err);
+    int r = export_all(a);
+    if (r < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -r, "cannot put the interfaces on the bus: %s",
+                             strerror(-r));
+    *ret = TAKE_PTR(a);
+    return 0;
+}
+
+struct api *api_free(struct api *a)
+{
+    if (!a)
+        return NULL;
+    for (size_t i = 0; i < a->nslots; i++)
+        sd_bus_slot_unref(a->slots[i]);
+    api_jobs_free(a);
+    for (size_t i = 0; i < a->nmigrations; i++)
+        api_migration_free(a->migrations[i]);
+    for (size_t i = 0; i < a->ndomains; i++) {
+        domain_stop_watching(a->domains[i]->domain);
+        api_domain_free(a->domains[i]);
+    }
+    free(a->migrations);
+    free(a->domains);
+    loop_timer_free(a->expiry);
+    api_policy_free(a->policy);
+    sd_bus_unref(a->bus);
+    free(a);
+    return NULL;
+}
+
+void api_set_peer_address(struct api *a, const char *address)
+{
+    snprintf(a->peer_address, sizeof a->peer_address, "%s", address);
+}
+
+static bool is_busy(const struct api *a)
+{
+    for (size_t i = 0; i < a->nmigrations; i++)
+        if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
+            return true;
+    return a->njobs > 0;
+}
+
+void api_check_quit(struct api *a)
+{
+    if (!a->quitting || !a->quit_done || is_busy(a))
+        return;
+    void (*done)(void *userdata) = a->quit_done;
+    a->quit_done = NULL;
+    done(a->quit_userdata);
+}
+
+void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
+{
+    a->quitting = true;
+    a->quit_done = done;
+    a->quit_userdata = userdata;
+    for (size_t i = 0; i < a->nmigrations; i++) {
+        struct migration *m = a->migrations[i]->migration;
+        struct mig_error e = MIG_ERROR_INIT;
+        if (migration_get_state(m) == MIG_STATE_RUNNING && migration_cancel(m, &e) < 0)
+            log_info("Waiting for migration %s: %s", migration_id(m), e.message);
+    }
+    api_check_quit(a);
+}

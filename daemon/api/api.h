@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon's face on the bus: objects, their interfaces, who may call what. Main thread. Long work is done
+ * by helpers (api-job.h), and the method is answered when they are done.
+ */
+#pragma once
+#include "domain/registry.h"
+#include "incoming/incoming.h"
+#include "outgoing/outgoing.h"
+
+struct api;
+struct loop;
+struct sd_bus;
+
+struct api_options { /* borrowed for as long as the api lives */
+    struct loop *loop;
+    struct sd_bus *bus;
+    struct registry *registry;
+    const char *runtime_dir;
+    const struct outgoing_context *outgoing;
+    struct migration_options defaults; /* what a migration gets when its options do not say otherwise */
+};
+
+int api_new(struct api **ret, const struct api_options *options, struct mig_error *err);
+/* Ends helpers and drops migrations; the bus must still be open. */
+struct api *api_free(struct api *a);
+DEFINE_CLEANUP(struct api *, api_free)
+
+/* Shows a domain of the registry on the bus. */
+int api_add_domain(struct api *a, struct domain *d, struct mig_error *err);
+/* Shows a migration, of either direction; takes its own reference and becomes its observer. userdata is the
+ * api: it fits the callbacks of incoming.h and recover.h. */
+void api_add_migration(struct migration *m, void *userdata);
+/* What outgoing migrations that were not asked for over the bus (recovery) tell their news to. */
+const struct migration_observer *api_observer(struct api *a);
+/* "host:port" of the peer listener, for the property; copied. */
+void api_set_peer_address(struct api *a, const char *address);
+
+/* The daemon is to end: cancels what can be cancelled; done() is called when nothing runs any more. New work
+ * is refused from here on. */
+void api_quit(struct api *a, void (*done)(void *userdata), void *userdata);

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Order of things at the start: the runtime directory is locked, so that no second migd touches the same
+ * records; saved domains are restored; the peer listener opens; what a daemon before this one left unfinished
+ * is taken up; only then does the name on the bus say that migd is there.
+ *
+ * At the end: what runs is cancelled and given time to put its devices and VMM back, since that needs this
+ * loop and this bus.
+ */
+#include "service.h"
+#include "api/api.h"
+#include "base/fds.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "domain/restore.h"
+#include "incoming/incoming.h"
+#include "loop/bus.h"
+#include "loop/loop.h"
+#include "loop/notify.h"
+#include "migd-bus.h"
+#include "outgoing/outgoing.h"
+#include "recover.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+
+#define END_TIMEOUT_USEC UINT64_C(30000000)
+
+struct service {
+    const struct config *config;
+    int lock_fd;
+    struct loop *loop;
+    struct bus *bus;
+    struct registry *registry;
+    struct outgoing_context outgoing;
+    struct api *api;
+    struct restore *restore;
+    struct incoming *incoming;
+    struct loop_timer *end_timer;
+    struct mig_error error;
+};
+
+static int lock_runtime_dir(struct service *s, struct mig_error *err)
+{
+    const char *dir = s->config->runtime_dir;
+    char path[300];
+    int r = mkdir_parents(dir);
+    if (r < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -r, "cannot make the runtime directory %s: %s", dir,
+                             strerror(-r));
+    snprintf(path, sizeof path, "%s/lock", dir);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, errno, "cannot open %s: %s", path, strerror(errno));
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    r = mig_error_set(err, MIG_ERR_BUSY, 0, "another migd uses the runtime directory %s", dir);
+    mig_error_hint(err, "end it, or give this one a directory of its own with --runtime-dir");
+    return r;
+}
+
+static int word_failed(const struct config_word *w, struct mig_error *err)
+{
+    mig_error_wrap(err, "%s", w->origin);
+    err->code = MIG_ERR_CONFIG;
+    return -err->err;
+}
+
+static int read_defaults(const struct config *c, struct migration_options *o, struct mig_error *err)
+{
+    migration_options_init(o);
+    o->max_downtime_usec = c->max_downtime_usec;
+    o->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
+    o->connections = c->connections;
+    if (c->on_stall.text[0] && stall_policy_from_string(c->on_stall.text, &o->on_stall, err) < 0)
+        return word_failed(&c->on_stall, err);
+    if (c->gate.text[0] && gate_policy_from_string(c->gate.text, &o->gate, err) < 0)
+        return word_failed(&c->gate, err);
+    if (c->verify.text[0] && verify_mode_from_string(c->verify.text, &o->verify, err) < 0)
+        return word_failed(&c->verify, err);
+    return 0;
+}
+
+/* ---- the second half of the start: the saved domains are there ---- */
+
+static int open_listener(struct service *s, struct mig_error *err)
+{
+    const struct incoming_callbacks callbacks = {.started = api_add_migration, .userdata = s->api};
+    int given = sd_listen_fds(true) > 0 ? SD_LISTEN_FDS_START : -1;
+    int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, given, s->config->runtime_dir,
+                         &callbacks, err);
+    if (r < 0)
+        return r;
+    s->outgoing.decision_address = incoming_address(s->incoming);
+    api_set_peer_address(s->api, s->outgoing.decision_address);
+    return 0;
+}
+
+static int take_name(struct service *s, struct mig_error *err)
+{
+    int r = sd_bus_request_name(bus_sd(s->bus), MIGD_BUS_NAME, 0);
+    if (r >= 0)
+        return 0;
+    mig_error_set(err, MIG_ERR_FAILED, -r, "cannot take the name " MIGD_BUS_NAME " on the bus: %s",
+                  strerror(-r));
+    mig_error_hint(err, "%s",
+                   r == -EEXIST ? "another migd has it" : "the bus policy must let this user own it");
+    return -err->err;
+}
+
+static int start_serving(struct service *s, struct mig_error *err)
+{
+    struct domain *d;
+    int r = 0;
+    for (size_t i = 0; r >= 0 && (d = registry_nth(s->registry, i)); i++)
+        r = api_add_domain(s->api, d, err);
+    if (r >= 0)
+        r = open_listener(s, err);
+    if (r < 0)
+        return r;
+    const struct recovery recovery = {
+        .context = &s->outgoing,
+        .registry = s->registry,
+        .incoming = s->incoming,
+        .observer = api_observer(s->api),
+        .started = api_add_migration,
+        .userdata = s->api,
+    };
+    recover_migrations(&recovery);
+    return take_name(s, err);
+}
+
+static void on_restored(void *userdata)
+{
+    struct service *s = userdata;
+    s->restore = restore_free(s->restore);
+    if (start_serving(s, &s->error) < 0) {
+        loop_exit(s->loop, EXIT_FAILURE);
+        return;
+    }
+    const char *address = incoming_address(s->incoming);
+    log_info("migd %s is ready%s%s", PACKAGE_VERSION,
+             *address ? ", peers reach it at " : ", not listening for peers", address);
+    notify_status(*address ? "Peers reach it at %s" : "Not listening for peers%s", address);
+    notify_ready();
+}
+
+/* ---- the end ---- */
+
+static void end_now(void *userdata)
+{
+    struct service *s = userdata;
+    loop_exit(s->loop, 0);
+}
+
+static void end_late(void *userdata)
+{
+    log_warning("Not everything ended in time; the next migd takes it up from the records");
+    end_now(userdata);
+}
+
+static void terminate(void *userdata)
+{
+    struct service *s = userdata;
+    notify_stopping();
+    if (s->restore) {
+        end_now(s);
+        return;
+    }
+    loop_timer_arm(s->end_timer, END_TIMEOUT_USEC);
+    api_quit(s->api, end_now, s);
+}
+
+static void service_clear(struct service *s)
+{
+    restore_free(s->restore);
+    incoming_free(s->incoming);
+    api_free(s->api);
+    registry_free(s->registry);
+    loop_timer_free(s->end_timer);
+    bus_free(s->bus);
+    loop_free(s->loop);
+    close_fd(&s->lock_fd);
+}
+
+static int build(struct service *s, const char *bus_address, struct mig_error *err)
+{
+    struct api_options options = {.runtime_dir = s->config->runtime_dir, .outgoing = &s->outgoing};
+    int r = read_defaults(s->config, &options.defaults, err);
+    if (r == 0)
+        r = lock_runtime_dir(s, err);
+    if (r < 0)
+        return r;
+    if (loop_new(&s->loop) < 0 || loop_timer_new(&s->end_timer, s->loop, end_late, s) < 0 ||
+        registry_new(&s->registry) < 0)
+        return mig_error_oom(err);
+    r = bus_new(&s->bus, s->loop, bus_address, err);
+    if (r < 0)
+        return r;
+    s->outgoing = (struct outgoing_context){
+        .loop = s->loop, .runtime_dir = s->config->runtime_dir, .decision_address = ""};
+    options.loop = s->loop;
+    options.bus = bus_sd(s->bus);
+    options.registry = s->registry;
+    r = api_new(&s->api, &options, err);
+    if (r < 0)
+        return r;
+    loop_set_terminate(s->loop, terminate, s);
+    return restore_start(&s->restore, s->loop, bus_sd(s->bus), s->registry, s->config->runtime_dir,
+                         on_restored, s, err);
+}
+
+int service_run(const struct config *config, const char *bus_address, struct mig_error *err)
+{
+    struct service s = {.config = config, .lock_fd = -1};
+    int code = EXIT_FAILURE;
+    if (build(&s, bus_address, &s.error) == 0)
+        code = loop_run(s.loop);
+    service_clear(&s);
+    *err = s.error;
+    return code;
+}

@@ -18,37 +18,50 @@
 #define MIB  (UINT64_C(1) << 20)
 #define MSEC USEC_PER_MSEC
 
-/* What the hook does with the `nth` command of this kind (1: the first after arming). */
-struct plan {
+/* What the hook does with the next command of a kind. */
+typedef bool (*act_func)(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size);
+static struct {
+    pthread_mutex_t lock;
     uint16_t command;
     uint32_t feature; /* DEVICE_FEATURE: exact flags, 0 for any */
-    atomic_int countdown;
-    bool (*act)(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size);
-    int number; /* for act */
-};
-static struct plan plan;
+    bool armed;       /* once */
+    act_func act;
+    int number;
+} plan = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static _Thread_local int number; /* of the plan that is being carried out */
 
 static bool hook(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size)
 {
     uint32_t flags = 0;
-    if (h->command != plan.command || atomic_load(&plan.countdown) == 0)
-        return false;
-    if (h->command == VFU_DEVICE_FEATURE && plan.feature) {
+    if (h->command == VFU_DEVICE_FEATURE && size >= 8)
         memcpy(&flags, payload + 4, sizeof flags);
-        if (flags != plan.feature)
-            return false;
-    }
-    return atomic_fetch_sub(&plan.countdown, 1) == 1 && plan.act(f, h, payload, size);
+    pthread_mutex_lock(&plan.lock);
+    bool ours = plan.armed && h->command == plan.command && (!plan.feature || flags == plan.feature);
+    act_func act = plan.act;
+    number = plan.number;
+    if (ours)
+        plan.armed = false;
+    pthread_mutex_unlock(&plan.lock);
+    return ours && act(f, h, payload, size);
 }
 
-static void arm(uint16_t command, uint32_t feature, int number,
-                bool (*act)(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size))
+static void arm(uint16_t command, uint32_t feature, int n, act_func act)
 {
+    pthread_mutex_lock(&plan.lock);
     plan.command = command;
     plan.feature = feature;
     plan.act = act;
-    plan.number = number;
-    atomic_store(&plan.countdown, 1);
+    plan.number = n;
+    plan.armed = act != NULL;
+    pthread_mutex_unlock(&plan.lock);
+}
+
+static bool armed(void)
+{
+    pthread_mutex_lock(&plan.lock);
+    bool yes = plan.armed;
+    pthread_mutex_unlock(&plan.lock);
+    return yes;
 }
 
 #define GET_STATE (VFU_FEATURE_MIG_DEVICE_STATE | VFU_FEATURE_GET)
@@ -76,7 +89,7 @@ static int try_attach(struct scene *s, uint64_t timeout_usec, struct mig_error *
 static void begin(struct scene *s)
 {
     *s = (struct scene){.fds = count_fds()};
-    atomic_store(&plan.countdown, 0);
+    arm(0, 0, 0, NULL);
     s->f = fake_new();
 }
 
@@ -183,7 +196,7 @@ static bool version_variant(struct fake_server *f, const struct vfu_header *h, u
     unsigned n = 0;
     static const char twin[] =
         "{\"capabilities\":{\"max_msg_fds\":8,\"twin_socket\":{\"supported\":true,\"fd_index\":1}}}";
-    switch (plan.number) {
+    switch (number) {
     case 0: /* another major version */
         m.v.major = 1;
         fake_reply(f, h, &m, sizeof m.v);
@@ -203,7 +216,7 @@ static bool version_variant(struct fake_server *f, const struct vfu_header *h, u
     case 5: /* a twin that is no socket; */
     case 6: /* more descriptors than anybody asked for */
         strcpy(m.text, twin);
-        n = plan.number == 4 ? 1 : plan.number == 5 ? 2 : 9;
+        n = number == 4 ? 1 : number == 5 ? 2 : 9;
         for (unsigned i = 0; i < n; i++)
             fds[i] = memfd_create("x", MFD_CLOEXEC);
         fake_reply_fds(f, h, &m, sizeof m.v + strlen(m.text) + 1, fds, n);
@@ -305,7 +318,7 @@ static bool lie(struct fake_server *f, const struct vfu_header *h, uint8_t *payl
     static uint8_t big[65536];
     struct vfu_header r = {
         .msg_id = h->msg_id, .command = h->command, .size = sizeof r, .flags = VFU_FLAG_REPLY};
-    switch (plan.number) {
+    switch (number) {
     case SHORT: /* a payload that is too small for any of them */
         fake_reply(f, h, big, 3);
         return true;
@@ -401,7 +414,7 @@ static bool bad_content(struct fake_server *f, const struct vfu_header *h, uint8
     uint64_t bitmap = vfu_bitmap_bytes(4 * MIB, 4096), wrong = 0x666000;
     uint32_t word;
     memset(m + 32, 0xff, bitmap);
-    switch (plan.number) {
+    switch (number) {
     case 0: /* REPORT of another place */
         memcpy(m + 8, &wrong, sizeof wrong);
         fake_reply(f, h, m, 32 + bitmap);
@@ -467,7 +480,7 @@ static void test_bad_content(void **state)
 
 static bool odd_page_size(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size)
 {
-    uint64_t page = (uint64_t)plan.number;
+    uint64_t page = (uint64_t)number;
     memcpy(payload + 8, &page, sizeof page);
     fake_reply(f, h, payload, size);
     return true;
@@ -499,7 +512,7 @@ static bool error_variant(struct fake_server *f, const struct vfu_header *h, uin
     uint8_t junk[2000];
     memset(junk, 0xee, sizeof junk);
     static const int error[] = {EBUSY, 0, -1, ENODEV, ETIMEDOUT, ENOMSG, EBUSY};
-    fake_error(f, h, error[plan.number], junk, plan.number == 6 ? 0 : 16 + (size_t)plan.number * 100);
+    fake_error(f, h, error[number], junk, number == 6 ? 0 : 16 + (size_t)number * 100);
     return true;
 }
 
@@ -589,7 +602,7 @@ static void test_pieces(void **state)
 
 static bool answer_late(struct fake_server *f, const struct vfu_header *h, uint8_t *payload, size_t size)
 {
-    usleep((useconds_t)plan.number * 1000);
+    usleep((useconds_t)number * 1000);
     return false;
 }
 
@@ -654,7 +667,7 @@ static bool pause_inside(struct fake_server *f, const struct vfu_header *h, uint
     memcpy(m, &r, sizeof r);
     memcpy(m + 16, payload, 32);
     memset(m + 48, 0xff, 128);
-    size_t cut = (size_t)plan.number;
+    size_t cut = (size_t)number;
     fake_send(f, m, cut);
     usleep(300000);
     fake_send(f, m + cut, sizeof m - cut);
@@ -686,7 +699,7 @@ static bool reply_with_fds(struct fake_server *f, const struct vfu_header *h, ui
         struct vfu_mig_state s;
     } m = {.s = {.state = 2}};
     int fds[20] = {0};
-    unsigned n = (unsigned)plan.number;
+    unsigned n = (unsigned)number;
     for (unsigned i = 0; i < n; i++)
         fds[i] = memfd_create("unwanted", MFD_CLOEXEC);
     if (n == 3)
@@ -725,9 +738,9 @@ static bool die_after(struct fake_server *f, const struct vfu_header *h, uint8_t
 {
     struct vfu_header r = {.msg_id = h->msg_id, .command = h->command, .size = 4096, .flags = VFU_FLAG_REPLY};
     usleep(50000); /* the worker is waiting by then */
-    if (plan.number > 0)
-        fake_send(f, &r, (size_t)MIN(plan.number, 16));
-    if (plan.number > 16)
+    if (number > 0)
+        fake_send(f, &r, (size_t)MIN(number, 16));
+    if (number > 16)
         fake_send(f, payload, 10);
     shutdown(f->socket, SHUT_RDWR);
     return true;
@@ -887,7 +900,7 @@ static void test_two_callers(void **state)
     attach(&s, 300 * MSEC);
     arm(VFU_DEVICE_FEATURE, REPORT, 450, answer_late);
     assert_int_equal(pthread_create(&thread, NULL, ask_in_thread, &s), 0);
-    for (int i = 0; i < 300 && atomic_load(&plan.countdown) > 0; i++)
+    for (int i = 0; i < 300 && armed(); i++)
         usleep(1000);
     /* Waits for the socket until the other has given up, then for the late reply, then gets its own answer.
      */

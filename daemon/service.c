@@ -47,7 +47,8 @@ static int lock_runtime_dir(struct service *s, struct mig_error *err)
 {
     const char *dir = s->config->runtime_dir;
     char path[300];
-    int r = mkdir_parents(dir);
+    snprintf(path, sizeof path, "%s/migrations", dir); /* of the records */
+    int r = mkdir_parents(path);
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r, "cannot make the runtime directory %s: %s", dir,
                              strerror(-r));

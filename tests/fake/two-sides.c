@@ -300,7 +300,7 @@ static void make_side(struct scene *s, struct side *side, bool incoming, size_t 
     assert_int_equal(domain_add_memory(side->domain, side->region, &iova, 1, NULL), 0);
     for (size_t i = 0; i < ndevices; i++) {
         struct fake_device *d = calloc(1, sizeof *d);
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "dev%zu", i);
         assert_int_equal(device_init(&d->base, &fake_ops, name), 0);
         d->info =

@@ -75,6 +75,11 @@ struct device *device_ref(struct device *d);
 struct device *device_unref(struct device *d);
 DEFINE_CLEANUP(struct device *, device_unref)
 
+static inline uint32_t device_migration_flags(struct device *d)
+{
+    return d->ops->info(d)->migration_flags;
+}
+
 /* The recovery ladder of rule R12 after a failed transition from -> to: the recovery state, then a reset, else the device is broken.
  * Writes what was tried into steps (a sentence). 0: the device is in *ret_state. */
 int device_recover(struct device *d, enum device_state from, enum device_state to, enum device_state *ret_state, char *steps,

@@ -126,6 +126,10 @@ int domain_set_controller(struct domain *d, struct controller *c, struct json_ob
                           struct mig_error *err);
 struct domain_memory *domain_find_memory(struct domain *d, const char *name);
 struct domain_device *domain_find_device(struct domain *d, const char *name);
+/* A device without peer-to-peer quiet states, NULL when all have them (R4). */
+struct domain_device *domain_find_without_p2p(struct domain *d);
+/* Whether the device is in PRE_COPY while rounds run. */
+bool domain_device_precopies(const struct domain_device *d);
 struct tracker *domain_find_tracker(struct domain *d, const char *name);
 
 /* Main thread. 0, or Busy that says with what. */

@@ -32,6 +32,19 @@ struct domain_device *domain_find_device(struct domain *d, const char *name)
     return NULL;
 }
 
+struct domain_device *domain_find_without_p2p(struct domain *d)
+{
+    for (size_t i = 0; i < d->ndevices; i++)
+        if (!(device_migration_flags(d->devices[i].device) & DEVICE_MIGRATION_P2P))
+            return &d->devices[i];
+    return NULL;
+}
+
+bool domain_device_precopies(const struct domain_device *d)
+{
+    return d->use_precopy && (device_migration_flags(d->device) & DEVICE_MIGRATION_PRE_COPY);
+}
+
 struct tracker *domain_find_tracker(struct domain *d, const char *name)
 {
     for (size_t i = 0; i < d->ntrackers; i++)

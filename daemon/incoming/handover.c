@@ -150,10 +150,7 @@ int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_
 static int run_devices(struct session *s, bool *some_ran, struct mig_error *err)
 {
     struct domain *d = s->domain;
-    bool p2p = d->ndevices > 1;
-    for (size_t i = 0; i < d->ndevices; i++)
-        p2p &= (d->devices[i].device->ops->info(d->devices[i].device)->migration_flags &
-                DEVICE_MIGRATION_P2P) != 0;
+    bool p2p = d->ndevices > 1 && !domain_find_without_p2p(d);
     for (int step = p2p ? 0 : 1; step < 2; step++) {
         for (size_t i = 0; i < d->ndevices; i++) {
             struct device *dev = d->devices[i].device;

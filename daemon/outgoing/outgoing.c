@@ -48,10 +48,8 @@ static int random_token(char token[33])
 }
 
 /* What a domain must have before the peer is bothered. */
-static int check_domain(const struct domain *d, const struct migration_options *o, struct mig_error *err)
+static int check_domain(struct domain *d, const struct migration_options *o, struct mig_error *err)
 {
-    size_t without_p2p = 0;
-    const char *which = "";
     if (!d->nmemory) {
         mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s has no memory", d->name);
         mig_error_hint(err, "Register its memory first: migctl register --memory, or Domain.AddMemory");
@@ -59,24 +57,20 @@ static int check_domain(const struct domain *d, const struct migration_options *
     }
     for (size_t i = 0; i < d->ndevices; i++) {
         struct device *dev = d->devices[i].device;
-        uint32_t flags = dev->ops->info(dev)->migration_flags;
-        if (!(flags & DEVICE_MIGRATION_STOP_COPY)) {
-            mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Device %s of domain %s does not support migration",
-                          dev->name, d->name);
-            mig_error_hint(err, "Its driver or server offers no STOP_COPY state; unplug the device from the "
-                                "workload and release it from the domain first");
-            return -err->err;
-        }
-        if (!(flags & DEVICE_MIGRATION_P2P)) {
-            without_p2p++;
-            which = dev->name;
-        }
+        if (device_migration_flags(dev) & DEVICE_MIGRATION_STOP_COPY)
+            continue;
+        mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Device %s of domain %s does not support migration",
+                      dev->name, d->name);
+        mig_error_hint(err, "Its driver or server offers no STOP_COPY state; unplug the device from the "
+                            "workload and release it from the domain first");
+        return -err->err;
     }
-    if (d->ndevices > 1 && without_p2p && !o->without_p2p) {
+    const struct domain_device *lacking = domain_find_without_p2p(d);
+    if (d->ndevices > 1 && lacking && !o->without_p2p) {
         mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                       "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is "
                       "stopped another could still write to it",
-                      d->name, d->ndevices, which);
+                      d->name, d->ndevices, lacking->device->name);
         mig_error_hint(err, "If no device writes to another, say so with --without-p2p");
         return -err->err;
     }
@@ -131,8 +125,7 @@ static int start_streams(struct engine *e, struct mig_error *err)
     for (size_t i = 0; i < e->domain->ndevices; i++) {
         struct domain_device *d = &e->domain->devices[i];
         sources[i].device = d->device;
-        sources[i].precopy =
-            d->use_precopy && (d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY);
+        sources[i].precopy = domain_device_precopies(d);
     }
     return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, e->domain->ndevices,
                             controller_has_state(e->domain->controller), j->cancel_fd, err);
@@ -142,8 +135,7 @@ static int start_devices(struct job *j, struct mig_error *err)
 {
     for (size_t i = 0; i < j->domain->ndevices; i++) {
         struct domain_device *d = &j->domain->devices[i];
-        if (!d->use_precopy ||
-            !(d->device->ops->info(d->device)->migration_flags & DEVICE_MIGRATION_PRE_COPY))
+        if (!domain_device_precopies(d))
             continue;
         j->devices_touched = true;
         int r = d->device->ops->set_state(d->device, DEVICE_STATE_PRE_COPY, NULL, err);

@@ -46,10 +46,7 @@ static int go(struct domain *d, struct domain_device *dd, enum device_state to, 
 
 void source_run_devices(struct domain *d, char *problem, size_t size)
 {
-    bool p2p = d->ndevices > 1;
-    for (size_t i = 0; i < d->ndevices; i++)
-        p2p &= (d->devices[i].device->ops->info(d->devices[i].device)->migration_flags &
-                DEVICE_MIGRATION_P2P) != 0;
+    bool p2p = d->ndevices > 1 && !domain_find_without_p2p(d);
     for (size_t i = 0; p2p && i < d->ndevices; i++) {
         /* A device that already runs stays so: to ask it for P2P would only stop it again. */
         enum device_state now;

@@ -39,14 +39,6 @@ void job_account(struct job *j, size_t counter_offset, uint64_t *since_usec)
     migration_update(j->migration, account, &a);
 }
 
-static bool all_have_p2p(const struct domain *d)
-{
-    for (size_t i = 0; i < d->ndevices; i++)
-        if (!(d->devices[i].device->ops->info(d->devices[i].device)->migration_flags & DEVICE_MIGRATION_P2P))
-            return false;
-    return true;
-}
-
 static int stop_device(struct domain_device *d, enum device_state state, struct mig_error *err)
 {
     enum device_state reached = DEVICE_STATE_ERROR;
@@ -63,10 +55,9 @@ static int quiesce(struct job *j, struct mig_error *err)
     struct domain *d = j->domain;
     int r = 0;
     j->devices_touched = true;
-    if (all_have_p2p(d)) {
+    if (!domain_find_without_p2p(d)) {
         for (size_t i = 0; i < d->ndevices && r == 0; i++) {
-            uint32_t flags = d->devices[i].device->ops->info(d->devices[i].device)->migration_flags;
-            bool precopy = d->devices[i].use_precopy && (flags & DEVICE_MIGRATION_PRE_COPY);
+            bool precopy = domain_device_precopies(&d->devices[i]);
             r = stop_device(&d->devices[i], precopy ? DEVICE_STATE_PRE_COPY_P2P : DEVICE_STATE_RUNNING_P2P,
                             err);
         }

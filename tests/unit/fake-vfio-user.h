@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #define FAKE_MAPPINGS  16
-#define FAKE_LOG_WORDS 4096
+#define FAKE_LOG_WORDS 65536
 
 struct fake_mapping {
     uint64_t iova, size;

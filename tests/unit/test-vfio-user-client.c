@@ -214,18 +214,40 @@ static void test_unmap_while_stopped(void **state)
     region_unref(r);
 }
 
+static unsigned pieces;
+static void count_pieces(void *userdata, const struct iova_mapping *m, uint64_t page_bytes,
+                         const uint64_t *words, uint64_t nbits)
+{
+    pieces++;
+    into_dirty(userdata, m, page_bytes, words, nbits);
+}
+
+/* Its bitmap is larger than one piece of a reply: 8 GiB of pages come first, then the rest. */
 static void test_large_mapping(void **state)
 {
+    static const uint64_t size = 12 * 1024 * MIB, iova = 1024 * MIB, seam = 8 * 1024 * MIB;
     struct fake_server *f = fake_new();
-    struct region *r = memory(1024 * MIB); /* sparse; its bitmap fills 32 KiB */
+    struct region *r = memory(size); /* sparse */
     struct device *d = attach(f, NULL);
-    map(d, r, 1024 * MIB, 0, 1024 * MIB);
+    struct mig_error err = MIG_ERROR_INIT;
+    map(d, r, iova, 0, size);
     log_start(d);
-    fake_touch(f, 1024 * MIB, 1);
-    fake_touch(f, 2048 * MIB - 1, 1);
-    report(d);
-    assert_true(bitmap_count(r->dirty) == 2);
+    fake_touch(f, iova, 1);
+    fake_touch(f, iova + seam - 1, 1);
+    fake_touch(f, iova + seam, 1);
+    fake_touch(f, iova + size - 1, 1);
+    assert_int_equal(d->ops->log_report(d, count_pieces, NULL, &err), 0);
+    assert_int_equal(pieces, 2);
+    assert_true(bitmap_count(r->dirty) == 4);
+    assert_true(bitmap_test(r->dirty, 0));
+    assert_true(bitmap_test(r->dirty, seam / 4096 - 1));
+    assert_true(bitmap_test(r->dirty, seam / 4096));
     assert_true(bitmap_test(r->dirty, r->npages - 1));
+    bitmap_clear_all(r->dirty);
+    fake_touch(f, iova + seam + 4096, 1); /* and the same for last bits */
+    assert_int_equal(d->ops->dma_unmap(d, iova, size, &err), 0);
+    assert_true(region_take_marks(r) == 1);
+    assert_true(bitmap_test(r->dirty, seam / 4096 + 1));
     device_unref(d);
     fake_free(f);
     region_unref(r);

@@ -49,7 +49,7 @@ struct job {
     uint64_t blackout_usec; /* when it began; 0 before */
 
     /* Facts, each of which rollback undoes on its own. */
-    bool tracking, recorded, paused, devices_touched, record_committed;
+    bool tracking, recorded, paused, devices_touched;
 };
 
 /* handshake.c */

@@ -188,7 +188,6 @@ int job_switch_over(struct job *j, struct mig_error *err)
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r, "Fault point before-decision");
     r = job_write_record(j, RECORD_COMMITTED, err);
-    if (r == 0)
-        j->record_committed = true;
+    JOB_ACCOUNT(j, downtime_commit_usec, &since);
     return r;
 }

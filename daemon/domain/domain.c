@@ -102,6 +102,10 @@ void domain_set_state(struct domain *d, enum domain_state state, const char *pro
 {
     if (!problem)
         problem = "";
+    if (d->incomplete[0] && (state == DOMAIN_STATE_RUNNING || state == DOMAIN_STATE_WAITING)) {
+        state = DOMAIN_STATE_BROKEN;
+        problem = d->incomplete;
+    }
     if (d->state == state && strcmp(d->problem, problem) == 0)
         return;
     const struct log_fields fields = {.domain = d->name};

@@ -62,6 +62,8 @@ struct domain {
     struct loop *loop; /* borrowed; NULL in tests: no news from devices then */
     enum domain_state state;
     char problem[400];
+    char incomplete[400]; /* what a restoration could not bring back: until it is released such a domain does
+                             not rest as anything but broken */
     struct domain_memory *memory; /* DOMAIN_REGIONS_MAX entries that never move */
     size_t nmemory;
     struct domain_device *devices;

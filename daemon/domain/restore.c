@@ -19,11 +19,14 @@ static void missing(struct domain *d, const struct mig_error *e)
 {
     const struct log_fields fields = {.domain = d->name};
     log_mig_error(LOG_ERR, &fields, e, "cannot be restored whole");
-    if (d->state != DOMAIN_STATE_DEPARTED)
+    if (d->incomplete[0])
+        return;
+    snprintf(d->incomplete, sizeof d->incomplete,
+             "after a restart of migd: %.280s; release the domain and register it again", e->message);
+    if (d->state == DOMAIN_STATE_RUNNING || d->state == DOMAIN_STATE_WAITING)
         d->state = DOMAIN_STATE_BROKEN;
     if (!d->problem[0])
-        snprintf(d->problem, sizeof d->problem,
-                 "after a restart of migd: %.280s; release the domain and register it again", e->message);
+        snprintf(d->problem, sizeof d->problem, "%s", d->incomplete);
 }
 
 static uint64_t get_number(struct json_object *o, const char *key, uint64_t otherwise)

@@ -391,9 +391,8 @@ int domain_insert_device(struct domain *d, const struct domain_device *device, s
     return r < 0 ? r : structure_insert_device(d, device, err);
 }
 
-int structure_insert_device(struct domain *d, const struct domain_device *device, struct mig_error *err)
+static int check_new_device(struct domain *d, const char *name, struct mig_error *err)
 {
-    const char *name = device->device->name;
     int r = domain_part_name_check("device", name, err);
     if (r < 0)
         return r;
@@ -403,6 +402,14 @@ int structure_insert_device(struct domain *d, const struct domain_device *device
         return refuse_twice(d, "tracker", name, err);
     if (d->ndevices >= DOMAIN_DEVICES_MAX)
         return refuse_more(d, "devices", DOMAIN_DEVICES_MAX, err);
+    return 0;
+}
+
+int structure_insert_device(struct domain *d, const struct domain_device *device, struct mig_error *err)
+{
+    int r = check_new_device(d, device->device->name, err);
+    if (r < 0)
+        return r;
     struct domain_device *devices = reallocarray(d->devices, d->ndevices + 1, sizeof *devices);
     if (!devices)
         return mig_error_oom(err);
@@ -427,6 +434,8 @@ int structure_insert_device(struct domain *d, const struct domain_device *device
 int domain_add_device(struct domain *d, const struct domain_device *device, struct mig_error *err)
 {
     int r = domain_check_idle(d, err);
+    if (r == 0)
+        r = check_new_device(d, device->device->name, err);
     if (r == 0)
         r = domain_map_device(d, device, err);
     return r < 0 ? r : domain_insert_device(d, device, err);

@@ -10,3 +10,4 @@ include tests/unit/transport.mk
 include tests/unit/dirty.mk
 include tests/unit/engine.mk
 include tests/unit/cli.mk
+include tests/unit/domain.mk

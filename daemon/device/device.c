@@ -86,7 +86,7 @@ int device_recover(struct device *d, enum device_state from, enum device_state t
         /* Not every server goes to RUNNING on a reset, so what it says is what counts. */
         note(steps, steps_size, "; after a reset the device is in %s", device_state_to_string(now));
         *ret_state = now;
-        return 0;
+        return 1;
     } else {
         note(steps, steps_size, "; a reset did not help");
     }

@@ -279,6 +279,26 @@ static void settle(struct engine *e, int r, struct mig_error *err)
     }
 }
 
+/* A device that writes after its state was taken writes into memory that is no longer anybody's: that cannot
+ * be mended any more, but it must not stay a secret. */
+static void say_done(struct job *j)
+{
+    struct gate_finding late = {0};
+    if (harvest_gate(&j->set, &late, NULL) == 0 && late.pages > 0) {
+        const struct tracker *t = late.range[0].tracker;
+        migration_set_verdict(
+            j->migration,
+            "Done: the workload runs at %s. But device %s wrote %llu pages here after it had been "
+            "stopped and everything was sent: those writes are lost",
+            j->destination, t ? t->device : "unknown", (unsigned long long)late.pages);
+        const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
+        log_write(LOG_WARNING, &fields, "device %s wrote %llu pages after the decision",
+                  t ? t->device : "unknown", (unsigned long long)late.pages);
+        return;
+    }
+    migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
+}
+
 static int migrate(struct engine *e)
 {
     struct job *j = &e->job;
@@ -301,9 +321,10 @@ static int migrate(struct engine *e)
         return r;
     }
     r = job_handover(j, &err);
+    if (r == 0)
+        say_done(j);
     settle(e, r, &err);
     if (r == 0) {
-        migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
         if (j->options.verify == VERIFY_POST && job_verify_post(j, &err) < 0)
             end_as(e, MIG_STATE_FAILED, DOMAIN_STATE_DEPARTED, &err);
     }

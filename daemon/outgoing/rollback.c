@@ -18,30 +18,50 @@ static void complain(char *problem, size_t size, const char *text)
         snprintf(problem, size, "%s", text);
 }
 
-static int go(struct domain *d, struct domain_device *dd, enum device_state to, char *problem, size_t size)
+/* The ladder of rule R12, up to its last step. 1: it took a reset. */
+static int climb(struct device *dev, enum device_state now, enum device_state to, struct mig_error *err)
+{
+    char steps[400];
+    const struct log_fields fields = {.device = dev->name};
+    int reset = device_recover(dev, now, to, &now, steps, sizeof steps, err);
+    if (reset < 0)
+        return reset;
+    log_write(LOG_WARNING, &fields, "device %s: %s", dev->name, steps);
+    int r = now == to ? 0 : dev->ops->set_state(dev, to, &now, err);
+    if (r < 0 && !reset) {
+        reset = 1;
+        r = dev->ops->reset(dev, err);
+        if (r == 0)
+            r = dev->ops->set_state(dev, to, &now, err);
+    }
+    return r < 0 ? r : reset;
+}
+
+static void go(struct domain *d, struct domain_device *dd, enum device_state to, char *problem, size_t size)
 {
     struct device *dev = dd->device;
     struct mig_error err = MIG_ERROR_INIT;
     enum device_state now = DEVICE_STATE_ERROR;
     const struct log_fields fields = {.domain = d->name, .device = dev->name};
+    char text[400];
     int r = dev->ops->set_state(dev, to, &now, &err);
     if (r == 0)
-        return 0;
+        return;
     log_mig_error(LOG_WARNING, &fields, &err, "Bringing a device back");
-    char steps[240] = "";
-    r = device_recover(dev, now, to, &now, steps, sizeof steps, &err);
-    if (r == 0 && now != to)
-        r = dev->ops->set_state(dev, to, &now, &err);
-    if (r < 0) {
-        char text[560];
-        snprintf(text, sizeof text, "Device %s cannot be brought back to %s: %.160s. Tried: %.180s",
-                 dev->name, device_state_to_string(to), err.message, steps);
-        log_write(LOG_ERR, &fields, "%s", text);
-        complain(problem, size, text);
-    } else {
-        log_write(LOG_WARNING, &fields, "Device %s was recovered: %s", dev->name, steps);
-    }
-    return r;
+    r = climb(dev, now, to, &err);
+    if (r == 0)
+        return;
+    if (r > 0)
+        snprintf(
+            text, sizeof text,
+            "Device %s had to be reset to bring it back to %s: what it held is lost, and its driver in the "
+            "guest may have to be loaded anew",
+            dev->name, device_state_to_string(to));
+    else
+        snprintf(text, sizeof text, "Device %s cannot be brought back to %s: %.300s", dev->name,
+                 device_state_to_string(to), err.message);
+    log_write(LOG_ERR, &fields, "%s", text);
+    complain(problem, size, text);
 }
 
 void source_run_devices(struct domain *d, char *problem, size_t size)

@@ -153,6 +153,11 @@ static void print_proof(FILE *f, struct json_object *status)
                 (unsigned long long)(amplification % 1000 / 10));
     if (strcmp(gate, "clean") == 0)
         fprintf(f, "%-20s clean: no device wrote after it was stopped\n", "Gate:");
+    else if (strcmp(gate, "clean-by-digests") == 0)
+        fprintf(f, "%-20s clean by digests: no page changed after everything was stopped\n", "Gate:");
+    else if (strcmp(gate, "late") == 0)
+        fprintf(f, "%-20s LATE: devices wrote %llu pages after everything was sent; those writes are lost\n",
+                "Gate:", (unsigned long long)json_u64(status, "gate-pages"));
     else if (strcmp(gate, "dirty") == 0)
         fprintf(f, "%-20s dirty: %llu pages were written by devices that should be quiet\n",
                 "Gate:", (unsigned long long)json_u64(status, "gate-pages"));

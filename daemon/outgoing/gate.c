@@ -4,7 +4,7 @@
  * a device that should be quiet. Where a tracker cannot answer, the pages are compared with the digests of
  * what was sent.
  */
-#include "base/clock.h"
+#include "base/log.h"
 #include "memory/pages.h"
 #include "outgoing/job.h"
 #include <stdio.h>
@@ -147,4 +147,20 @@ int job_gate(struct job *j, struct mig_error *err)
         if (r < 0)
             return r;
     }
+}
+
+uint64_t job_gate_late(struct job *j, const char **ret_device)
+{
+    struct gate_finding f = {0};
+    if (harvest_gate(&j->set, &f, NULL) < 0 || f.pages == 0)
+        return 0;
+    *ret_device = f.range[0].tracker ? f.range[0].tracker->device : "unknown";
+    migration_update(j->migration, add_gate_pages, &f.pages);
+    migration_set_proof(j->migration, "late", NULL);
+    job_publish_trackers(j);
+    const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
+    log_write(LOG_WARNING, &fields,
+              "Device %s wrote %llu pages after everything was sent: those writes are lost", *ret_device,
+              (unsigned long long)f.pages);
+    return f.pages;
 }

@@ -279,24 +279,18 @@ static void settle(struct engine *e, int r, struct mig_error *err)
     }
 }
 
-/* A device that writes after its state was taken writes into memory that is no longer anybody's: that cannot
- * be mended any more, but it must not stay a secret. */
 static void say_done(struct job *j)
 {
-    struct gate_finding late = {0};
-    if (harvest_gate(&j->set, &late, NULL) == 0 && late.pages > 0) {
-        const struct tracker *t = late.range[0].tracker;
+    const char *device;
+    uint64_t pages = job_gate_late(j, &device);
+    if (pages)
         migration_set_verdict(
             j->migration,
-            "Done: the workload runs at %s. But device %s wrote %llu pages here after it had been "
-            "stopped and everything was sent: those writes are lost",
-            j->destination, t ? t->device : "unknown", (unsigned long long)late.pages);
-        const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
-        log_write(LOG_WARNING, &fields, "device %s wrote %llu pages after the decision",
-                  t ? t->device : "unknown", (unsigned long long)late.pages);
-        return;
-    }
-    migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
+            "Done: the workload runs at %s. But device %s wrote %llu pages here after it had "
+            "been stopped and everything was sent: those writes are lost",
+            j->destination, device, (unsigned long long)pages);
+    else
+        migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
 }
 
 static int migrate(struct engine *e)

@@ -83,9 +83,11 @@ static int attach(struct job *j, const char *role, size_t index, struct channel 
         json_add_string(hello, "token", j->token) < 0 || json_add_string(hello, "role", role) < 0 ||
         json_add_u64(hello, "index", index) < 0)
         return mig_error_oom(err);
+    uint64_t asked_usec = now_usec();
     r = dialogue_hello(&s, hello, &answer, err);
     if (r < 0)
         return mig_error_wrap(err, "Opening the %s connection %zu", role, index);
+    j->answer_usec = MIN(j->answer_usec, now_usec() - asked_usec);
     *ret = TAKE_PTR(c);
     return 0;
 }
@@ -110,6 +112,7 @@ int job_handshake(struct job *j, struct mig_error *err)
         granted > connections)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
                              "%s answered HELLO with values that were not offered", j->destination);
+    j->answer_usec = UINT64_MAX;
     for (; j->npage_channels < granted; j->npage_channels++) {
         r = attach(j, "pages", j->npage_channels, &j->page_channels[j->npage_channels], err);
         if (r < 0)

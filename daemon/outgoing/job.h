@@ -43,8 +43,8 @@ struct job {
     struct convergence_round history[JOB_HISTORY_MAX];
     size_t nhistory;
     uint32_t round;
-    uint64_t harvest_usec;                  /* of the newest harvest: when it ended */
-    uint64_t last_harvest_usec, fence_usec; /* measured: how long it took, and the peer's answer to a round */
+    uint64_t harvest_usec;                   /* of the newest harvest: when it ended */
+    uint64_t last_harvest_usec, answer_usec; /* measured: how long it took, and the peer's quickest answer */
     uint64_t precopy_deadline_usec;
     uint64_t blackout_usec; /* when it began; 0 before */
 

@@ -116,11 +116,15 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
             *err = state_error;
         return explain_break(j, state_r, err);
     }
+    /* The answer comes when the last page is in place. What was still under way belongs to the round; it says
+     * how quick the peer is only when little was. */
     uint64_t began = now_usec();
     r = wait_for_fence(j, err);
     if (r < 0)
         return r;
-    j->fence_usec = now_usec() - began;
+    uint64_t answer_usec = now_usec() - began;
+    ret->usec += answer_usec;
+    j->answer_usec = MIN(j->answer_usec, answer_usec);
     struct add_round add = {j, ret, j->round > 0};
     migration_update(j->migration, add_round_counters, &add);
     return 0;
@@ -232,7 +236,7 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
         .rounds = j->history,
         .nrounds = j->nhistory,
         .device_state_bytes = expected_state_bytes(j),
-        .fixed_usec = ASSUMED_FIXED_USEC + PEER_ANSWERS_IN_BLACKOUT * j->fence_usec +
+        .fixed_usec = ASSUMED_FIXED_USEC + PEER_ANSWERS_IN_BLACKOUT * j->answer_usec +
                       HARVESTS_IN_BLACKOUT * j->last_harvest_usec,
         .max_downtime_usec = o.max_downtime_usec,
         .bandwidth_cap = o.bandwidth_bytes_per_sec,

@@ -11,8 +11,10 @@
 #include "memory/region.h"
 #include <pthread.h>
 
-#define BATCH_PAGES 256u /* 1 MiB: larger frames gain nothing, smaller ones cost calls */
-#define BATCH_RUNS  256u
+/* 2 MiB, what one page of page tables maps, so that two threads rarely fault into the same one. Scattered pages make smaller batches: the few
+ * of a last round must be enough for all connections. */
+#define BATCH_PAGES 512u
+#define BATCH_RUNS  128u
 
 struct page_run {
     uint64_t first, count;

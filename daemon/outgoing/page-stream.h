@@ -4,10 +4,10 @@
  * regions' bitmaps.
  *
  * Theory of operation: page_stream_round is called by the worker with the bitmaps as the harvest left them.
- * The threads take batches of up to 1 MiB from a shared cursor (a lock for each batch, none per page); a
+ * The threads take batches of up to 2 MiB from a shared cursor (a lock for each batch, none per page); a
  * batch's bits are cleared under that lock, before its first byte is read (R2). Each batch is split into zero
- * runs and others; others go out as one frame, from the memfd with sendfile where that is the fastest (large
- * runs, no checksums), else from the mapping. When the bitmaps are empty each thread sends a FENCE, and the
+ * runs and others; others go out as one frame: to another host from the memfd with sendfile (large runs, no
+ * checksums), else from the mapping. While no zero pages come, only some pages are looked at. When the bitmaps are empty each thread sends a FENCE, and the
  * round ends when all have.
  */
 #pragma once

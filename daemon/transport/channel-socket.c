@@ -27,7 +27,10 @@
 #define KEEPALIVE_IDLE_SEC     10
 #define KEEPALIVE_INTERVAL_SEC 5
 #define KEEPALIVE_COUNT        3
+#define RECEIVE_LOW_MARK       (256 << 10)
 #define USER_TIMEOUT_MSEC      25000u /* unacknowledged data, and the same span for an idle connection */
+
+static const struct channel_ops tcp_ops, unix_ops;
 
 /* Drops the first n bytes of the pieces. */
 static void consume(struct iovec **iov, int *iovcnt, size_t n)
@@ -140,7 +143,38 @@ static int socket_send_file(struct channel *c, int fd, uint64_t offset_bytes, ui
     return r;
 }
 
-static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
+/*
+ * A receiver that is woken for every segment spends its time, and the sender's, on waking up. While much of a
+ * piece is still to come it asks to be woken when a good part is there. The mark is 1 again before anybody
+ * else may poll the socket.
+ */
+static void set_low_mark(struct channel *c, int *mark, uint64_t wanted_bytes)
+{
+    int value = (int)MIN(wanted_bytes, (uint64_t)RECEIVE_LOW_MARK);
+    if (value < RECEIVE_LOW_MARK / 4)
+        value = 1;
+    if (value != *mark && setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0)
+        *mark = value;
+}
+
+static int wait_for_more(struct channel *c, int *mark, uint64_t wanted_bytes)
+{
+    int before = 0, now = 0;
+    if (c->ops == &tcp_ops)
+        set_low_mark(c, mark, wanted_bytes);
+    (void)ioctl(c->fd, SIOCINQ, &before);
+    for (;;) {
+        int r = wait_readable(c, c->stall_timeout_usec);
+        if (r != -ETIMEDOUT || *mark == 1)
+            return r;
+        /* Fewer bytes than the mark are no stall as long as they become more. */
+        if (ioctl(c->fd, SIOCINQ, &now) < 0 || now == before)
+            return -ETIMEDOUT;
+        before = now;
+    }
+}
+
+static int recv_pieces(struct channel *c, struct iovec *iov, int iovcnt, int *mark)
 {
     bool started = false;
     consume(&iov, &iovcnt, 0);
@@ -150,7 +184,10 @@ static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
-            int r = wait_readable(c, c->stall_timeout_usec);
+            uint64_t wanted = 0;
+            for (int i = 0; i < iovcnt && wanted < RECEIVE_LOW_MARK; i++)
+                wanted += iov[i].iov_len;
+            int r = wait_for_more(c, mark, wanted);
             if (r < 0)
                 return r;
             continue;
@@ -164,6 +201,15 @@ static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
         consume(&iov, &iovcnt, (size_t)n);
     }
     return 0;
+}
+
+static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
+{
+    int mark = 1;
+    int r = recv_pieces(c, iov, iovcnt, &mark);
+    if (mark != 1)
+        set_low_mark(c, &mark, 0);
+    return r;
 }
 
 static void socket_shutdown(struct channel *c)
@@ -214,6 +260,20 @@ static int set_tcp_options(int fd)
     return 0;
 }
 
+/* Both ends have one address: the bytes never leave this host. */
+static bool ends_are_local(int fd)
+{
+    struct sockaddr_in6 here, there;
+    socklen_t here_size = sizeof here, there_size = sizeof there;
+    if (getsockname(fd, (struct sockaddr *)&here, &here_size) < 0 ||
+        getpeername(fd, (struct sockaddr *)&there, &there_size) < 0 || here.sin6_family != there.sin6_family)
+        return false;
+    if (here.sin6_family == AF_INET)
+        return ((struct sockaddr_in *)&here)->sin_addr.s_addr ==
+               ((struct sockaddr_in *)&there)->sin_addr.s_addr;
+    return IN6_ARE_ADDR_EQUAL(&here.sin6_addr, &there.sin6_addr);
+}
+
 static void name_peer(struct channel *c, const char *peer)
 {
     struct sockaddr_storage ss;
@@ -249,6 +309,7 @@ int channel_from_socket(struct channel **ret, int socket_fd, const char *peer, i
     c->ops = tcp ? &tcp_ops : &unix_ops;
     c->fd = TAKE_FD(fd);
     c->cancel_fd = cancel_fd;
+    c->local = !tcp || ends_are_local(c->fd);
     c->stall_timeout_usec = CHANNEL_STALL_TIMEOUT_USEC;
     name_peer(c, peer);
     *ret = c;

@@ -29,6 +29,7 @@ struct channel {
     int cancel_fd; /* borrowed; -1: none */
     uint64_t stall_timeout_usec;
     bool send_more;  /* sender's thread: the next sendv is followed by more at once, so it need not become a packet of its own */
+    bool local;      /* the peer is on this host */
     char peer[128];  /* for messages: "10.0.0.2:16509" */
     _Atomic uint64_t sent_bytes, received_bytes;
 };

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define JSON_DEPTH_MAX      16
-#define PIECES_PER_CHECKSUM 64
+#define JSON_DEPTH_MAX  16
+#define PIECES_PER_CALL 160
 
 static const char *const type_names[] = {
     [WIRE_HELLO] = "HELLO",         [WIRE_MESSAGE] = "MESSAGE", [WIRE_PAGES] = "PAGES",
@@ -134,7 +134,7 @@ int frame_send(struct frame_stream *s, struct wire_header *h, struct iovec *payl
     s->send_sequence++;
 
     /* Header and the front of the payload in one call; the rest of a long list goes by itself. */
-    struct iovec front[PIECES_PER_CHECKSUM] = {{.iov_base = &wire, .iov_len = sizeof wire}};
+    struct iovec front[PIECES_PER_CALL] = {{.iov_base = &wire, .iov_len = sizeof wire}};
     int taken = MIN(npayload, (int)ELEMENTS(front) - 1);
     if (taken > 0)
         memcpy(front + 1, payload, (size_t)taken * sizeof *front);
@@ -200,9 +200,9 @@ void frame_payload_begin(struct frame_payload *p, const struct wire_header *h)
  * is given. */
 static int recv_checked(struct frame_stream *s, struct frame_payload *p, const struct iovec *iov, int iovcnt)
 {
-    struct iovec some[PIECES_PER_CHECKSUM];
+    struct iovec some[PIECES_PER_CALL];
     for (int done = 0; done < iovcnt;) {
-        int n = MIN(iovcnt - done, PIECES_PER_CHECKSUM);
+        int n = MIN(iovcnt - done, PIECES_PER_CALL);
         memcpy(some, iov + done, (size_t)n * sizeof *some);
         int r = s->channel->ops->recvv(s->channel, some, n);
         if (r < 0)

@@ -79,8 +79,10 @@ static int sender_main(struct bench_link *link, struct region *region, pid_t chi
     struct page_stream_options options = {.cancel_fd = -1};
     struct page_round round;
     struct mig_error err = MIG_ERROR_INIT;
-    for (int i = 0; i < link->n; i++)
+    for (int i = 0; i < link->n; i++) {
         check(channel_from_socket(&channels[i], link->data[i], "destination", -1), &err);
+        channels[i]->local = !getenv("REMOTE");
+    }
     check(page_stream_new(&stream, channels, (size_t)link->n, &region, 1, &options, &err), &err);
     bench_hear(link);
     double start = bench_now(), cpu = bench_cpu();

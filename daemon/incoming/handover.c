@@ -280,9 +280,10 @@ void session_drop(struct session *s, char *problem, size_t size)
     for (size_t i = 0; s->devices_touched && i < s->domain->ndevices; i++) {
         struct device *d = s->domain->devices[i].device;
         struct mig_error err = MIG_ERROR_INIT;
-        /* What it took must not run: a reset empties it, and STOP keeps it still until the next migration or
-         * its release. */
-        if (d->ops->reset(d, &err) < 0 || d->ops->set_state(d, DEVICE_STATE_STOP, NULL, &err) < 0) {
+        /* What it took must not run. A device that has it whole is content with STOP; one that was
+         * interrupted halfway refuses that, and a reset empties it. */
+        if (d->ops->set_state(d, DEVICE_STATE_STOP, NULL, NULL) < 0 &&
+            (d->ops->reset(d, &err) < 0 || d->ops->set_state(d, DEVICE_STATE_STOP, NULL, &err) < 0)) {
             const struct log_fields fields = {
                 .domain = s->domain->name, .migration = migration_id(s->migration), .device = d->name};
             log_mig_error(LOG_ERR, &fields, &err,

@@ -23,6 +23,8 @@ struct vfu_device {
     pthread_mutex_t map_lock;
     bool log_on;
     uint64_t log_page_bytes;
+    struct iova_map
+        *unsent; /* of device.map: what a stopped device would not take yet; see vfu_send_late_maps */
 
     /* What is known of the state, and who waits for it. Never held around a command. */
     pthread_mutex_t state_lock;
@@ -48,6 +50,7 @@ ssize_t vfu_read_state(struct device *d, void *buf, size_t size, struct mig_erro
 int vfu_write_state(struct device *d, const void *buf, size_t size, struct mig_error *err);
 int vfu_reset(struct device *d, struct mig_error *err);
 void vfu_note_state(struct vfu_device *vd, enum device_state state);
+enum device_state vfu_known_state(struct vfu_device *vd);
 
 /* What a command of the pass-through client needs of the device. */
 enum vfu_need {
@@ -85,6 +88,12 @@ int vfu_log_report_mapping(struct vfu_device *vd, const struct iova_mapping *m, 
 /* mapping.c */
 int vfu_dma_map(struct device *d, const struct iova_mapping *mapping, struct mig_error *err);
 int vfu_dma_unmap(struct device *d, uint64_t iova, uint64_t size_bytes, struct mig_error *err);
+/* A server that a crashed client left in STOP or STOP_COPY refuses mappings: they wait until the device is in
+ * a state that takes them, on the way to RUNNING in the quiet state before it. Called after each step to such
+ * a state. */
+int vfu_send_late_maps(struct vfu_device *vd, struct mig_error *err);
+/* Whether a device in this state takes mappings and tells facts (libvfio-user: the others refuse). */
+bool vfu_state_is_configurable(enum device_state s);
 /* Mappings without a descriptor, which are not in the IOVA map. */
 int vfu_dma_map_foreign(struct vfu_device *vd, uint64_t iova, uint64_t size_bytes, uint32_t prot,
                         struct mig_error *err);

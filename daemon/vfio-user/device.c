@@ -45,6 +45,7 @@ static void destroy(struct device *d)
     vfu_conn_free(vd->conn);
     vfu_passthrough_free(vd->passthrough);
     iova_map_free(d->map);
+    iova_map_free(vd->unsent);
     pthread_mutex_destroy(&vd->info_lock);
     pthread_mutex_destroy(&vd->map_lock);
     pthread_cond_destroy(&vd->state_changed);
@@ -155,6 +156,9 @@ int vfu_device_new(struct device **ret, const char *name, const struct vfu_devic
     pthread_mutex_init(&vd->map_lock, NULL);
     pthread_mutex_init(&vd->state_lock, NULL);
     pthread_cond_init(&vd->state_changed, NULL);
+    r = iova_map_new(&vd->unsent);
+    if (r < 0)
+        return mig_error_oom(err);
     vd->info[0].kind = "vfio-user";
     uint64_t timeout = o->timeout_usec ? o->timeout_usec : VFU_DEFAULT_TIMEOUT_USEC;
     vd->dma.map = d->map;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static int send_map(struct vfu_device *vd, uint64_t iova, uint64_t size_bytes, uint32_t prot, int fd,
-                    uint64_t offset, struct mig_error *err)
+                    uint64_t offset, bool *ret_refused, struct mig_error *err)
 {
     struct vfu_dma_map request = {
         .argsz = sizeof request,
@@ -32,7 +32,42 @@ static int send_map(struct vfu_device *vd, uint64_t iova, uint64_t size_bytes, u
         .reply = unused,
         .reply_max = sizeof unused,
     };
-    return vfu_conn_call(vd->conn, &call, err);
+    int r = vfu_conn_call(vd->conn, &call, err);
+    *ret_refused = r < 0 && call.refused;
+    return r;
+}
+
+static int send_mapping(struct vfu_device *vd, const struct iova_mapping *m, bool *ret_refused,
+                        struct mig_error *err)
+{
+    bool with_fd = vfu_conn_caps(vd->conn)->max_msg_fds > 0;
+    return send_map(vd, m->iova, m->size_bytes, m->prot, with_fd ? m->region->fd : -1,
+                    with_fd ? m->region->offset_bytes + m->offset_bytes : 0, ret_refused, err);
+}
+
+int vfu_send_late_maps(struct vfu_device *vd, struct mig_error *err)
+{
+    struct iova_mapping *late = NULL;
+    size_t n = 0;
+    bool refused;
+    pthread_mutex_lock(&vd->map_lock);
+    int r = iova_map_snapshot(vd->unsent, &late, &n);
+    if (r < 0)
+        mig_error_oom(err);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = send_mapping(vd, &late[i], &refused, err);
+        if (r == 0)
+            iova_map_remove(vd->unsent, late[i].iova, late[i].size_bytes, NULL);
+    }
+    pthread_mutex_unlock(&vd->map_lock);
+    iova_mappings_free(late, n);
+    return r;
+}
+
+/* map_lock held. True when the device stands still, and the mapping waits for its next step. */
+static bool wait_for_state(struct vfu_device *vd, const struct iova_mapping *m)
+{
+    return !vfu_state_is_configurable(vfu_known_state(vd)) && iova_map_add(vd->unsent, m, NULL) == 0;
 }
 
 int vfu_dma_map(struct device *d, const struct iova_mapping *m, struct mig_error *err)
@@ -42,16 +77,20 @@ int vfu_dma_map(struct device *d, const struct iova_mapping *m, struct mig_error
         return mig_error_set(err, MIG_ERR_NOT_ALLOWED, 0,
                              "device %s cannot write to region %s, which migd has read-only", d->name,
                              m->region->name);
-    bool with_fd = vfu_conn_caps(vd->conn)->max_msg_fds > 0;
+    bool refused = false;
+    struct mig_error e = MIG_ERROR_INIT;
     pthread_mutex_lock(&vd->map_lock);
     /* First here, so that a DMA message that follows the mapping at once finds it. */
-    int r = iova_map_add(d->map, m, err);
+    int r = iova_map_add(d->map, m, &e);
     if (r == 0) {
-        r = send_map(vd, m->iova, m->size_bytes, m->prot, with_fd ? m->region->fd : -1,
-                     with_fd ? m->region->offset_bytes + m->offset_bytes : 0, err);
+        r = send_mapping(vd, m, &refused, &e);
+        if (r < 0 && refused && wait_for_state(vd, m))
+            r = 0;
         if (r < 0)
             iova_map_remove(d->map, m->iova, m->size_bytes, NULL);
     }
+    if (r < 0 && err)
+        *err = e;
     pthread_mutex_unlock(&vd->map_lock);
     return r;
 }
@@ -189,7 +228,9 @@ static int unmap_locked(struct vfu_device *vd, uint64_t iova, uint64_t size_byte
         region_unref(m.region);
         return r;
     }
-    if (vd->log_on && vfu_conn_caps(vd->conn)->max_msg_fds > 0)
+    if (iova_map_remove(vd->unsent, iova, size_bytes, NULL) == 0)
+        r = 0; /* the device has never heard of it */
+    else if (vd->log_on && vfu_conn_caps(vd->conn)->max_msg_fds > 0)
         r = unmap_tracked(vd, &m, &refused, err);
     else
         r = send_unmap(vd, iova, size_bytes, &refused, err);
@@ -219,7 +260,8 @@ int vfu_dma_map_foreign(struct vfu_device *vd, uint64_t iova, uint64_t size_byte
                         struct mig_error *err)
 {
     pthread_mutex_lock(&vd->map_lock);
-    int r = send_map(vd, iova, size_bytes, prot, -1, 0, err);
+    bool refused;
+    int r = send_map(vd, iova, size_bytes, prot, -1, 0, &refused, err);
     pthread_mutex_unlock(&vd->map_lock);
     return r;
 }

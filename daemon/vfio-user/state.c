@@ -26,7 +26,7 @@ static void note_transition(struct vfu_device *vd, bool in_transition)
     pthread_mutex_unlock(&vd->state_lock);
 }
 
-static enum device_state known_state(struct vfu_device *vd)
+enum device_state vfu_known_state(struct vfu_device *vd)
 {
     pthread_mutex_lock(&vd->state_lock);
     enum device_state state = vd->state;
@@ -75,6 +75,17 @@ static int set_one(struct vfu_device *vd, enum device_state from, enum device_st
                        0, 0, NULL, err);
 }
 
+static bool runs(enum device_state s)
+{
+    return s == DEVICE_STATE_RUNNING || s == DEVICE_STATE_PRE_COPY || s == DEVICE_STATE_RUNNING_P2P ||
+           s == DEVICE_STATE_PRE_COPY_P2P;
+}
+
+bool vfu_state_is_configurable(enum device_state s)
+{
+    return runs(s) || s == DEVICE_STATE_RESUMING;
+}
+
 static int walk(struct vfu_device *vd, enum device_state *now, enum device_state to, struct mig_error *err)
 {
     uint32_t flags = migration_flags(vd);
@@ -96,14 +107,13 @@ static int walk(struct vfu_device *vd, enum device_state *now, enum device_state
                                                                device_state_to_string(to));
         *now = next;
         vfu_note_state(vd, next);
+        if (vfu_state_is_configurable(next)) {
+            r = vfu_send_late_maps(vd, err);
+            if (r < 0)
+                return r;
+        }
     }
     return 0;
-}
-
-static bool runs(enum device_state s)
-{
-    return s == DEVICE_STATE_RUNNING || s == DEVICE_STATE_PRE_COPY || s == DEVICE_STATE_RUNNING_P2P ||
-           s == DEVICE_STATE_PRE_COPY_P2P;
 }
 
 static bool fits(const struct vfu_device *vd, enum vfu_need need)
@@ -112,7 +122,7 @@ static bool fits(const struct vfu_device *vd, enum vfu_need need)
         return false;
     switch (need) {
     case VFU_NEED_CONFIGURABLE:
-        return runs(vd->state) || vd->state == DEVICE_STATE_RESUMING;
+        return vfu_state_is_configurable(vd->state);
     case VFU_NEED_RESET:
         return runs(vd->state) || vd->state == DEVICE_STATE_ERROR;
     default:
@@ -156,7 +166,7 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
     note_transition(vd, false);
     if (ret_reached)
         *ret_reached = now;
-    if (r == 0 && (runs(state) || state == DEVICE_STATE_RESUMING))
+    if (r == 0 && vfu_state_is_configurable(state))
         vfu_learn_again(vd);
     return r;
 }
@@ -188,7 +198,7 @@ ssize_t vfu_read_state(struct device *d, void *buf, size_t size, struct mig_erro
         return mig_error_set(err, MIG_ERR_DEVICE_PROTOCOL, 0,
                              "%s says that %u bytes of device state came, where %zu are",
                              vfu_conn_label(vd->conn), reply.size, call.reply_bytes - sizeof reply);
-    if (reply.size == 0 && known_state(vd) != DEVICE_STATE_STOP_COPY)
+    if (reply.size == 0 && vfu_known_state(vd) != DEVICE_STATE_STOP_COPY)
         return -ENOMSG;
     return (ssize_t)reply.size;
 }

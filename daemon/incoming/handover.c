@@ -147,6 +147,12 @@ int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_
     }
 }
 
+static bool device_runs(struct device *d)
+{
+    enum device_state now;
+    return d->ops->get_state(d, &now, NULL) == 0 && now == DEVICE_STATE_RUNNING;
+}
+
 static int run_devices(struct session *s, bool *some_ran, struct mig_error *err)
 {
     struct domain *d = s->domain;
@@ -154,6 +160,8 @@ static int run_devices(struct session *s, bool *some_ran, struct mig_error *err)
     for (int step = p2p ? 0 : 1; step < 2; step++) {
         for (size_t i = 0; i < d->ndevices; i++) {
             struct device *dev = d->devices[i].device;
+            if (s->may_have_run && device_runs(dev))
+                continue; /* the quiet state would only stop it again */
             int r = dev->ops->set_state(dev, step == 0 ? DEVICE_STATE_RUNNING_P2P : DEVICE_STATE_RUNNING,
                                         NULL, err);
             if (r < 0)
@@ -165,11 +173,11 @@ static int run_devices(struct session *s, bool *some_ran, struct mig_error *err)
 }
 
 /* A device that was started may have written to the world: then the workload cannot go back, and stays here
- * with what runs. */
+ * with what runs. Nor can it when a daemon before this one may have started something. */
 int session_run_workload(struct session *s, struct mig_error *err)
 {
     migration_set_phase(s->migration, MIG_PHASE_RESUME);
-    bool some_ran = false;
+    bool some_ran = s->may_have_run;
     struct mig_error why = MIG_ERROR_INIT;
     struct controller *c = s->domain->controller;
     int r = fault_point("cannot-run");
@@ -177,7 +185,7 @@ int session_run_workload(struct session *s, struct mig_error *err)
         mig_error_set(&why, MIG_ERR_FAILED, -r, "Fault point cannot-run");
     /* Devices first, because a VMM may touch them as soon as it runs. So before the first of them does
      * anything: is there somebody to resume? */
-    if (r == 0 && c->ops->alive)
+    if (r == 0 && c->ops->alive && !s->may_have_run)
         r = c->ops->alive(c, deadline_in(ALIVE_TIMEOUT_USEC), &why);
     if (r == 0)
         r = run_devices(s, &some_ran, &why);
@@ -193,7 +201,7 @@ int session_run_workload(struct session *s, struct mig_error *err)
         }
     }
     int vmm = c->ops->resume(c, deadline_in(VMM_TIMEOUT_USEC), r < 0 ? NULL : &why);
-    if (vmm < 0 &&
+    if (vmm < 0 && !s->may_have_run &&
         !s->domain->ndevices) { /* nothing has run: a VMM that cannot resume gives the workload back */
         struct mig_error record_error;
         if (session_write_record(s, RECORD_RETURNED, &record_error) == 0) {

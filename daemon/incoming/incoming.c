@@ -162,6 +162,8 @@ static int recover(struct engine *e, struct mig_error *err)
         r = session_write_record(s, RECORD_ACCEPTED, err);
         if (r < 0)
             return r;
+    } else {
+        s->may_have_run = true;
     }
     s->accepted = true;
     migration_set_phase(s->migration, MIG_PHASE_ACCEPTED);

@@ -9,9 +9,12 @@
 atomic_int fault_countdown;
 atomic_int fault_fired;
 char fault_where[128];
+const char *fault_only;
 
 static int fault(const char *where, struct mig_error *err)
 {
+    if (fault_only && !strstr(where, fault_only))
+        return 0;
     if (atomic_load(&fault_countdown) == 0 || atomic_fetch_sub(&fault_countdown, 1) != 1)
         return 0;
     atomic_store(&fault_fired, 1);
@@ -362,29 +365,79 @@ void end_scene(struct scene *s)
     assert_int_equal(system(command), 0);
 }
 
-int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err)
+/* The source's listener answers a destination in doubt. */
+static struct incoming *open_listeners(struct scene *s)
 {
-    char source_dir[100], destination_dir[100], source_address[120];
-    snprintf(source_dir, sizeof source_dir, "%s/s", s->dir);
-    snprintf(destination_dir, sizeof destination_dir, "%s/d", s->dir);
-    snprintf(source_address, sizeof source_address, "unix:%s/source", s->dir);
+    struct incoming *answers;
     const struct incoming_callbacks cb = {on_incoming, s};
-    struct incoming *answers; /* the source's listener: answers a destination in doubt */
+    snprintf(s->source_dir, sizeof s->source_dir, "%s/s", s->dir);
+    snprintf(s->destination_dir, sizeof s->destination_dir, "%s/d", s->dir);
+    snprintf(s->source_address, sizeof s->source_address, "unix:%s/source", s->dir);
     assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry, s->address, -1,
-                                  destination_dir, &cb, NULL),
+                                  s->destination_dir, &cb, NULL),
                      0);
     assert_int_equal(
-        incoming_new(&answers, s->loop, s->source.registry, source_address, -1, source_dir, &cb, NULL), 0);
-    s->context = (struct outgoing_context){s->loop, source_dir, source_address};
+        incoming_new(&answers, s->loop, s->source.registry, s->source_address, -1, s->source_dir, &cb, NULL),
+        0);
+    s->context = (struct outgoing_context){s->loop, s->source_dir, s->source_address};
+    return answers;
+}
+
+static void run_loop(struct scene *s)
+{
+    loop_timer_arm(s->patience, PATIENCE_USEC);
+    loop_run(s->loop);
+}
+
+int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err)
+{
+    struct incoming *answers = open_listeners(s);
     const struct migration_observer observer = {.ended = on_ended, .userdata = &s->source};
     int r =
         outgoing_start(&s->source.migration, &s->context, s->source.domain, s->address, o, &observer, err);
-    if (r == 0) {
-        loop_timer_arm(s->patience, PATIENCE_USEC);
-        loop_run(s->loop);
-    }
+    if (r == 0)
+        run_loop(s);
     incoming_free(answers);
     return r;
+}
+
+static struct record make_record(struct scene *s, bool incoming, enum record_state state)
+{
+    struct record r = {.domain = "dom", .incoming = incoming, .state = state};
+    snprintf(r.id, sizeof r.id, "%s", SCENE_ID);
+    snprintf(r.token, sizeof r.token, "%s", SCENE_ID);
+    snprintf(r.peer, sizeof r.peer, "%s", incoming ? s->source_address : s->address);
+    assert_int_equal(record_write(incoming ? s->destination_dir : s->source_dir, &r, NULL), 0);
+    return r;
+}
+
+void recover_scene(struct scene *s, enum record_state out, enum record_state in)
+{
+    struct incoming *answers = open_listeners(s);
+    const struct migration_observer observer = {.ended = on_ended, .userdata = &s->source};
+    struct record source, destination;
+    if (out != RECORD_STATE_MAX)
+        source = make_record(s, false, out);
+    if (in != RECORD_STATE_MAX)
+        destination = make_record(s, true, in);
+    s->source.ended = true;
+    if (out != RECORD_STATE_MAX && out != RECORD_ABORTED) {
+        s->source.ended = false;
+        assert_int_equal(
+            outgoing_recover(&s->source.migration, &s->context, s->source.domain, &source, &observer, NULL),
+            0);
+    }
+    if (in != RECORD_STATE_MAX && in != RECORD_RETURNED)
+        assert_int_equal(incoming_recover(s->incoming, s->destination.domain, &destination, NULL), 0);
+    run_loop(s);
+    incoming_free(answers);
+}
+
+int scene_record(const struct scene *s, bool incoming)
+{
+    struct record r;
+    int e = record_read(incoming ? s->destination_dir : s->source_dir, SCENE_ID, incoming, &r);
+    return e < 0 ? e : (int)r.state;
 }
 
 bool side_runs(const struct side *side, size_t ndevices)

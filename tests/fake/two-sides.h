@@ -21,6 +21,7 @@
 extern atomic_int fault_countdown;
 extern atomic_int fault_fired;
 extern char fault_where[128];
+extern const char *fault_only; /* count only calls whose name holds this; NULL: all */
 
 /* A device that writes a few pages at each report while it runs, and whose state is a pattern. */
 struct fake_device {
@@ -61,6 +62,7 @@ struct scene {
     struct side source, destination;
     struct incoming *incoming;
     char dir[64], address[100];
+    char source_dir[100], destination_dir[100], source_address[120];
     struct outgoing_context context;
     bool late;
 };
@@ -70,6 +72,12 @@ void make_scene(struct scene *s, size_t ndevices);
 /* Until both sides have ended; s->late when that took too long. Answers outgoing_start's result when it
  * refused. */
 int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err);
+/* Two daemons after a restart: each takes up the record that it finds; RECORD_STATE_MAX: none. Until what was
+ * taken up has ended. */
+#define SCENE_ID "0123456789abcdef0123456789abcdef"
+void recover_scene(struct scene *s, enum record_state out, enum record_state in);
+/* The state of a side's record now, or -errno. */
+int scene_record(const struct scene *s, bool incoming);
 void end_scene(struct scene *s);
 /* Anything of it runs; all of it runs. */
 bool side_runs(const struct side *side, size_t ndevices);

@@ -4,7 +4,7 @@
  * records; saved domains are restored; the peer listener opens; what a daemon before this one left unfinished
  * is taken up; only then does the name on the bus say that migd is there.
  *
- * At the end: what runs is cancelled and given time to put its devices and VMM back, since that needs this
+ * At the end: what runs is rolled back and given time to put its devices and VMM back, since that needs this
  * loop and this bus.
  */
 #include "service.h"
@@ -220,6 +220,10 @@ int service_run(const struct config *config, const char *bus_address, struct mig
     int code = EXIT_FAILURE;
     if (build(&s, bus_address, &s.error) == 0)
         code = loop_run(s.loop);
+    /* Threads that would not end in time go on using what would be freed now. To the successor this is as
+     * good as a kill, and records are made for that. */
+    if (s.api && api_is_busy(s.api))
+        _exit(EXIT_FAILURE);
     service_clear(&s);
     *err = s.error;
     return code;

@@ -6,3 +6,4 @@ include tests/fake/local.mk
 include tests/cli/local.mk
 include tests/simdev/local.mk
 include tests/bench/local.mk
+include tests/api/local.mk

@@ -18,9 +18,9 @@ int api_error(sd_bus_error *ret, const struct mig_error *e)
     return e->err > 0 ? -e->err : -EIO;
 }
 
-void api_reply_error(sd_bus_message *call, const struct mig_error *e)
+void api_new_error(sd_bus_message *call, const struct mig_error *e, sd_bus_message **ret)
 {
     char name[128], text[sizeof e->message + sizeof e->hint + 4];
     name_and_text(e, name, sizeof name, text, sizeof text);
-    sd_bus_reply_method_errorf(call, name, "%s", text);
+    sd_bus_message_new_method_errorf(call, ret, name, "%s", text);
 }

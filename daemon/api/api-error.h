@@ -6,5 +6,5 @@
 
 /* Sets "MESSAGE. HINT" under the name of the code. Returns a negative errno, as handlers do. */
 int api_error(sd_bus_error *ret, const struct mig_error *e);
-/* The answer to a call that was left open. */
-void api_reply_error(sd_bus_message *call, const struct mig_error *e);
+/* The answer to a call that was left open; *ret stays NULL when there is no memory for it. */
+void api_new_error(sd_bus_message *call, const struct mig_error *e, sd_bus_message **ret);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-job.h"
+#include "base/log.h"
 #include "loop/worker.h"
 #include <stdio.h>
 #include <string.h>
@@ -32,38 +33,41 @@ static int run(struct worker *w, void *userdata)
     return j->ops->run(j->work, &j->error);
 }
 
-static void send_answer(struct api_job *j)
+static int new_answer(struct api_job *j, sd_bus_message **ret)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     int r = sd_bus_message_new_method_return(j->call, &reply);
     if (r >= 0 && j->ops->answer)
         r = j->ops->answer(j->work, reply);
-    if (r >= 0)
-        r = sd_bus_send(NULL, reply, NULL);
-    if (r < 0) {
-        mig_error_set(&j->error, MIG_ERR_FAILED, -r, "the answer cannot be sent: %s", strerror(-r));
-        api_reply_error(j->call, &j->error);
-    }
+    if (r < 0)
+        return mig_error_set(&j->error, MIG_ERR_FAILED, -r, "the answer cannot be made: %s", strerror(-r));
+    *ret = TAKE_PTR(reply);
+    return 0;
 }
 
 static void done(void *userdata, int result)
 {
     struct api_job *j = userdata;
     struct api *a = j->api;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    j->worker = worker_free(j->worker);
     if (j->domain)
         domain_end_job(j->domain);
     if (result >= 0)
         result = j->ops->finish(j->work, &j->error);
+    if (result >= 0)
+        result = new_answer(j, &reply);
     if (result < 0)
-        api_reply_error(j->call, &j->error);
-    else
-        send_answer(j);
+        api_new_error(j->call, &j->error, &reply);
     struct api_job **at = &a->jobs;
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
     a->njobs--;
+    /* Before the answer goes out: who has it may count on everything being given back. */
     job_free(j);
+    if (reply && sd_bus_send(NULL, reply, NULL) < 0)
+        log_warning("The answer to a call could not be sent");
     api_check_quit(a);
 }
 

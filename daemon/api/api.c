@@ -3,11 +3,12 @@
 #include "api/api-context.h"
 #include "api/api-job.h"
 #include "api/api-policy.h"
-#include "base/log.h"
 #include "loop/loop.h"
 #include "migd-bus.h"
 #include <stdio.h>
 #include <string.h>
+
+static void check_quit(void *userdata);
 
 int api_keep_slot(struct api *a, sd_bus_slot *slot)
 {
@@ -58,6 +59,7 @@ struct api *api_free(struct api *a)
         return NULL;
     for (size_t i = 0; i < a->nslots; i++)
         sd_bus_slot_unref(a->slots[i]);
+    loop_retract(a->o.loop, check_quit, a);
     api_jobs_free(a);
     for (size_t i = 0; i < a->nmigrations; i++)
         api_migration_free(a->migrations[i]);
@@ -79,21 +81,30 @@ void api_set_peer_address(struct api *a, const char *address)
     snprintf(a->peer_address, sizeof a->peer_address, "%s", address);
 }
 
-static bool is_busy(const struct api *a)
+/* A worker has a domain, or a helper works. A migration in doubt has one too, until it is told to end. */
+bool api_is_busy(const struct api *a)
 {
-    for (size_t i = 0; i < a->nmigrations; i++)
-        if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
+    for (size_t i = 0; i < a->ndomains; i++)
+        if (a->domains[i]->domain->borrowed)
             return true;
     return a->njobs > 0;
 }
 
+static void check_quit(void *userdata)
+{
+    struct api *a = userdata;
+    if (!a->quit_done || api_is_busy(a))
+        return;
+    /* Posted, so that what the last one posted when it ended comes first. */
+    if (loop_post(a->o.loop, a->quit_done, a->quit_userdata) < 0)
+        a->quit_done(a->quit_userdata);
+    a->quit_done = NULL;
+}
+
 void api_check_quit(struct api *a)
 {
-    if (!a->quitting || !a->quit_done || is_busy(a))
-        return;
-    void (*done)(void *userdata) = a->quit_done;
-    a->quit_done = NULL;
-    done(a->quit_userdata);
+    if (a->quitting && loop_post(a->o.loop, check_quit, a) < 0)
+        check_quit(a);
 }
 
 void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
@@ -101,11 +112,8 @@ void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
     a->quitting = true;
     a->quit_done = done;
     a->quit_userdata = userdata;
-    for (size_t i = 0; i < a->nmigrations; i++) {
-        struct migration *m = a->migrations[i]->migration;
-        struct mig_error e = MIG_ERROR_INIT;
-        if (migration_get_state(m) == MIG_STATE_RUNNING && migration_cancel(m, &e) < 0)
-            log_info("Waiting for migration %s: %s", migration_id(m), e.message);
-    }
+    for (size_t i = 0; i < a->nmigrations; i++)
+        if (!a->migrations[i]->ended)
+            migration_shutdown(a->migrations[i]->migration);
     api_check_quit(a);
 }

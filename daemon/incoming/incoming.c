@@ -199,6 +199,10 @@ static void ended(void *userdata, int result)
 {
     struct engine *e = userdata;
     struct session *s = &e->session;
+    /* The migration stays visible, its thread and descriptors need not. */
+    e->worker = worker_free(e->worker);
+    close_fd(&s->wake_fd);
+    close_fd(&e->cancel_fd);
     forget_engine(e->incoming, e);
     domain_give_back(s->domain);
     if (e->end_state == DOMAIN_STATE_RUNNING ||

@@ -18,12 +18,16 @@ struct bus {
     uint64_t armed_usec; /* absolute; UINT64_MAX: not armed */
 };
 
+/* Nothing more is asked of the bus; what runs gets the chance to end in good order. */
 static void lost(struct bus *b, int error)
 {
     log_error("Lost the connection to the message bus (%s); ending, and coming back when the service manager "
               "starts migd again",
               strerror(-error));
-    loop_exit(b->loop, EXIT_FAILURE);
+    b->io = loop_io_free(b->io);
+    b->timer = loop_timer_free(b->timer);
+    loop_set_prepare(b->loop, NULL, NULL);
+    loop_terminate(b->loop, EXIT_FAILURE);
 }
 
 static void process(struct bus *b)

@@ -51,12 +51,19 @@ static void take_signal(evutil_socket_t fd, short what, void *userdata)
     if (read(fd, &info, sizeof info) != sizeof info)
         return;
     log_notice("Ending on signal %s", sigabbrev_np((int)info.ssi_signo));
+    loop_terminate(l, 0);
+}
+
+void loop_terminate(struct loop *l, int code)
+{
     void (*terminate)(void *) = l->terminate;
     l->terminate = NULL;
+    if (code)
+        l->code = code;
     if (terminate)
         terminate(l->terminate_userdata);
     else
-        loop_exit(l, 0);
+        loop_exit(l, code);
 }
 
 static void ring(struct loop *l)
@@ -207,8 +214,10 @@ int loop_run(struct loop *l)
             return EXIT_FAILURE;
         }
     }
+    int code = l->code;
     l->exiting = false;
-    return l->code;
+    l->code = 0;
+    return code;
 }
 
 void loop_exit(struct loop *l, int code)
@@ -216,7 +225,8 @@ void loop_exit(struct loop *l, int code)
     if (l->exiting)
         return;
     l->exiting = true;
-    l->code = code;
+    if (code)
+        l->code = code;
     event_base_loopbreak(l->base);
 }
 

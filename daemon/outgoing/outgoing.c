@@ -395,6 +395,7 @@ static void ended(void *userdata, int result)
 {
     struct engine *e = userdata;
     struct domain *d = e->domain;
+    e->worker = worker_free(e->worker); /* the migration stays visible, its thread and descriptor need not */
     e->domain = NULL;
     domain_give_back(d);
     domain_set_state(d, e->end_state, e->problem[0] ? e->problem : NULL);
@@ -433,14 +434,16 @@ static int op_resolve(struct migration *m, void *engine, bool run_here, struct m
 {
     struct engine *e = engine;
     e->resolution = run_here ? RESOLUTION_RUN : RESOLUTION_DROP;
-    worker_cancel(e->worker);
+    if (e->worker)
+        worker_cancel(e->worker);
     return 0;
 }
 
 static void op_destroy(struct migration *m, void *engine)
 {
     struct engine *e = engine;
-    worker_free(e->worker);
+    if (e->worker)
+        worker_free(e->worker);
     pthread_mutex_destroy(&e->pages_lock);
     free(e);
 }

@@ -7,3 +7,4 @@ include tests/cli/local.mk
 include tests/simdev/local.mk
 include tests/bench/local.mk
 include tests/api/local.mk
+include tests/fuzz/local.mk

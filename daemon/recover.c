@@ -7,6 +7,8 @@
 static bool is_unfinished(const struct record *r)
 {
     switch (r->state) {
+    case RECORD_ACTIVE: /* the domain may not have been saved as departed or running */
+        return true;
     case RECORD_STARTED:
     case RECORD_INTENT:
     case RECORD_COMMITTED:
@@ -31,6 +33,8 @@ static void recover_one(const struct recovery *rec, const struct record *r)
                   r->id, record_state_to_string(r->state), r->domain);
         return;
     }
+    if (r->incoming && r->state == RECORD_ACTIVE && !d->incoming)
+        return; /* it runs, and is known to; the record is there for the source's question */
     log_write(LOG_NOTICE, &fields, "Taking up migration %s of %s (%s, %s)", r->id, r->domain,
               r->incoming ? "incoming" : "outgoing", record_state_to_string(r->state));
     struct mig_error err = MIG_ERROR_INIT;

@@ -41,6 +41,7 @@ static const char *decision_word(const struct record *r)
 {
     switch (r->state) {
     case RECORD_COMMITTED:
+    case RECORD_ACTIVE:
         return "committed";
     case RECORD_ABORTED:
     case RECORD_RETURNED:
@@ -50,9 +51,10 @@ static const char *decision_word(const struct record *r)
     }
 }
 
+/* What was accepted and does not run yet may still be returned. */
 static const char *outcome_word(const struct record *r)
 {
-    return r->state == RECORD_ACCEPTED ? "active" : r->state == RECORD_RETURNED ? "returned" : "pending";
+    return r->state == RECORD_ACTIVE ? "active" : r->state == RECORD_RETURNED ? "returned" : "pending";
 }
 
 /* True when the HELLO was a question; it has been answered then. */

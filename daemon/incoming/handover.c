@@ -214,6 +214,7 @@ int session_run_workload(struct session *s, struct mig_error *err)
         log_mig_error(LOG_ERR, &fields, &why, "The workload runs here, but not all of it");
         *err = why;
     }
+    session_write_record(s, RECORD_ACTIVE, NULL);
     return 0;
 }
 
@@ -276,8 +277,7 @@ int session_handover(struct session *s, _Atomic int *resolution, struct mig_erro
             .names = names, .timeout_usec = DONE_TIMEOUT_USEC, .what = "DONE"};
         _cleanup_(json_object_putp) struct json_object *o = NULL;
         int name;
-        if (dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, NULL) == 0)
-            record_remove(s->runtime_dir, migration_id(s->migration), true);
+        s->source_knows = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, NULL) == 0;
     }
     return 0;
 }

@@ -209,6 +209,8 @@ static void ended(void *userdata, int result)
         (e->result == MIG_STATE_COMPLETED && e->end_state == DOMAIN_STATE_BROKEN))
         s->domain->incoming = false;
     domain_set_state(s->domain, e->end_state, e->problem[0] ? e->problem : NULL);
+    if (s->source_knows) /* not before the domain was saved as running */
+        record_remove(s->runtime_dir, migration_id(s->migration), true);
     const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
     if (mig_error_is_set(&e->error))
         log_mig_error(LOG_ERR, &fields, &e->error, "Incoming migration ended");

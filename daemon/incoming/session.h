@@ -52,6 +52,7 @@ struct session {
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
     bool devices_touched, prepared, accepted;
+    bool source_knows; /* that it runs here: nobody will ask any more */
     bool may_have_run; /* accepted by a daemon before this one: it can never be given back */
 };
 

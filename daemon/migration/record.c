@@ -14,7 +14,7 @@
 static const char *const words[RECORD_STATE_MAX] = {
     [RECORD_STARTED] = "started",   [RECORD_INTENT] = "intent",     [RECORD_COMMITTED] = "committed",
     [RECORD_ABORTED] = "aborted",   [RECORD_RETURNED] = "returned", [RECORD_PREPARED] = "prepared",
-    [RECORD_ACCEPTED] = "accepted",
+    [RECORD_ACCEPTED] = "accepted", [RECORD_ACTIVE] = "active",
 };
 
 const char *record_state_to_string(enum record_state s)

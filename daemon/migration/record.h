@@ -8,9 +8,11 @@
  *             intent     the workload may be paused and devices stopped: a restarted daemon resumes them
  *             committed  the destination owns the workload: never resume
  *             returned   the destination gave it back and it is about to be resumed; aborted afterwards
+ *             active     the destination runs it, and said so; goes when the domain is saved as departed
  *             aborted    the source owns it; kept so that a destination in doubt gets an answer
  *   incoming: prepared   loaded, does not run, the source decides
- *             accepted   owns the workload, may run already
+ *             accepted   owns the workload, may run already, may still give it back
+ *             active     runs it; goes when the source knows and the domain is saved as running
  *             returned   could not run it and nothing has run: the source owns it
  *
  * At every moment the records of both sides name exactly one owner: the source, unless its record says
@@ -27,6 +29,7 @@ enum record_state {
     RECORD_RETURNED,
     RECORD_PREPARED,
     RECORD_ACCEPTED,
+    RECORD_ACTIVE,
     RECORD_STATE_MAX,
 };
 

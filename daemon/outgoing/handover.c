@@ -62,7 +62,7 @@ int job_handover(struct job *j, struct mig_error *err)
     JOB_ACCOUNT(j, downtime_resume_usec, &since);
     migration_update(j->migration, set_downtime, j);
     if (r == 0) {
-        record_remove(j->runtime_dir, migration_id(j->migration), false);
+        job_write_record(j, RECORD_ACTIVE, NULL);
         dialogue_send(&j->control_stream, "done", NULL, NULL);
     } else if (err) {
         *err = answer;

@@ -264,7 +264,6 @@ static void settle(struct engine *e, int r, struct mig_error *err)
     } else if (r == -EINPROGRESS && word == RESOLUTION_DROP) {
         log_warning("migration %s: the operator decided that the source gives the workload up",
                     migration_id(j->migration));
-        record_remove(j->runtime_dir, migration_id(j->migration), false);
         job_release_source(j);
         end_as(e, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);
     } else if (r == -EINPROGRESS) { /* the daemon ends; its successor reads the record and asks on */
@@ -330,17 +329,15 @@ static int recover(struct engine *e)
 {
     struct job *j = &e->job;
     struct mig_error err = MIG_ERROR_INIT;
-    if (e->record.state == RECORD_COMMITTED) {
+    if (e->record.state == RECORD_COMMITTED || e->record.state == RECORD_ACTIVE) {
         migration_set_phase(j->migration, MIG_PHASE_COMMITTED);
         const struct outcome_question q = {.address = j->destination,
                                            .id = migration_id(j->migration),
                                            .token = j->token,
                                            .cancel_fd = j->cancel_fd};
-        int r = outcome_ask(&q, j->migration, &err);
-        if (r == 0) {
-            record_remove(j->runtime_dir, migration_id(j->migration), false);
+        int r = e->record.state == RECORD_ACTIVE ? 0 : outcome_ask(&q, j->migration, &err);
+        if (r == 0)
             migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
-        }
         settle(e, r, &err);
         return r;
     }
@@ -399,6 +396,10 @@ static void ended(void *userdata, int result)
     e->domain = NULL;
     domain_give_back(d);
     domain_set_state(d, e->end_state, e->problem[0] ? e->problem : NULL);
+    /* Not before the domain was saved as departed: else a successor would find neither and take it for
+     * running. */
+    if (e->end_state == DOMAIN_STATE_DEPARTED && e->result != MIG_STATE_IN_DOUBT)
+        record_remove(e->context.runtime_dir, migration_id(e->migration), false);
     domain_unref(d);
     record_trim(e->context.runtime_dir, 256);
     const struct log_fields fields = {.domain = migration_domain(e->migration),

@@ -10,6 +10,7 @@ atomic_int fault_countdown;
 atomic_int fault_fired;
 char fault_where[128];
 const char *fault_only;
+atomic_int fault_delay_msec;
 
 static int fault(const char *where, struct mig_error *err)
 {
@@ -17,6 +18,7 @@ static int fault(const char *where, struct mig_error *err)
         return 0;
     if (atomic_load(&fault_countdown) == 0 || atomic_fetch_sub(&fault_countdown, 1) != 1)
         return 0;
+    usleep((useconds_t)atomic_load(&fault_delay_msec) * 1000);
     atomic_store(&fault_fired, 1);
     snprintf(fault_where, sizeof fault_where, "%s", where);
     return mig_error_set(err, MIG_ERR_DEVICE, EIO, "%s fails as the test wants it", where);

@@ -21,6 +21,7 @@
 extern atomic_int fault_countdown;
 extern atomic_int fault_fired;
 extern char fault_where[128];
+extern atomic_int fault_delay_msec; /* before it fails */
 extern const char *fault_only; /* count only calls whose name holds this; NULL: all */
 
 /* A device that writes a few pages at each report while it runs, and whose state is a pattern. */
@@ -53,6 +54,7 @@ struct side {
     struct registry *registry;
     struct migration *migration;
     bool ended;
+    bool seen; /* for the test */
     struct scene *scene;
 };
 

@@ -41,10 +41,93 @@ static void test_what_was_accepted_is_never_given_back(void **state)
     end_scene(&s);
 }
 
+/* While the destination may still give it back, the source must not be told that it runs there. */
+static void test_the_outcome_is_told_when_it_is_certain(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->state = DEVICE_STATE_STOP_COPY;
+    s.source.controller->runs = false;
+    atomic_store(&fault_delay_msec, 1200);
+    fail_first("alive");
+    recover_scene(&s, RECORD_COMMITTED, RECORD_PREPARED);
+    fail_first(NULL);
+    atomic_store(&fault_delay_msec, 0);
+    assert_false(s.late);
+    assert_true(side_runs_whole(&s.source, 1));
+    assert_false(side_runs(&s.destination, 1));
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_RUNNING);
+    assert_int_equal(s.destination.domain->state, DOMAIN_STATE_WAITING);
+    end_scene(&s);
+}
+
+static void expect_record(struct domain *d, void *userdata)
+{
+    struct side *side = userdata;
+    bool in = side == &side->scene->destination;
+    if (d->state != (in ? DOMAIN_STATE_RUNNING : DOMAIN_STATE_DEPARTED) || side->seen)
+        return;
+    struct record *list;
+    size_t n;
+    assert_int_equal(record_list(in ? side->scene->destination_dir : side->scene->source_dir, &list, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(list[0].state, RECORD_ACTIVE);
+    assert_int_equal(list[0].incoming, in);
+    free(list);
+    side->seen = true;
+}
+
+static size_t count_records(const char *dir)
+{
+    struct record *list;
+    size_t n;
+    assert_int_equal(record_list(dir, &list, &n), 0);
+    free(list);
+    return n;
+}
+
+/* A kill between the two would leave a domain that says "running" where nothing runs, or "waiting" where it
+ * does. */
+static void test_records_go_after_the_domain_was_saved(void **state)
+{
+    struct scene s;
+    struct migration_options o;
+    migration_options_init(&o);
+    make_scene(&s, 1);
+    for (int i = 0; i < 2; i++) {
+        struct side *side = i ? &s.destination : &s.source;
+        side->domain->changed = expect_record;
+        side->domain->changed_userdata = side;
+    }
+    assert_int_equal(run_scene(&s, &o, NULL), 0);
+    assert_true(s.source.seen && s.destination.seen);
+    assert_int_equal(count_records(s.source_dir), 0);
+    assert_int_equal(count_records(s.destination_dir), 0);
+    end_scene(&s);
+}
+
+static void test_an_active_record_says_who_runs(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    destination_runs_already(&s, 1);
+    recover_scene(&s, RECORD_ACTIVE, RECORD_ACTIVE);
+    assert_false(s.late);
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_DEPARTED);
+    assert_int_equal(s.destination.domain->state, DOMAIN_STATE_RUNNING);
+    assert_false(side_runs(&s.source, 1));
+    assert_true(side_runs_whole(&s.destination, 1));
+    assert_int_equal(scene_record(&s, false), -ENOENT);
+    end_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_accepted_is_never_given_back),
+        cmocka_unit_test(test_the_outcome_is_told_when_it_is_certain),
+        cmocka_unit_test(test_records_go_after_the_domain_was_saved),
+        cmocka_unit_test(test_an_active_record_says_who_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,9 +315,11 @@ static int take_reply(struct vfu_conn *c, struct vfu_call *call, const char *wha
     }
     if (wrong_length) {
         char expected[64];
-        snprintf(expected, sizeof expected, call->reply_min == most ? "%u" : "%u to %" PRIu64, call->reply_min, most);
-        return mig_error_set(err, MIG_ERR_DEVICE_PROTOCOL, 0, "%s answered %s with %u bytes where %s were expected", c->label,
-                             what, call->reply_bytes, expected);
+        snprintf(expected, sizeof expected, call->reply_min == most ? "%u" : "%u to %" PRIu64,
+                 call->reply_min, most);
+        return mig_error_set(err, MIG_ERR_DEVICE_PROTOCOL, 0,
+                             "%s answered %s with %u bytes where %s were expected", c->label, what,
+                             call->reply_bytes, expected);
     }
     if (sink_result < 0)
         return mig_error_set(err, sink_result == -ENOMEM ? MIG_ERR_NO_MEMORY : MIG_ERR_DEVICE_PROTOCOL,

@@ -31,6 +31,7 @@ struct vfu_device {
     pthread_cond_t state_changed;
     enum device_state state;
     bool in_transition; /* a set_state away from running is under way */
+    bool client_busy;   /* a command of the pass-through client is being carried out */
     bool quiesced;
     bool closing;
 
@@ -58,9 +59,11 @@ enum vfu_need {
     VFU_NEED_RUNNING,      /* region accesses */
     VFU_NEED_RESET,        /* running, or in the error state */
 };
-/* Waits until the device is in such a state and not quiesced. False when give_up says so (asked whenever
- * state_changed is signalled) or the device is closed. */
+/* Waits until the device is in such a state and not quiesced. On success the device does not leave the state
+ * before vfu_wait_done() (a quiesce only keeps the next command waiting). False when give_up says so (asked
+ * whenever state_changed is signalled) or the device is closed. */
 bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(void *userdata), void *userdata);
+void vfu_wait_done(struct vfu_device *vd);
 
 /* feature.c */
 /* One DEVICE_FEATURE. data goes out after the feature header; the reply's data (after its feature header)

@@ -155,7 +155,11 @@ int vfu_device_new(struct device **ret, const char *name, const struct vfu_devic
     pthread_mutex_init(&vd->info_lock, NULL);
     pthread_mutex_init(&vd->map_lock, NULL);
     pthread_mutex_init(&vd->state_lock, NULL);
-    pthread_cond_init(&vd->state_changed, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&vd->state_changed, &attr);
+    pthread_condattr_destroy(&attr);
     r = iova_map_new(&vd->unsent);
     if (r < 0)
         return mig_error_oom(err);

@@ -58,7 +58,7 @@ struct vfu_device_status {
     uint64_t
         foreign_mappings; /* mappings of that client without a descriptor: memory that migd cannot move */
     bool twin_socket;
-    enum device_state state; /* as last known; nobody is asked */
+    enum device_state state;                     /* as last known; nobody is asked */
     uint64_t dma_reads, dma_writes, dma_refused; /* messages answered */
 };
 void vfu_device_get_status(struct device *d, struct vfu_device_status *ret);

@@ -387,69 +387,62 @@ void passthrough_tidy(struct vfu_passthrough *p)
             log_warning("%s: a mapping of the client that left stays: %s", p->path, e.message);
         forget(p, p->nmappings - 1);
     }
+    vfu_wait_done(p->vd);
     if (changed)
         tell_mappings(p);
 }
 
-/* Waits when the device cannot be asked now; false when the command is not to be done any more. */
-static bool wait_for(struct vfu_passthrough *p, enum vfu_need need)
+static void do_info(struct vfu_passthrough *p, const struct passthrough_message *m)
 {
-    return vfu_wait_for(p->vd, need, give_up, p);
+    forward_sized(p, m, sizeof(struct vfu_device_info));
 }
+
+static void do_region_info(struct vfu_passthrough *p, const struct passthrough_message *m)
+{
+    forward_sized(p, m, sizeof(struct vfu_region_info));
+}
+
+static void do_io_fds(struct vfu_passthrough *p, const struct passthrough_message *m)
+{
+    forward_sized(p, m, 16); /* argsz, flags, index, count */
+}
+
+static void do_irq_info(struct vfu_passthrough *p, const struct passthrough_message *m)
+{
+    forward_sized(p, m, sizeof(struct vfu_irq_info));
+}
+
+/* Commands that reach the device. */
+static const struct {
+    void (*run)(struct vfu_passthrough *p, const struct passthrough_message *m);
+    enum vfu_need need;
+} commands[] = {
+    [VFU_DMA_MAP] = {do_map, VFU_NEED_CONFIGURABLE},
+    [VFU_DMA_UNMAP] = {do_unmap, VFU_NEED_CONFIGURABLE},
+    [VFU_DEVICE_GET_INFO] = {do_info, VFU_NEED_CONFIGURABLE},
+    [VFU_DEVICE_GET_REGION_INFO] = {do_region_info, VFU_NEED_CONFIGURABLE},
+    [VFU_DEVICE_GET_REGION_IO_FDS] = {do_io_fds, VFU_NEED_CONFIGURABLE},
+    [VFU_DEVICE_GET_IRQ_INFO] = {do_irq_info, VFU_NEED_CONFIGURABLE},
+    [VFU_DEVICE_SET_IRQS] = {do_set_irqs, VFU_NEED_CONFIGURABLE},
+    [VFU_REGION_READ] = {do_region_access, VFU_NEED_RUNNING},
+    [VFU_REGION_WRITE] = {do_region_access, VFU_NEED_RUNNING},
+    [VFU_DEVICE_RESET] = {do_reset, VFU_NEED_RESET},
+};
 
 void passthrough_execute(struct vfu_passthrough *p, struct passthrough_message *m)
 {
     uint16_t command = m->header.command;
-    if (!p->greeted && command != VFU_VERSION) {
+    if (command == VFU_VERSION) {
+        do_version(p, m);
+    } else if (!p->greeted) {
         refuse(p, m, EINVAL);
         passthrough_cut(p, "its first message is not VERSION");
-        return;
-    }
-    switch (command) {
-    case VFU_VERSION:
-        do_version(p, m);
-        return;
-    case VFU_DEVICE_GET_INFO:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            forward_sized(p, m, sizeof(struct vfu_device_info));
-        return;
-    case VFU_DEVICE_GET_REGION_INFO:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            forward_sized(p, m, sizeof(struct vfu_region_info));
-        return;
-    case VFU_DEVICE_GET_REGION_IO_FDS:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            forward_sized(p, m, 16);
-        return;
-    case VFU_DEVICE_GET_IRQ_INFO:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            forward_sized(p, m, sizeof(struct vfu_irq_info));
-        return;
-    case VFU_DEVICE_SET_IRQS:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            do_set_irqs(p, m);
-        return;
-    case VFU_DMA_MAP:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            do_map(p, m);
-        return;
-    case VFU_DMA_UNMAP:
-        if (wait_for(p, VFU_NEED_CONFIGURABLE))
-            do_unmap(p, m);
-        return;
-    case VFU_REGION_READ:
-    case VFU_REGION_WRITE:
-        if (wait_for(p, VFU_NEED_RUNNING))
-            do_region_access(p, m);
-        return;
-    case VFU_DEVICE_RESET:
-        if (wait_for(p, VFU_NEED_RESET))
-            do_reset(p, m);
-        return;
-    default:
+    } else if (command >= ELEMENTS(commands) || !commands[command].run) {
         /* DEVICE_FEATURE, MIG_DATA_READ and MIG_DATA_WRITE are migd's own affair, and unknown to this
          * client's device. */
         refuse(p, m, EINVAL);
-        return;
-    }
+    } else if (vfu_wait_for(p->vd, commands[command].need, give_up, p)) {
+        commands[command].run(p, m);
+        vfu_wait_done(p->vd);
+    } /* else the client has left, or the device is closed */
 }

@@ -7,6 +7,7 @@
  * state serves the pass-through server and tells the end of a stream from a pause in it.
  */
 #include "vfio-user/device-private.h"
+#include "base/clock.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -18,11 +19,26 @@ void vfu_note_state(struct vfu_device *vd, enum device_state state)
     pthread_mutex_unlock(&vd->state_lock);
 }
 
-static void note_transition(struct vfu_device *vd, bool in_transition)
+static void end_transition(struct vfu_device *vd)
 {
     pthread_mutex_lock(&vd->state_lock);
-    vd->in_transition = in_transition;
+    vd->in_transition = false;
     pthread_cond_broadcast(&vd->state_changed);
+    pthread_mutex_unlock(&vd->state_lock);
+}
+
+/* From here on commands of the pass-through client wait. One that has begun is carried out first: the device
+ * would refuse it after the change, and the client cannot know why. */
+static void begin_transition(struct vfu_device *vd)
+{
+    uint64_t deadline = deadline_in(vd->dma.timeout_usec);
+    struct timespec until = {.tv_sec = (time_t)(deadline / USEC_PER_SEC),
+                             .tv_nsec = (long)(deadline % USEC_PER_SEC * 1000)};
+    pthread_mutex_lock(&vd->state_lock);
+    vd->in_transition = true;
+    while (vd->client_busy && !vd->closing)
+        if (pthread_cond_timedwait(&vd->state_changed, &vd->state_lock, &until) == ETIMEDOUT)
+            break;
     pthread_mutex_unlock(&vd->state_lock);
 }
 
@@ -136,8 +152,17 @@ bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(voi
     while (!fits(vd, need) && !vd->closing && !give_up(userdata))
         pthread_cond_wait(&vd->state_changed, &vd->state_lock);
     bool ok = fits(vd, need) && !vd->closing;
+    vd->client_busy = ok;
     pthread_mutex_unlock(&vd->state_lock);
     return ok;
+}
+
+void vfu_wait_done(struct vfu_device *vd)
+{
+    pthread_mutex_lock(&vd->state_lock);
+    vd->client_busy = false;
+    pthread_cond_broadcast(&vd->state_changed);
+    pthread_mutex_unlock(&vd->state_lock);
 }
 
 int vfu_set_state(struct device *d, enum device_state state, enum device_state *ret_reached,
@@ -154,7 +179,7 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
     if (r < 0)
         return r;
     if (!runs(state))
-        note_transition(vd, true); /* what a pass-through client asks must not arrive after the stop */
+        begin_transition(vd);
     r = walk(vd, &now, state, err);
     if (r < 0) {
         struct mig_error e = MIG_ERROR_INIT;
@@ -163,7 +188,7 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
             vfu_note_state(vd, now);
         }
     }
-    note_transition(vd, false);
+    end_transition(vd);
     if (ret_reached)
         *ret_reached = now;
     if (r == 0 && vfu_state_is_configurable(state))

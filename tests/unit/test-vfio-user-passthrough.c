@@ -477,6 +477,50 @@ static void test_waiting(void **state)
     close_world(&w);
 }
 
+/* A client that never rests, while the device is stopped and started under it: it never sees a refusal. */
+struct restless {
+    struct client *c;
+    int fd;
+    atomic_bool enough;
+    unsigned rounds, refusals;
+};
+
+static void *restless_thread(void *userdata)
+{
+    struct restless *x = userdata;
+    while (!atomic_load(&x->enough)) {
+        x->refusals += map_fd(x->c, 0, 0, MIB, x->fd) != 0;
+        x->refusals += write_bar(x->c, 0, x->rounds) != 0;
+        x->refusals += unmap(x->c, 0, 0, MIB) != 0;
+        x->rounds++;
+    }
+    return NULL;
+}
+
+static void test_restless_client(void **state)
+{
+    struct world w;
+    open_world(new_world(&w));
+    static struct client c;
+    join(&c, &w, true);
+    struct restless x = {.c = &c, .fd = w.known->fd};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, restless_thread, &x), 0);
+    for (int i = 0; i < 150; i++) {
+        struct mig_error err = MIG_ERROR_INIT;
+        if (w.d->ops->set_state(w.d, i % 2 ? DEVICE_STATE_STOP : DEVICE_STATE_STOP_COPY, NULL, &err) < 0 ||
+            w.d->ops->set_state(w.d, DEVICE_STATE_RUNNING, NULL, &err) < 0)
+            fail_msg("%s", err.message);
+        usleep(500);
+    }
+    atomic_store(&x.enough, true);
+    pthread_join(thread, NULL);
+    assert_true(x.rounds > 10);
+    assert_int_equal(x.refusals, 0);
+    leave(&c);
+    close_world(&w);
+}
+
 /* Ending a device while a client's access waits must not hang. */
 static void test_closing_while_waiting(void **state)
 {
@@ -756,11 +800,17 @@ static void test_listen_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_device_itself), cmocka_unit_test(test_mappings),
-        cmocka_unit_test(test_waiting),           cmocka_unit_test(test_closing_while_waiting),
-        cmocka_unit_test(test_foreign_twin),      cmocka_unit_test(test_foreign_main),
-        cmocka_unit_test(test_bad_clients),       cmocka_unit_test(test_second_client_waits),
-        cmocka_unit_test(test_device_gone),       cmocka_unit_test(test_listen_path),
+        cmocka_unit_test(test_the_device_itself),
+        cmocka_unit_test(test_mappings),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_restless_client),
+        cmocka_unit_test(test_closing_while_waiting),
+        cmocka_unit_test(test_foreign_twin),
+        cmocka_unit_test(test_foreign_main),
+        cmocka_unit_test(test_bad_clients),
+        cmocka_unit_test(test_second_client_waits),
+        cmocka_unit_test(test_device_gone),
+        cmocka_unit_test(test_listen_path),
     };
     alarm(120);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,9 @@ int job_gate(struct job *j, struct mig_error *err)
 uint64_t job_gate_late(struct job *j, const char **ret_device)
 {
     struct gate_finding f = {0};
-    if (harvest_gate(&j->set, &f, NULL) < 0 || f.pages == 0)
+    struct migration_options o;
+    migration_get_options(j->migration, &o);
+    if (o.gate == GATE_OFF || harvest_gate(&j->set, &f, NULL) < 0 || f.pages == 0)
         return 0;
     *ret_device = f.range[0].tracker ? f.range[0].tracker->device : "unknown";
     migration_update(j->migration, add_gate_pages, &f.pages);

@@ -147,9 +147,11 @@ static int fake_log_report(struct device *d, device_log_cb cb, void *userdata, s
     size_t n;
     assert_int_equal(iova_map_snapshot(d->map, &maps, &n), 0);
     bool runs = f->state == DEVICE_STATE_RUNNING || f->state == DEVICE_STATE_PRE_COPY;
-    bool rogue = !runs && f->rogue_pages && (!f->rogue_reports || f->rogue_done < f->rogue_reports);
+    bool quiet = f->rogue_done < f->rogue_after;
+    bool rogue = !runs && !quiet && f->rogue_pages &&
+                 (!f->rogue_reports || f->rogue_done - f->rogue_after < f->rogue_reports);
     unsigned count = runs ? 3 : rogue ? f->rogue_pages : 0;
-    f->rogue_done += rogue && f->state == DEVICE_STATE_STOP_COPY;
+    f->rogue_done += (rogue || quiet) && f->state == DEVICE_STATE_STOP_COPY;
     for (size_t i = 0; i < n; i++) {
         uint64_t words[MEMORY_BYTES / REGION_PAGE_SIZE / 64] = {0};
         for (unsigned k = 0; k < count; k++)

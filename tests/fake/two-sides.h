@@ -35,6 +35,7 @@ struct fake_device {
     /* What it does wrong. */
     unsigned rogue_pages;   /* written at each report although it is stopped, and reported */
     unsigned rogue_reports; /* so many reports long; 0: for ever */
+    unsigned rogue_after;   /* quiet for so many reports in STOP_COPY first */
     unsigned rogue_done;
     bool loses_bits;  /* writes one more page at each report than it reports */
     bool dirties_all; /* every page, at every report */

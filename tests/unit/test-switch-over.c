@@ -107,6 +107,23 @@ static void test_gate_off_does_not_look(void **state)
     end_scene(&s);
 }
 
+/* Quiet at the final read and at the gate, and writing after the decision: too late to mend, not to tell. */
+static void test_late_writes_are_told(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->rogue_pages = 5;
+    s.source.device[0]->rogue_after = 2;
+    struct migration_options o = defaults();
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_string_equal(st.gate, "late");
+    assert_int_equal(st.counters.gate_pages, 5);
+    assert_non_null(strstr(st.verdict, "dev0"));
+    destination_runs(&s, 1);
+    end_scene(&s);
+}
+
 static void test_strict_verify_stops_a_lost_bit(void **state)
 {
     struct scene s;
@@ -265,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_resend_gate_ends_when_the_rogue_does),
         cmocka_unit_test(test_resend_gate_gives_up),
         cmocka_unit_test(test_gate_off_does_not_look),
+        cmocka_unit_test(test_late_writes_are_told),
         cmocka_unit_test(test_strict_verify_stops_a_lost_bit),
         cmocka_unit_test(test_post_verify_tells_of_a_lost_bit),
         cmocka_unit_test(test_post_verify_proves),

@@ -235,10 +235,12 @@ static int prepare(struct session *s, struct mig_error *err)
     int r = load(s, err);
     if (r < 0)
         return r;
+    if (migration_forbid_cancel(s->migration) < 0)
+        return mig_error_set(err, MIG_ERR_CANCELLED, 0,
+                             "The migration of %s was cancelled at the destination", s->domain->name);
     r = session_write_record(s, RECORD_PREPARED, err);
     if (r < 0)
         return r;
-    migration_forbid_cancel(s->migration);
     s->prepared = true;
     migration_set_verdict(s->migration, "Prepared: waiting for the source's decision");
     migration_set_phase(s->migration, MIG_PHASE_PREPARED);

@@ -151,7 +151,6 @@ static int recover(struct engine *e, struct mig_error *err)
     s->devices_touched = true;
     if (e->recovered_state == RECORD_PREPARED) {
         s->prepared = true;
-        migration_forbid_cancel(s->migration);
         migration_set_phase(s->migration, MIG_PHASE_PREPARED);
         int r = session_ask_decision(s, &e->resolution, err);
         if (r < 0)
@@ -313,6 +312,8 @@ static int start_engine(struct incoming *in, struct engine *e, struct mig_error 
 {
     struct session *s = &e->session;
     struct migration *m = s->migration;
+    if (e->recovering)
+        migration_forbid_cancel(m);
     migration_ref(m); /* the worker's */
     int r = worker_start(&e->worker, in->loop, "migd-in", run, ended, e);
     if (r < 0) {

@@ -349,11 +349,13 @@ int migration_begin_commit(struct migration *m)
     return r;
 }
 
-void migration_forbid_cancel(struct migration *m)
+int migration_forbid_cancel(struct migration *m)
 {
     pthread_mutex_lock(&m->lock);
-    m->commit_begun = true;
+    int r = m->status.cancel_requested ? -ECANCELED : 0;
+    m->commit_begun |= r == 0;
     pthread_mutex_unlock(&m->lock);
+    return r;
 }
 
 void migration_set_round(struct migration *m, uint32_t round)

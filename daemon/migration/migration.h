@@ -118,8 +118,9 @@ void migration_get_options(struct migration *m, struct migration_options *ret);
 /* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED);
  * afterwards migration_cancel answers WrongState. */
 int migration_begin_commit(struct migration *m);
-/* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. */
-void migration_forbid_cancel(struct migration *m);
+/* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. -ECANCELED when a
+ * cancel was accepted before. */
+int migration_forbid_cancel(struct migration *m);
 /* Ends it, or says that it is in doubt; a migration in doubt may end once more. err NULL for completed. */
 void migration_end(struct migration *m, enum mig_state state, const struct mig_error *err);
 

@@ -493,6 +493,8 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     migration_set_engine(m, &ops, e);
     if (observer)
         migration_set_observer(m, observer);
+    if (e->recovering) /* what it does must be done, or asked, to the end */
+        migration_forbid_cancel(m);
     migration_ref(m); /* the worker's, dropped in ended() */
     r = worker_start(&e->worker, e->context.loop, "migd-out", run, ended, e);
     if (r < 0) {

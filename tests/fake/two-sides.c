@@ -243,6 +243,7 @@ static int fake_load(struct controller *c, int fd, uint64_t deadline, struct mig
     int r = fault("load", err);
     if (r < 0)
         return r;
+    usleep(controller_from(c)->load_msec * 1000);
     assert_int_equal(pread_full(fd, text, 3, 0), 0);
     controller_from(c)->loaded = strcmp(text, "vmm") == 0;
     return 0;

@@ -45,6 +45,7 @@ struct fake_controller {
     struct controller base;
     bool runs;
     bool loaded;
+    unsigned load_msec; /* so long it takes */
 };
 
 struct side {

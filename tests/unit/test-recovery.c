@@ -121,6 +121,48 @@ static void test_an_active_record_says_who_runs(void **state)
     end_scene(&s);
 }
 
+struct canceller {
+    struct scene *scene;
+    struct loop_timer *timer;
+    int result;
+};
+
+static void cancel_while_it_loads(void *userdata)
+{
+    struct canceller *c = userdata;
+    struct migration_status st = {.phase = MIG_PHASE_SETUP};
+    if (c->scene->destination.migration)
+        migration_get_status(c->scene->destination.migration, &st);
+    if (st.phase == MIG_PHASE_LOAD)
+        c->result = migration_cancel(c->scene->destination.migration, NULL);
+    else
+        loop_timer_arm(c->timer, 2000);
+}
+
+/* The cancel was accepted, so it must come true: what is prepared afterwards would wait for ever for somebody
+ * who asks. */
+static void test_cancel_while_the_destination_loads(void **state)
+{
+    struct scene s;
+    struct migration_options o;
+    migration_options_init(&o);
+    make_scene(&s, 1);
+    s.destination.controller->load_msec = 300;
+    struct canceller c = {.scene = &s, .result = 1};
+    assert_int_equal(loop_timer_new(&c.timer, s.loop, cancel_while_it_loads, &c), 0);
+    loop_timer_arm(c.timer, 2000);
+    assert_int_equal(run_scene(&s, &o, NULL), 0);
+    assert_false(s.late);
+    assert_int_equal(c.result, 0);
+    assert_true(side_runs_whole(&s.source, 1));
+    assert_false(side_runs(&s.destination, 1));
+    assert_int_equal(migration_get_state(s.source.migration), MIG_STATE_CANCELLED);
+    assert_int_equal(migration_get_state(s.destination.migration), MIG_STATE_CANCELLED);
+    assert_int_equal(s.destination.domain->state, DOMAIN_STATE_WAITING);
+    loop_timer_free(c.timer);
+    end_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_the_outcome_is_told_when_it_is_certain),
         cmocka_unit_test(test_records_go_after_the_domain_was_saved),
         cmocka_unit_test(test_an_active_record_says_who_runs),
+        cmocka_unit_test(test_cancel_while_the_destination_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

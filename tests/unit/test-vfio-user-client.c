@@ -343,12 +343,18 @@ static void test_left_stopped(void **state)
     assert_int_equal(s, DEVICE_STATE_STOP_COPY);
     assert_int_equal(d->ops->info(d)->num_regions, 0);
     assert_int_equal(d->ops->info(d)->migration_flags, 5);
+    struct region *r = memory(MIB); /* its mapping waits for a state that takes it */
+    map(d, r, 0x10000, 0, MIB);
+    assert_int_equal(f->commands[VFU_DMA_MAP], 1);
     assert_int_equal(d->ops->set_state(d, DEVICE_STATE_RUNNING, &s, &err), 0);
     assert_int_equal(s, DEVICE_STATE_RUNNING);
     assert_int_equal(d->ops->info(d)->num_regions, 9); /* now it tells */
     assert_int_equal(d->ops->info(d)->pci_vendor, 0x8086);
+    fake_touch(f, 0x10000 + 4096, 0x44);
+    assert_int_equal(r->map[4096], 0x44);
     device_unref(d);
     fake_free(f);
+    region_unref(r);
 }
 
 static void test_stream(void **state)

@@ -50,8 +50,16 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
 ssize_t vfu_read_state(struct device *d, void *buf, size_t size, struct mig_error *err);
 int vfu_write_state(struct device *d, const void *buf, size_t size, struct mig_error *err);
 int vfu_reset(struct device *d, struct mig_error *err);
+
+/* known-state.c */
 void vfu_note_state(struct vfu_device *vd, enum device_state state);
 enum device_state vfu_known_state(struct vfu_device *vd);
+/* Around a way out of the running states. */
+void vfu_begin_transition(struct vfu_device *vd);
+void vfu_end_transition(struct vfu_device *vd);
+bool vfu_state_runs(enum device_state s);
+/* Whether a device in this state takes mappings and tells facts (libvfio-user: the others refuse). */
+bool vfu_state_is_configurable(enum device_state s);
 
 /* What a command of the pass-through client needs of the device. */
 enum vfu_need {
@@ -95,8 +103,6 @@ int vfu_dma_unmap(struct device *d, uint64_t iova, uint64_t size_bytes, struct m
  * a state that takes them, on the way to RUNNING in the quiet state before it. Called after each step to such
  * a state. */
 int vfu_send_late_maps(struct vfu_device *vd, struct mig_error *err);
-/* Whether a device in this state takes mappings and tells facts (libvfio-user: the others refuse). */
-bool vfu_state_is_configurable(enum device_state s);
 /* Mappings without a descriptor, which are not in the IOVA map. */
 int vfu_dma_map_foreign(struct vfu_device *vd, uint64_t iova, uint64_t size_bytes, uint32_t prot,
                         struct mig_error *err);

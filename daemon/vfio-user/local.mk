@@ -8,6 +8,7 @@ libmigd_la_SOURCES += \
 	daemon/vfio-user/dma.c daemon/vfio-user/dma.h \
 	daemon/vfio-user/facts.c \
 	daemon/vfio-user/feature.c \
+	daemon/vfio-user/known-state.c \
 	daemon/vfio-user/mapping.c \
 	daemon/vfio-user/message.c daemon/vfio-user/message.h \
 	daemon/vfio-user/negotiate.c daemon/vfio-user/negotiate.h \

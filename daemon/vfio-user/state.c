@@ -3,52 +3,11 @@
  * Migration states and the state stream of a vfio-user device.
  *
  * The way between two states is walked here, one SET per arc of the state table, so that a refusal names the
- * arc, and servers that know only direct arcs work too. What the device says is the truth; the remembered
- * state serves the pass-through server and tells the end of a stream from a pause in it.
+ * arc, and servers that know only direct arcs work too.
  */
 #include "vfio-user/device-private.h"
-#include "base/clock.h"
 #include <stdio.h>
 #include <string.h>
-
-void vfu_note_state(struct vfu_device *vd, enum device_state state)
-{
-    pthread_mutex_lock(&vd->state_lock);
-    vd->state = state;
-    pthread_cond_broadcast(&vd->state_changed);
-    pthread_mutex_unlock(&vd->state_lock);
-}
-
-static void end_transition(struct vfu_device *vd)
-{
-    pthread_mutex_lock(&vd->state_lock);
-    vd->in_transition = false;
-    pthread_cond_broadcast(&vd->state_changed);
-    pthread_mutex_unlock(&vd->state_lock);
-}
-
-/* From here on commands of the pass-through client wait. One that has begun is carried out first: the device
- * would refuse it after the change, and the client cannot know why. */
-static void begin_transition(struct vfu_device *vd)
-{
-    uint64_t deadline = deadline_in(vd->dma.timeout_usec);
-    struct timespec until = {.tv_sec = (time_t)(deadline / USEC_PER_SEC),
-                             .tv_nsec = (long)(deadline % USEC_PER_SEC * 1000)};
-    pthread_mutex_lock(&vd->state_lock);
-    vd->in_transition = true;
-    while (vd->client_busy && !vd->closing)
-        if (pthread_cond_timedwait(&vd->state_changed, &vd->state_lock, &until) == ETIMEDOUT)
-            break;
-    pthread_mutex_unlock(&vd->state_lock);
-}
-
-enum device_state vfu_known_state(struct vfu_device *vd)
-{
-    pthread_mutex_lock(&vd->state_lock);
-    enum device_state state = vd->state;
-    pthread_mutex_unlock(&vd->state_lock);
-    return state;
-}
 
 static uint32_t migration_flags(struct vfu_device *vd)
 {
@@ -91,17 +50,6 @@ static int set_one(struct vfu_device *vd, enum device_state from, enum device_st
                        0, 0, NULL, err);
 }
 
-static bool runs(enum device_state s)
-{
-    return s == DEVICE_STATE_RUNNING || s == DEVICE_STATE_PRE_COPY || s == DEVICE_STATE_RUNNING_P2P ||
-           s == DEVICE_STATE_PRE_COPY_P2P;
-}
-
-bool vfu_state_is_configurable(enum device_state s)
-{
-    return runs(s) || s == DEVICE_STATE_RESUMING;
-}
-
 static int walk(struct vfu_device *vd, enum device_state *now, enum device_state to, struct mig_error *err)
 {
     uint32_t flags = migration_flags(vd);
@@ -132,39 +80,6 @@ static int walk(struct vfu_device *vd, enum device_state *now, enum device_state
     return 0;
 }
 
-static bool fits(const struct vfu_device *vd, enum vfu_need need)
-{
-    if (vd->quiesced || vd->in_transition)
-        return false;
-    switch (need) {
-    case VFU_NEED_CONFIGURABLE:
-        return vfu_state_is_configurable(vd->state);
-    case VFU_NEED_RESET:
-        return runs(vd->state) || vd->state == DEVICE_STATE_ERROR;
-    default:
-        return runs(vd->state);
-    }
-}
-
-bool vfu_wait_for(struct vfu_device *vd, enum vfu_need need, bool (*give_up)(void *userdata), void *userdata)
-{
-    pthread_mutex_lock(&vd->state_lock);
-    while (!fits(vd, need) && !vd->closing && !give_up(userdata))
-        pthread_cond_wait(&vd->state_changed, &vd->state_lock);
-    bool ok = fits(vd, need) && !vd->closing;
-    vd->client_busy = ok;
-    pthread_mutex_unlock(&vd->state_lock);
-    return ok;
-}
-
-void vfu_wait_done(struct vfu_device *vd)
-{
-    pthread_mutex_lock(&vd->state_lock);
-    vd->client_busy = false;
-    pthread_cond_broadcast(&vd->state_changed);
-    pthread_mutex_unlock(&vd->state_lock);
-}
-
 int vfu_set_state(struct device *d, enum device_state state, enum device_state *ret_reached,
                   struct mig_error *err)
 {
@@ -178,8 +93,8 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
     int r = vfu_get_state(d, &now, err);
     if (r < 0)
         return r;
-    if (!runs(state))
-        begin_transition(vd);
+    if (!vfu_state_runs(state))
+        vfu_begin_transition(vd);
     r = walk(vd, &now, state, err);
     if (r < 0) {
         struct mig_error e = MIG_ERROR_INIT;
@@ -188,7 +103,7 @@ int vfu_set_state(struct device *d, enum device_state state, enum device_state *
             vfu_note_state(vd, now);
         }
     }
-    end_transition(vd);
+    vfu_end_transition(vd);
     if (ret_reached)
         *ret_reached = now;
     if (r == 0 && vfu_state_is_configurable(state))

@@ -178,8 +178,8 @@ static void terminate(void *userdata)
 static void service_clear(struct service *s)
 {
     restore_free(s->restore);
+    api_free(s->api); /* its migrations join their workers, which use what the listener owns */
     incoming_free(s->incoming);
-    api_free(s->api);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
     bus_free(s->bus);

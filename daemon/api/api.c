@@ -61,8 +61,10 @@ struct api *api_free(struct api *a)
         sd_bus_slot_unref(a->slots[i]);
     loop_retract(a->o.loop, check_quit, a);
     api_jobs_free(a);
-    for (size_t i = 0; i < a->nmigrations; i++)
+    for (size_t i = 0; i < a->nmigrations; i++) {
+        migration_shutdown(a->migrations[i]->migration);
         api_migration_free(a->migrations[i]);
+    }
     for (size_t i = 0; i < a->ndomains; i++) {
         domain_stop_watching(a->domains[i]->domain);
         api_domain_free(a->domains[i]);

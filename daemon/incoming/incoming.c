@@ -227,6 +227,17 @@ static void op_cancel(struct migration *m, void *engine)
     eventfd_write(e->session.wake_fd, 1);
 }
 
+static void op_shutdown(struct migration *m, void *engine)
+{
+    struct engine *e = engine;
+    op_cancel(m, e);
+    if (!e->worker)
+        return;
+    e->worker = worker_free(e->worker);
+    e->session.domain = domain_unref(e->session.domain);
+    migration_unref(m); /* the worker's: its ending is told to nobody any more */
+}
+
 static int op_resolve(struct migration *m, void *engine, bool run_here, struct mig_error *err)
 {
     struct engine *e = engine;
@@ -261,7 +272,7 @@ static void op_doubtful(struct migration *m, void *engine)
 
 static const struct migration_ops ops = {.doubtful = op_doubtful,
                                          .cancel = op_cancel,
-                                         .shutdown = op_cancel,
+                                         .shutdown = op_shutdown,
                                          .resolve = op_resolve,
                                          .destroy = op_destroy};
 

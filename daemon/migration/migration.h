@@ -64,7 +64,8 @@ struct migration_ops {
     void (*cancel)(struct migration *m, void *engine);
     /* The migration has just become in doubt. */
     void (*doubtful)(struct migration *m, void *engine);
-    /* The daemon ends: come to an end that a successor can pick up, whatever the phase. */
+    /* The daemon ends and its loop with it: come to an end that a successor can pick up, whatever the phase,
+     * and join the worker. */
     void (*shutdown)(struct migration *m, void *engine);
     void (*options_changed)(struct migration *m, void *engine);
     int (*resolve)(struct migration *m, void *engine, bool run, struct mig_error *err);
@@ -97,8 +98,8 @@ enum mig_state migration_get_state(struct migration *m);
 
 /* For the bus face; main thread. */
 int migration_cancel(struct migration *m, struct mig_error *err); /* WrongState after the commit began */
-/* At the end of the daemon: before the decision it is rolled back, after it the record speaks to the
- * successor. `ended` is told as ever. */
+/* At the end of the daemon, when the loop does not run any more: before the decision it is rolled back, after
+ * it the record speaks to the successor. Nothing is told; no thread of it is left. */
 void migration_shutdown(struct migration *m);
 int migration_set_options(struct migration *m, const struct migration_options *o);
 int migration_resolve(struct migration *m, bool run, struct mig_error *err);

@@ -420,6 +420,17 @@ static void op_cancel(struct migration *m, void *engine)
         worker_cancel(e->worker);
 }
 
+static void op_shutdown(struct migration *m, void *engine)
+{
+    struct engine *e = engine;
+    if (!e->worker)
+        return;
+    worker_cancel(e->worker);
+    e->worker = worker_free(e->worker);
+    e->domain = domain_unref(e->domain);
+    migration_unref(m); /* the worker's: its ending is told to nobody any more */
+}
+
 static void op_options_changed(struct migration *m, void *engine)
 {
     struct engine *e = engine;
@@ -460,7 +471,7 @@ static void op_doubtful(struct migration *m, void *engine)
 static const struct migration_ops ops = {
     .doubtful = op_doubtful,
     .cancel = op_cancel,
-    .shutdown = op_cancel,
+    .shutdown = op_shutdown,
     .options_changed = op_options_changed,
     .resolve = op_resolve,
     .destroy = op_destroy,

@@ -350,8 +350,12 @@ void make_scene(struct scene *s, size_t ndevices)
 
 void end_scene(struct scene *s)
 {
-    migration_unref(s->source.migration);
-    migration_unref(s->destination.migration);
+    for (int i = 0; i < 2; i++) {
+        struct migration *m = i ? s->destination.migration : s->source.migration;
+        if (m)
+            migration_shutdown(m);
+        migration_unref(m);
+    }
     incoming_free(s->incoming);
     for (int i = 0; i < 2; i++) {
         struct side *side = i ? &s->destination : &s->source;

@@ -4,6 +4,7 @@
  * run, and a side that may have run does not give the workload back.
  */
 #include "../fake/two-sides.h"
+#include <dirent.h>
 #include <string.h>
 
 /* Devices and VMM of the destination as a daemon leaves them that was killed after the decision. */
@@ -163,6 +164,49 @@ static void test_cancel_while_the_destination_loads(void **state)
     end_scene(&s);
 }
 
+static size_t count_threads(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/task");
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void end_the_daemon(void *userdata)
+{
+    struct scene *s = userdata;
+    loop_exit(s->loop, 0);
+}
+
+static void stay_in_doubt(enum record_state out, enum record_state in)
+{
+    struct scene s;
+    struct loop_timer *timer;
+    size_t threads = count_threads(); /* sanitizers have their own */
+    make_scene(&s, 1);
+    s.source.device[0]->state = DEVICE_STATE_STOP_COPY;
+    s.source.controller->runs = false;
+    assert_int_equal(loop_timer_new(&timer, s.loop, end_the_daemon, &s), 0);
+    loop_timer_arm(timer, 700000);
+    recover_scene(&s, out, in);
+    struct migration *m = in == RECORD_STATE_MAX ? s.source.migration : s.destination.migration;
+    assert_int_equal(migration_get_state(m), MIG_STATE_IN_DOUBT);
+    loop_timer_free(timer);
+    alarm(15);
+    end_scene(&s); /* ends who asks, although nobody answers */
+    alarm(0);
+    assert_int_equal(count_threads(), threads);
+}
+
+static void test_a_daemon_can_end_in_doubt(void **state)
+{
+    stay_in_doubt(RECORD_STATE_MAX, RECORD_PREPARED);
+    stay_in_doubt(RECORD_COMMITTED, RECORD_STATE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_records_go_after_the_domain_was_saved),
         cmocka_unit_test(test_an_active_record_says_who_runs),
         cmocka_unit_test(test_cancel_while_the_destination_loads),
+        cmocka_unit_test(test_a_daemon_can_end_in_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

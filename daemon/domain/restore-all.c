@@ -130,7 +130,7 @@ static int prepare_job(struct restore *r, const char *file)
     j->domain->loop = r->loop;
     domain_begin_job(j->domain, "its restoration", NULL);
     j->all = r;
-    snprintf(j->path, sizeof j->path, "%.900s/domains/%s", r->runtime_dir, file);
+    snprintf(j->path, sizeof j->path, "%.900s/domains/%s.json", r->runtime_dir, name);
     r->njobs++;
     return 0;
 }

@@ -125,7 +125,7 @@ static inline void bench_arguments(int argc, char **argv, int first, int *connec
 {
     if (argc != first + 3) {
         fprintf(stderr, "usage: %s %sCONNECTIONS SOURCE-FD DESTINATION-FD\n", argv[0],
-                first > 1 ? "sendfile|write " : "");
+                first > 1 ? "sendfile|write|sendfile-fresh " : "");
         exit(2);
     }
     *connections = atoi(argv[first]);

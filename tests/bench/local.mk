@@ -11,3 +11,9 @@ bench: $(bench_programs)
 	$(AM_V_at)TOP_BUILDDIR='$(abs_top_builddir)' $(srcdir)/tests/bench/run $(BENCH_FLAGS)
 .PHONY: bench
 include tests/bench/memory.mk
+# Cases with real daemons, on the stage of the end-to-end runs.
+EXTRA_PROGRAMS += tests/bench/plain-read
+tests_bench_plain_read_SOURCES = tests/bench/plain-read.c tests/bench/bench.h
+bench_programs += tests/bench/plain-read
+EXTRA_DIST += tests/bench/stage.py tests/bench/case_bulk.py tests/bench/case_blackout.py tests/bench/case_sparse.py \
+	tests/bench/case_idle.py

@@ -2,7 +2,8 @@
 /*
  * The limit that bulk transfer is measured against: memory of one file to another over loopback TCP, by
  * nothing but sendfile (or write from a mapping) in pieces of 1 MiB, and recv into a mapping. Each of N
- * connections, with a thread on each side, carries 1/N.
+ * connections, with a thread on each side, carries 1/N. With "sendfile-fresh" the receiver's pages are not there
+ * before they are received.
  */
 #include "bench.h"
 #include <pthread.h>
@@ -46,14 +47,15 @@ static void *recv_part(void *p)
 
 int main(int argc, char **argv)
 {
-    int connections, source, dest, from_memory = argc > 1 && strcmp(argv[1], "write") == 0;
+    int connections, source, dest, from_memory = argc > 1 && strcmp(argv[1], "write") == 0,
+                                   fresh = argc > 1 && strcmp(argv[1], "sendfile-fresh") == 0;
     struct bench_link link;
     struct part parts[BENCH_CONNECTIONS_MAX];
     pid_t child;
     bench_arguments(argc, argv, 2, &connections, &source, &dest);
     uint64_t size = bench_size(source), each = size / (uint64_t)connections / 4096 * 4096;
     int sender = bench_split(&link, connections, &child);
-    uint8_t *map = sender ? (from_memory ? bench_map(source, 1) : NULL) : bench_map(dest, 1);
+    uint8_t *map = sender ? (from_memory ? bench_map(source, 1) : NULL) : bench_map(dest, !fresh);
     for (int i = 0; i < connections; i++)
         parts[i] = (struct part){.socket = link.data[i],
                                  .file = source,

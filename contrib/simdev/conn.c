@@ -319,16 +319,15 @@ void conn_pump(struct conn *c, int msec)
 int conn_reply(struct conn *c, const struct vfu_header *command, int errnum, const struct reply *reply)
 {
     static const uint8_t rubbish[20] = {0xa5, 0xa5, 0xa5, 0xa5, 0xff, 0xff, 0xff, 0xff, 0xa5, 0xa5};
-    const uint8_t *payload = reply ? reply->payload : NULL;
-    size_t payload_bytes = reply ? reply->payload_bytes : 0;
-    if (errnum) {
-        payload = c->misbehave->error_payload ? rubbish : NULL;
-        payload_bytes = payload ? sizeof rubbish : 0;
+    uint8_t own[sizeof(struct vfu_header) + sizeof rubbish], *data = own;
+    size_t size = sizeof(struct vfu_header);
+    if (errnum && c->misbehave->error_payload) {
+        memcpy(data + size, rubbish, sizeof rubbish);
+        size += sizeof rubbish;
+    } else if (!errnum && reply && reply->payload) {
+        data = reply->message;
+        size += reply->payload_bytes;
     }
-    size_t size = sizeof(struct vfu_header) + payload_bytes;
-    _cleanup_free_ uint8_t *data = malloc(size);
-    if (!data)
-        return -ENOMEM;
     struct vfu_header h = {
         .msg_id = command->msg_id,
         .command = command->command,
@@ -337,8 +336,6 @@ int conn_reply(struct conn *c, const struct vfu_header *command, int errnum, con
         .error = (uint32_t)errnum,
     };
     memcpy(data, &h, sizeof h);
-    if (payload_bytes)
-        memcpy(data + sizeof h, payload, payload_bytes);
     bool with_fds = reply && !errnum;
     return send_main(c, data, size, with_fds ? reply->fds : NULL, with_fds ? reply->n_fds : 0, false);
 }

@@ -22,7 +22,8 @@ struct message {
 };
 
 struct reply {
-    uint8_t *payload;
+    uint8_t *message; /* room for the header, and after it the payload */
+    uint8_t *payload; /* in message, or NULL */
     size_t payload_bytes;
     int fds[VFU_MAX_MSG_FDS]; /* borrowed */
     unsigned n_fds;

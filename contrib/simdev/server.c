@@ -6,9 +6,11 @@
 #include "base/log.h"
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define DIE_EXIT_CODE      70
 #define HUGE_MESSAGE_BYTES 0x7fffffffu
+#define HUGE_PAGE_BYTES    (UINT64_C(2) << 20)
 
 #define BIT(state) (1u << (state))
 /* As libvfio-user: a device that is stopped has nothing to say about itself and takes no new memory. */
@@ -36,10 +38,21 @@ static const struct command {
     [VFU_MIG_DATA_WRITE] = {BIT(STATE_RESUMING), sizeof(struct vfu_mig_data), handle_data_write},
 };
 
+/* Bitmaps of a large memory are mostly zero: on huge pages what nobody writes costs nothing. */
+static void *zeroed(size_t bytes)
+{
+    void *p = calloc(1, bytes);
+    uintptr_t from = align_up((uintptr_t)p, HUGE_PAGE_BYTES);
+    if (p && bytes >= 2 * HUGE_PAGE_BYTES)
+        madvise((void *)from, bytes - (from - (uintptr_t)p), MADV_HUGEPAGE);
+    return p;
+}
+
 void *reply_make(struct reply *r, size_t payload_bytes)
 {
-    free(r->payload);
-    r->payload = calloc(1, payload_bytes + 1);
+    free(r->message);
+    r->message = zeroed(sizeof(struct vfu_header) + payload_bytes);
+    r->payload = r->message ? r->message + sizeof(struct vfu_header) : NULL;
     r->payload_bytes = r->payload ? payload_bytes : 0;
     return r->payload;
 }
@@ -128,7 +141,7 @@ static int dispatch(struct device *d, struct message *m)
     else
         result = c->handle(d, m, &r);
     result = reply_to(d, m, point, result, &r);
-    free(r.payload);
+    free(r.message);
     return result;
 }
 
@@ -147,7 +160,7 @@ static int handshake(struct device *d)
     /* The engine is parked: the connection is not in use yet. */
     d->conn->twin_fd = twin;
     r = reply_to(d, m, POINT_VERSION, result, &reply);
-    free(reply.payload);
+    free(reply.message);
     close_fd(&client_end);
     return result < 0 ? -EPROTO : r;
 }

@@ -52,8 +52,9 @@ class Watch:
         self.thread.join()
 
 
-def plain_read(build, mib):
-    done = subprocess.run([os.path.join(build, "tests", "bench", "plain-read"), str(mib)], stdout=subprocess.PIPE, timeout=60, check=True)
+def plain_read(build, mib, *how):
+    done = subprocess.run([os.path.join(build, "tests", "bench", "plain-read"), str(mib), *how], stdout=subprocess.PIPE, timeout=60,
+                          check=True)
     return json.loads(done.stdout)["seconds"]
 
 
@@ -71,9 +72,10 @@ def judge_content(stage):
             raise Failed(f"the data at {at:#x} did not arrive")
 
 
-def one(report, build, runs, name, devices):
+def one(report, build, runs, name, devices, cpu_log=False, over=None):
+    """over: how the tracker's bitmap comes to migd."""
     case = f"1 TiB of holes, {name}"
-    with Stage(build, size=TIB, devices=devices, prepare=lambda path: scatter(path, TIB)) as stage:
+    with Stage(build, size=TIB, devices=devices, cpu_log=cpu_log, prepare=lambda path: scatter(path, TIB)) as stage:
         watch = Watch([side.migd.pid for side in stage.sides])
         with watch as most:
             found = [stage.move()]
@@ -93,7 +95,11 @@ def one(report, build, runs, name, devices):
     pages = statistics.median(s["downtime-pages"] for s in states) / 1000
     plain = plain_read(build, BITMAP_MIB) * 1000
     report.add(f"{case}: plain read of a bitmap", plain, "ms")
-    report.add(f"{case}: clean round, harvest", read, "ms", read / plain, "plain read of a bitmap")
+    source = "plain read of a bitmap" + (" by " + over if over else "")
+    if over:
+        plain_over = plain_read(build, BITMAP_MIB, over) * 1000
+        report.add(f"{case}: {source}", plain_over, "ms")
+    report.add(f"{case}: clean round, harvest", read, "ms", read / (plain_over if over else plain), source)
     report.add(f"{case}: clean round, nothing to send", pages, "ms", pages / plain, "plain read of a bitmap")
     down = statistics.median(s["downtime"] for s in states) / 1000
     report.add(f"{case}: blackout", down, "ms")
@@ -101,5 +107,5 @@ def one(report, build, runs, name, devices):
 
 def run(report, build, quick):
     runs = 3 if quick else 7
-    one(report, build, runs, "no device", [])
-    one(report, build, runs, "one device", [Device(args=["--state-size", "1M"], a_args=["--idle"])])
+    one(report, build, runs, "cpu-log", [], cpu_log=True)
+    one(report, build, runs, "device", [Device(args=["--state-size", "1M"], a_args=["--idle"])], over="socket")

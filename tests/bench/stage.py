@@ -39,18 +39,23 @@ class PlainSide(harness.Side):
             if not self.incoming:
                 self.rig.prepare(path)
         self.facts = {"memory": path}
+        if self.rig.cpu_log:
+            self.facts["cpu-log"] = path + ".log"
+            with open(path + ".log", "wb") as f:
+                f.truncate(self.rig.size // 4096 // 8)
 
     def domain_file(self):
         return dict(super().domain_file(), controller={"type": "none"})
 
 
 class Stage(harness.Rig):
-    def __init__(self, build, vmm=False, prepare=None, **keys):
+    def __init__(self, build, vmm=False, cpu_log=False, prepare=None, **keys):
         context = types.SimpleNamespace(build=build, fault_build=None, shm=SHM)
         tempfile.tempdir = SHM
         if not vmm:
             keys.update(rate=0, track="none")
         super().__init__(context, **keys)
+        self.cpu_log = cpu_log
         self.prepare = prepare or (lambda path: fill(path, self.size))
         if not vmm:
             self.A, self.B = PlainSide(self, "A"), PlainSide(self, "B")

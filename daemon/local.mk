@@ -8,6 +8,7 @@ include daemon/loop/local.mk
 include daemon/config/local.mk
 include daemon/device/local.mk
 include daemon/memory/local.mk
+include daemon/vfio/local.mk
 include daemon/vfio-user/local.mk
 include daemon/dirty/local.mk
 include daemon/vmm/local.mk

@@ -164,7 +164,7 @@ int harvest_gate(const struct harvest_set *set, struct gate_finding *ret, struct
     gate_marks(set, &f);
     for (size_t i = 0; i < set->ntrackers; i++) {
         struct tracker *t = set->trackers[i];
-        if (!t->ops->answers_gate) {
+        if (tracker_is_blind(t)) {
             f.needs_digests = true;
             continue;
         }

@@ -12,7 +12,7 @@
  */
 #include "base/log.h"
 #include "device/device.h"
-#include "dirty/tracker.h"
+#include "dirty/report.h"
 #include <poll.h>
 
 struct tracker_device {
@@ -75,40 +75,11 @@ static void device_log_end(struct tracker *t)
                       "cannot turn the DMA log off");
 }
 
-/* The device is not trusted with lengths: what does not lie in the mapping is cut off. */
 static void on_report(void *userdata, const struct iova_mapping *m, uint64_t page_bytes,
                       const uint64_t *words, uint64_t nbits)
 {
     struct report *r = userdata;
-    uint64_t first_page = m->offset_bytes >> REGION_PAGE_SHIFT, npages = m->size_bytes >> REGION_PAGE_SHIFT;
-    if (page_bytes == REGION_PAGE_SIZE) {
-        dirty_sink_words(r->sink, m->region, first_page, words, MIN(nbits, npages));
-        return;
-    }
-    if (!is_power_of_two(page_bytes) || page_bytes < REGION_PAGE_SIZE) {
-        dirty_sink_range(r->sink, m->region, first_page, npages);
-        return;
-    }
-    uint64_t per_bit = page_bytes >> REGION_PAGE_SHIFT;
-    const struct bitmap bits = bitmap_view(words, MIN(nbits, div_round_up(npages, per_bit)));
-    bitmap_for_each_run (&bits, first, count)
-        dirty_sink_range(r->sink, m->region, first_page + first * per_bit,
-                         MIN(count * per_bit, npages - first * per_bit));
-}
-
-static void report_everything(struct tracker_device *d, struct dirty_sink *sink)
-{
-    struct iova_mapping *all = NULL;
-    size_t n = 0;
-    if (iova_map_snapshot(d->device->map, &all, &n) < 0) {
-        iova_map_mark(d->device->map, 0, UINT64_MAX); /* needs no memory; the harvest takes marks last */
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (all[i].prot & IOVA_WRITE)
-            dirty_sink_range(sink, all[i].region, all[i].offset_bytes >> REGION_PAGE_SHIFT,
-                             all[i].size_bytes >> REGION_PAGE_SHIFT);
-    iova_mappings_free(all, n);
+    report_mapping_bits(r->sink, m, page_bytes, words, nbits);
 }
 
 /* Reading the log clears it, so a peek is the same: the caller keeps what was found. */
@@ -120,7 +91,7 @@ static int device_harvest(struct tracker *t, bool peek, struct dirty_sink *sink,
     int rc = d->device->ops->log_report(d->device, on_report, &r, &e);
     if (rc >= 0)
         return 0;
-    report_everything(d, sink);
+    report_all_writable(d->device->map, sink);
     if (e.code != MIG_ERR_DEVICE_GONE && !device_is_gone(d->device)) {
         log_mig_error(
             LOG_WARNING, &(struct log_fields){.device = d->device->name}, &e,

@@ -50,6 +50,8 @@ struct tracker {
     char device[TRACKER_NAME_MAX + 1]; /* who writes: a device's name, "cpu", ... for reports */
     uint64_t granularity_bytes; /* of one bit; known after start */
     bool started;
+    /* Found at start: although its kind could know, this one knows nothing, like an ops->answers_gate that is false. */
+    _Atomic bool blind;
     struct tracker_counters counters;
 };
 
@@ -64,6 +66,12 @@ DEFINE_CLEANUP(struct tracker *, tracker_free)
 /* For the constructors: fills ops and names. -EINVAL for a name that is empty or too long. */
 int tracker_init(struct tracker *t, const struct tracker_ops *ops, const char *name, const char *device, struct mig_error *err);
 
+/* Cannot answer the gate: it would say everything. Known after start. */
+static inline bool tracker_is_blind(const struct tracker *t)
+{
+    return !t->ops->answers_gate || atomic_load(&t->blind);
+}
+
 /* Constructors, one file each. regions are referenced; fds are duplicated. */
 struct device;
 int tracker_new_device(struct tracker **ret, const char *name, struct device *device, uint64_t page_bytes, struct mig_error *err);
@@ -77,3 +85,10 @@ int tracker_new_uffd(struct tracker **ret, const char *name, struct region *regi
 /* Says everything of these regions at every harvest. device: who writes, for reports. */
 int tracker_new_all(struct tracker **ret, const char *name, const char *device, struct region *const *regions, size_t count,
                     struct mig_error *err);
+/* The dirty bits of a kernel DMA address space; the name is the container's. type1: one that says everything at every read, because a
+ * device in it writes behind the kernel's back, is blind. */
+struct container;
+int tracker_new_type1(struct tracker **ret, struct container *container, struct mig_error *err);
+int tracker_new_iommufd(struct tracker **ret, struct container *container, struct mig_error *err);
+/* By the container's kind. */
+int tracker_new_container(struct tracker **ret, struct container *container, struct mig_error *err);

@@ -5,6 +5,7 @@ include tests/unit/memory.mk
 include tests/unit/config.mk
 include tests/unit/device.mk
 include tests/unit/vfio-user.mk
+include tests/unit/vfio.mk
 include tests/unit/controller.mk
 include tests/unit/transport.mk
 include tests/unit/dirty.mk

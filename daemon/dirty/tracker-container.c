@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Trackers of kernel DMA address spaces: from a container's readings to pages of regions.
+ *
+ * A gate's reading clears too, though iommufd could leave the bits: the caller keeps what was found, and what
+ * stayed would be found again after it was sent again.
+ */
+#include "dirty/tracker-container.h"
+#include "base/log.h"
+#include "dirty/report.h"
+#include <string.h>
+
+int tracker_container_new(struct tracker **ret, const struct tracker_ops *ops, const char *kind,
+                          struct container *c, struct mig_error *err)
+{
+    if (strcmp(c->ops->kind, kind) != 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "container %s is of kind %s, not %s", c->name,
+                             c->ops->kind, kind);
+    struct tracker_container *tc = calloc(1, sizeof *tc);
+    if (!tc)
+        return mig_error_oom(err);
+    int r = tracker_init(&tc->base, ops, c->name, c->name, err);
+    if (r < 0) {
+        free(tc);
+        return r;
+    }
+    tc->container = container_ref(c);
+    *ret = &tc->base;
+    return 0;
+}
+
+int tracker_new_container(struct tracker **ret, struct container *c, struct mig_error *err)
+{
+    return strcmp(c->ops->kind, "iommufd") == 0 ? tracker_new_iommufd(ret, c, err)
+                                                : tracker_new_type1(ret, c, err);
+}
+
+void tracker_container_stop(struct tracker *t)
+{
+    if (t->started)
+        container_stop(tracker_container_of(t)->container);
+    t->started = false;
+}
+
+static void to_sink(void *userdata, const struct iova_mapping *m, uint64_t page_bytes, const uint64_t *words,
+                    uint64_t nbits)
+{
+    report_mapping_bits(userdata, m, page_bytes, words, nbits);
+}
+
+int tracker_container_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err)
+{
+    struct container *c = tracker_container_of(t)->container;
+    struct mig_error e = MIG_ERROR_INIT;
+    if (atomic_load(&t->blind)) {
+        report_all_writable(c->map, sink);
+        return 0;
+    }
+    int r = container_report(c, false, to_sink, sink, &e);
+    if (r >= 0)
+        return 0;
+    report_all_writable(c->map, sink);
+    if (r == -ENOMEM || r == -EFAULT || r == -EAGAIN) {
+        log_mig_error(LOG_WARNING, NULL, &e,
+                      "dirty bits cannot be read, so all memory of the container counts as written");
+        return 0;
+    }
+    if (err)
+        *err = e;
+    return r;
+}
+
+void tracker_container_destroy(struct tracker *t)
+{
+    tracker_container_stop(t);
+    container_unref(tracker_container_of(t)->container);
+    free(tracker_container_of(t));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the two trackers of kernel DMA address spaces share. Worker thread. */
+#pragma once
+#include "dirty/tracker.h"
+#include "vfio/container.h"
+
+struct tracker_container {
+    struct tracker base;
+    struct container *container;
+};
+
+static inline struct tracker_container *tracker_container_of(struct tracker *t)
+{
+    return CONTAINER_OF(t, struct tracker_container, base);
+}
+
+int tracker_container_new(struct tracker **ret, const struct tracker_ops *ops, const char *kind,
+                          struct container *c, struct mig_error *err);
+void tracker_container_stop(struct tracker *t);
+/* Reads and clears. What cannot be read counts as written, and an error that will not go away is returned. */
+int tracker_container_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
+void tracker_container_destroy(struct tracker *t);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What both kinds of containers share: references, the table of mappings, and the lock between reading and
+ * unmapping. */
+#include "vfio/container.h"
+#include "base/fds.h"
+#include "base/log.h"
+#include "vfio/iommufd.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
+                   const struct kernel_calls *calls, struct mig_error *err)
+{
+    c->fd = -1;
+    pthread_mutex_init(&c->lock, NULL);
+    c->ops = ops;
+    c->calls = calls;
+    c->refs = 1;
+    if (!name[0] || strlen(name) > CONTAINER_NAME_MAX)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "a container needs a name of 1 to %d bytes",
+                             CONTAINER_NAME_MAX);
+    snprintf(c->name, sizeof c->name, "%s", name);
+    c->fd = fd_dup(fd);
+    if (c->fd < 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, -c->fd, "container %s: its descriptor: %s", name,
+                             strerror(-c->fd));
+    return iova_map_new(&c->map) < 0 ? mig_error_oom(err) : 0;
+}
+
+void container_clear(struct container *c)
+{
+    kernel_bitmap_free(&c->bits);
+    close_fd(&c->fd);
+    iova_map_free(c->map);
+    pthread_mutex_destroy(&c->lock);
+}
+
+int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
+                  uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err)
+{
+    if (iommufd_is(fd, calls))
+        return container_new_iommufd(ret, name, fd, hwpts, nhwpts, ioas, calls, err);
+    if (nhwpts || ioas)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "container %s: HWPTs and an IOAS are given, but its descriptor is no iommufd",
+                             name);
+    return container_new_type1(ret, name, fd, calls, err);
+}
+
+struct container *container_ref(struct container *c)
+{
+    if (c)
+        __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
+struct container *container_unref(struct container *c)
+{
+    if (c && __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) == 0) {
+        container_stop(c);
+        c->ops->destroy(c);
+    }
+    return NULL;
+}
+
+int container_start(struct container *c, struct mig_error *err)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = c->tracking ? 0 : c->ops->track(c, true, err);
+    if (r == 0)
+        c->tracking = true;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+void container_stop(struct container *c)
+{
+    struct mig_error e = MIG_ERROR_INIT;
+    pthread_mutex_lock(&c->lock);
+    if (c->tracking && c->ops->track(c, false, &e) < 0)
+        log_mig_error(LOG_WARNING, NULL, &e, "cannot turn dirty tracking off");
+    c->tracking = false;
+    kernel_bitmap_free(&c->bits);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The mapping as it is now, when it is still the one of the snapshot; one that came since is read next time.
+ */
+static bool still_there(struct container *c, const struct iova_mapping *m, struct iova_mapping *ret)
+{
+    if (iova_map_lookup(c->map, m->iova, ret) < 0)
+        return false;
+    if (ret->iova == m->iova && ret->size_bytes == m->size_bytes)
+        return true;
+    region_unref(ret->region);
+    return false;
+}
+
+static int refuse_off(struct container *c, struct mig_error *err)
+{
+    return mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "dirty tracking of container %s is off", c->name);
+}
+
+int container_report(struct container *c, bool keep, container_report_cb cb, void *userdata,
+                     struct mig_error *err)
+{
+    struct iova_mapping *mappings = NULL;
+    size_t count = 0;
+    if (iova_map_snapshot(c->map, &mappings, &count) < 0)
+        return mig_error_oom(err);
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        struct iova_mapping now;
+        pthread_mutex_lock(&c->lock); /* for one mapping: an unmap waits no longer than that */
+        if (!c->tracking) {
+            r = refuse_off(c, err);
+        } else if (still_there(c, &mappings[i], &now)) {
+            r = c->ops->read(c, &now, keep, cb, userdata, err);
+            region_unref(now.region);
+        }
+        pthread_mutex_unlock(&c->lock);
+    }
+    if (count == 0 && !c->tracking)
+        r = refuse_off(c, err);
+    iova_mappings_free(mappings, count);
+    return r;
+}
+
+int container_map(struct container *c, const struct iova_mapping *m, struct mig_error *err)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = iova_map_add(c->map, m, err);
+    /* It may have been mapped, and written, for a while. */
+    if (r == 0 && c->tracking && (m->prot & IOVA_WRITE))
+        iova_map_mark(c->map, m->iova, m->size_bytes);
+    pthread_mutex_unlock(&c->lock);
+    return r < 0 ? mig_error_wrap(err, "container %s", c->name) : 0;
+}
+
+static void mark_report(void *userdata, const struct iova_mapping *m, uint64_t page_bytes,
+                        const uint64_t *words, uint64_t nbits)
+{
+    struct container *c = userdata;
+    iova_map_mark_bitmap(c->map, m->iova, page_bytes, words, nbits);
+}
+
+/* Whatever goes wrong with the last bits, nothing may be lost: then every page counts as written. */
+static void take_last_bits(struct container *c, const struct iova_mapping *m, bool gone, bool *ret_unmapped)
+{
+    struct mig_error e = MIG_ERROR_INIT;
+    int r = gone ? -ENODATA : c->ops->unmap(c, m, mark_report, c, &e);
+    *ret_unmapped = r == 0;
+    if (r == -EOPNOTSUPP && c->tracking)
+        r = c->ops->read(c, m, false, mark_report, c, &e);
+    if (r >= 0 || !c->tracking)
+        return;
+    if (!gone)
+        log_mig_error(LOG_WARNING, NULL, &e,
+                      "the last bits of a mapping are lost, all of it counts as written");
+    if (m->prot & IOVA_WRITE)
+        iova_map_mark(c->map, m->iova, m->size_bytes);
+}
+
+int container_unmap(struct container *c, uint64_t iova, uint64_t size_bytes, bool gone, bool *ret_unmapped,
+                    struct mig_error *err)
+{
+    struct iova_mapping m;
+    bool unmapped = false;
+    pthread_mutex_lock(&c->lock);
+    int r = iova_map_lookup(c->map, iova, &m);
+    if (r == 0) {
+        if (m.iova == iova && m.size_bytes == size_bytes)
+            take_last_bits(c, &m, gone, &unmapped);
+        region_unref(m.region);
+    }
+    r = iova_map_remove(c->map, iova, size_bytes, err); /* which says what is wrong when it was not found */
+    pthread_mutex_unlock(&c->lock);
+    if (ret_unmapped)
+        *ret_unmapped = unmapped;
+    return r < 0 ? mig_error_wrap(err, "container %s", c->name) : 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A kernel DMA address space that somebody else made and mapped: a type1 container or an iommufd with its
+ * HWPTs. migd cannot ask the kernel what is mapped there, so it is told; and it reads which pages were
+ * written.
+ *
+ * Any thread; a lock inside keeps reads and changes of the mappings apart, so that a mapping which leaves
+ * while tracking is on takes its last bits along (R6). The kernel's calls do not wait for devices.
+ */
+#pragma once
+#include "memory/iova-map.h"
+#include "vfio/kernel.h"
+#include <pthread.h>
+
+#define CONTAINER_NAME_MAX  63
+#define CONTAINER_HWPTS_MAX 16u
+
+struct container;
+
+/* A piece of a reading: bit n of words is mapping->iova + n * page_bytes. Valid during the call only. */
+typedef void (*container_report_cb)(void *userdata, const struct iova_mapping *mapping, uint64_t page_bytes,
+                                    const uint64_t *words, uint64_t nbits);
+
+/* All are called with the lock held. */
+struct container_ops {
+    const char *kind; /* "type1", "iommufd" */
+    int (*track)(struct container *c, bool on, struct mig_error *err);
+    /* One mapping, in pieces that the kernel takes. keep: leave the bits where the kernel can. */
+    int (*read)(struct container *c, const struct iova_mapping *m, bool keep, container_report_cb cb,
+                void *userdata, struct mig_error *err);
+    /* Unmaps in the kernel, with the last bits given to cb when tracking is on. -EOPNOTSUPP where migd cannot
+     * unmap: then the caller reads the bits, and whoever mapped unmaps. */
+    int (*unmap)(struct container *c, const struct iova_mapping *m, container_report_cb cb, void *userdata,
+                 struct mig_error *err);
+    void (*destroy)(struct container *c);
+};
+
+struct container {
+    const struct container_ops *ops;
+    unsigned refs; /* atomic */
+    char name[CONTAINER_NAME_MAX + 1];
+    int fd;
+    const struct kernel_calls *calls;
+    struct iova_map *map;
+    pthread_mutex_t lock;
+    bool tracking;
+    struct kernel_bitmap bits;
+};
+
+/* fd is duplicated. calls NULL: the real kernel. An iommufd that plays a container is recognised and refused
+ * with words. */
+int container_new_type1(struct container **ret, const char *name, int fd, const struct kernel_calls *calls,
+                        struct mig_error *err);
+/* hwpts: ids of the HWPTs whose bits count, all of them on one IOAS; none given: all that answer are used.
+ * ioas: 0 when it is not known; then migd never unmaps. */
+int container_new_iommufd(struct container **ret, const char *name, int fd, const uint32_t *hwpts,
+                          size_t nhwpts, uint32_t ioas, const struct kernel_calls *calls,
+                          struct mig_error *err);
+/* Whichever it is. */
+int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
+                  uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err);
+struct container *container_ref(struct container *c);
+/* The last one turns tracking off. */
+struct container *container_unref(struct container *c);
+DEFINE_CLEANUP(struct container *, container_unref)
+
+/* Idempotent. */
+int container_start(struct container *c, struct mig_error *err);
+void container_stop(struct container *c);
+/* Reads (and clears, unless keep and the kernel can) the bits of every mapping. Refused when tracking is off,
+ * because the kernel then answers with a clean bitmap. */
+int container_report(struct container *c, bool keep, container_report_cb cb, void *userdata,
+                     struct mig_error *err);
+/* The owner has mapped this: exactly as one mapping of the kernel (type1), or as a part of several. */
+int container_map(struct container *c, const struct iova_mapping *m, struct mig_error *err);
+/* Takes the last bits as marks of the regions, and unmaps in the kernel where migd can (*ret_unmapped). gone:
+ * the owner has unmapped already, the last bits are lost, and every page of it counts as written. */
+int container_unmap(struct container *c, uint64_t iova, uint64_t size_bytes, bool gone, bool *ret_unmapped,
+                    struct mig_error *err);
+
+/* For the two implementations. */
+int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
+                   const struct kernel_calls *calls, struct mig_error *err);
+void container_clear(struct container *c);

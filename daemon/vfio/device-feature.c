@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * DEVICE_FEATURE, and what a device is: found by asking when it is attached.
+ *
+ * That a feature exists does not mean that the kernel can serve it: a kernel without CONFIG_IOMMUFD answers
+ * LOGGING_START with success and LOGGING_REPORT with EOPNOTSUPP, before any driver is asked. A report before
+ * the start tells the two apart.
+ */
+#include "vfio/device-private.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FEATURE_DATA_MAX 64u
+
+int kvfio_feature(struct kvfio_device *kd, uint32_t flags, void *data, size_t size)
+{
+    struct {
+        struct kvfio_feature head;
+        uint8_t data[FEATURE_DATA_MAX] __attribute__((aligned(8)));
+    } arg = {.head = {.argsz = (uint32_t)(sizeof arg.head + size), .flags = flags}};
+    if (size > sizeof arg.data)
+        return -E2BIG;
+    if (size)
+        memcpy(arg.data, data, size);
+    int r = kernel_ioctl(kd->calls, kd->fd, KVFIO_DEVICE_FEATURE, &arg);
+    if (r < 0)
+        return r;
+    if (size)
+        memcpy(data, arg.data, size);
+    return 0;
+}
+
+bool kvfio_feature_probe(struct kvfio_device *kd, uint32_t flags)
+{
+    return kvfio_feature(kd, flags | KVFIO_FEATURE_PROBE, NULL, 0) >= 0;
+}
+
+int kvfio_fail(struct kvfio_device *kd, int r, struct mig_error *err, const char *format, ...)
+{
+    char what[200];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(what, sizeof what, format, ap);
+    va_end(ap);
+    enum mig_error_code code = r == -ENODEV                       ? MIG_ERR_DEVICE_GONE
+                               : r == -ENOTTY || r == -EOPNOTSUPP ? MIG_ERR_NOT_SUPPORTED
+                               : r == -ETIMEDOUT                  ? MIG_ERR_DEVICE_TIMEOUT
+                                                                  : MIG_ERR_DEVICE;
+    return mig_error_set(err, code, -r, "device %s: %s: %s", kd->device.name, what, strerror(-r));
+}
+
+static void learn_features(struct kvfio_device *kd)
+{
+    struct device_info *i = &kd->info;
+    uint64_t flags = 0, size;
+    struct kvfio_log_report nothing = {.length = 4096, .page_size = 4096};
+    uint64_t word[2] = {0};
+    if (kvfio_feature(kd, KVFIO_FEATURE_MIGRATION | KVFIO_FEATURE_GET, &flags, sizeof flags) == 0 &&
+        (flags & DEVICE_MIGRATION_STOP_COPY))
+        i->migration_flags =
+            (uint32_t)flags & (DEVICE_MIGRATION_STOP_COPY | DEVICE_MIGRATION_P2P | DEVICE_MIGRATION_PRE_COPY);
+    i->has_precopy_info = i->migration_flags & DEVICE_MIGRATION_PRE_COPY;
+    i->has_stop_copy_size =
+        i->migration_flags &&
+        kvfio_feature(kd, KVFIO_FEATURE_MIG_DATA_SIZE | KVFIO_FEATURE_GET, &size, sizeof size) == 0;
+    nothing.bitmap = (uintptr_t)word;
+    i->dirty_log = kvfio_feature_probe(kd, KVFIO_FEATURE_LOG_START | KVFIO_FEATURE_SET) &&
+                   kvfio_feature_probe(kd, KVFIO_FEATURE_LOG_STOP | KVFIO_FEATURE_SET) &&
+                   kvfio_feature_probe(kd, KVFIO_FEATURE_LOG_REPORT | KVFIO_FEATURE_GET) &&
+                   kvfio_feature(kd, KVFIO_FEATURE_LOG_REPORT | KVFIO_FEATURE_GET, &nothing,
+                                 sizeof nothing) != -EOPNOTSUPP;
+}
+
+static uint32_t read_config(const struct kvfio_device *kd, unsigned offset)
+{
+    uint32_t value = 0;
+    if (pread(kd->fd, &value, sizeof value, (off_t)(kd->config_offset + offset)) != sizeof value)
+        return 0;
+    return value;
+}
+
+/* Only while the device may be touched: in STOP and STOP_COPY hands off its regions. */
+static void learn_pci(struct kvfio_device *kd)
+{
+    struct device_info *i = &kd->info;
+    struct kvfio_region_info region = {.argsz = sizeof region, .index = KVFIO_PCI_CONFIG_REGION};
+    if (kernel_ioctl(kd->calls, kd->fd, KVFIO_DEVICE_GET_REGION_INFO, &region) < 0 || region.size < 64)
+        return;
+    kd->config_offset = region.offset;
+    uint32_t ids = read_config(kd, 0x00), subsystem = read_config(kd, 0x2c);
+    i->pci_vendor = (uint16_t)ids;
+    i->pci_device = (uint16_t)(ids >> 16);
+    i->pci_revision = (uint8_t)read_config(kd, 0x08);
+    i->pci_subvendor = (uint16_t)subsystem;
+    i->pci_subdevice = (uint16_t)(subsystem >> 16);
+}
+
+int kvfio_learn(struct kvfio_device *kd, struct mig_error *err)
+{
+    struct kvfio_device_info answer = {.argsz = sizeof answer};
+    int r = kernel_ioctl(kd->calls, kd->fd, KVFIO_DEVICE_GET_INFO, &answer);
+    if (r < 0) {
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, -r,
+                          "device %s: its descriptor does not tell what it is: %s", kd->device.name,
+                          strerror(-r));
+        mig_error_hint(err,
+                       "give the descriptor of a VFIO device: from VFIO_GROUP_GET_DEVICE_FD, or a cdev after "
+                       "VFIO_DEVICE_BIND_IOMMUFD");
+        return r;
+    }
+    struct device_info *i = &kd->info;
+    i->resettable = answer.flags & KVFIO_DEVICE_FLAG_RESET;
+    i->num_regions = answer.num_regions;
+    i->num_irqs = answer.num_irqs;
+    learn_features(kd);
+    enum device_state state = DEVICE_STATE_RUNNING;
+    if (i->migration_flags) {
+        r = kvfio_get_state(&kd->device, &state, err);
+        if (r < 0)
+            return r;
+    }
+    atomic_store(&kd->state, state);
+    if ((answer.flags & KVFIO_DEVICE_FLAG_PCI) && state != DEVICE_STATE_STOP &&
+        state != DEVICE_STATE_STOP_COPY)
+        learn_pci(kd);
+    return 0;
+}

@@ -101,7 +101,8 @@ static int take_iovas(struct memory_work *w, const struct api_u64s *iovas, struc
     if (iovas->n > DOMAIN_IOVAS_MAX)
         return mig_error_set(err, MIG_ERR_LIMIT, 0, "memory %s has %zu IOVAs, the limit is %u", w->name,
                              iovas->n, DOMAIN_IOVAS_MAX);
-    memcpy(w->iovas, iovas->values, iovas->n * sizeof w->iovas[0]);
+    for (size_t i = 0; i < iovas->n; i++)
+        w->iovas[i] = iovas->values[i];
     w->niovas = iovas->n;
     return 0;
 }

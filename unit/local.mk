@@ -1,0 +1,11 @@
+# What the system needs to run migd as a service.
+dbussystempolicydir = $(datadir)/dbus-1/system.d
+dist_dbussystempolicy_DATA = unit/org.migd.Migd1.conf
+dbussystemservicesdir = $(datadir)/dbus-1/system-services
+dist_dbussystemservices_DATA = unit/org.migd.Migd1.service
+nodist_systemdsystemunit_DATA = unit/migd.service
+EXTRA_DIST += unit/migd.service.in
+CLEANFILES += unit/migd.service
+
+unit/migd.service: unit/migd.service.in
+	$(AM_V_GEN)$(MKDIR_P) unit && $(SED) -e 's|@sbindir[@]|$(sbindir)|g' $(top_srcdir)/unit/migd.service.in >$@.tmp && mv $@.tmp $@

@@ -7,7 +7,7 @@ bench_programs = tests/bench/plain-transfer tests/bench/bench-transfer
 CLEANFILES += $(bench_programs)
 dist_noinst_SCRIPTS += tests/bench/run
 
-bench: $(bench_programs)
+bench: all $(bench_programs)
 	$(AM_V_at)TOP_BUILDDIR='$(abs_top_builddir)' $(srcdir)/tests/bench/run $(BENCH_FLAGS)
 .PHONY: bench
 include tests/bench/memory.mk

@@ -2,8 +2,8 @@
 /*
  * The limit that bulk transfer is measured against: memory of one file to another over loopback TCP, by
  * nothing but sendfile (or write from a mapping) in pieces of 1 MiB, and recv into a mapping. Each of N
- * connections, with a thread on each side, carries 1/N. With "sendfile-fresh" the receiver's pages are not there
- * before they are received.
+ * connections, with a thread on each side, carries 1/N. With "sendfile-fresh" the receiver's pages are not
+ * there before they are received.
  */
 #include "bench.h"
 #include <pthread.h>

@@ -414,35 +414,33 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
                              "There is no such migration here, or the token is wrong");
     struct session *s = &e->session;
     bool state = strcmp(role, "state") == 0;
+    _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
+    if (!o || json_add_bool(o, "ok", true) < 0)
+        return mig_error_oom(err);
     pthread_mutex_lock(&s->lock);
     struct session_connection *c = NULL;
     if (state && index == 0)
         c = &s->state_connection;
     else if (strcmp(role, "pages") == 0 && index < s->nconnections)
         c = &s->pages[index];
-    if (c && c->channel)
+    if (c && (c->channel || s->closed))
         c = NULL;
     if (c) {
         channel->cancel_fd = -1;
         *c = (struct session_connection){
             .session = s, .channel = channel, .index = state ? 0 : (unsigned)index, .stream = *stream};
         c->stream.channel = channel;
+        channel->stall_timeout_usec = 0;
+        frame_send_json(&c->stream, WIRE_HELLO, o, NULL); /* a small frame into an empty socket buffer */
         channel->stall_timeout_usec =
             USEC_INFINITY; /* silence between rounds is no failure; keepalive finds the dead */
+        s->nattached++;
+        pthread_cond_broadcast(&s->attached_cond);
     }
     pthread_mutex_unlock(&s->lock);
-    if (!c)
-        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "Connection %s %llu is not expected", role,
+    return c ? 0
+             : mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "Connection %.20s %llu is not expected", role,
                              (unsigned long long)index);
-    _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
-    if (o && json_add_bool(o, "ok", true) == 0)
-        frame_send_json(&c->stream, WIRE_HELLO, o,
-                        NULL); /* a small frame into an empty socket buffer: does not block */
-    pthread_mutex_lock(&s->lock);
-    s->nattached++;
-    pthread_cond_broadcast(&s->attached_cond);
-    pthread_mutex_unlock(&s->lock);
-    return 0;
 }
 
 static void greeted(void *userdata, struct channel *channel, struct frame_stream stream,

@@ -183,6 +183,9 @@ static void end_connection(struct session_connection *c)
 
 void session_end_receiving(struct session *s)
 {
+    pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    pthread_mutex_unlock(&s->lock);
     /* All at once, then one by one: the threads end beside each other. */
     for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)
         if (s->pages[i].channel)

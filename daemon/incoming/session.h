@@ -44,6 +44,7 @@ struct session {
     pthread_mutex_t lock; /* what follows, and attached */
     pthread_cond_t attached_cond;
     size_t nconnections, nattached;
+    bool closed; /* nothing attaches any more */
     struct session_connection pages[WIRE_CONNECTIONS_MAX];
     struct session_connection state_connection;
     uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "incoming/greeting.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include "migration/dialogue.h"
@@ -84,6 +85,7 @@ static void hand_over(void *userdata)
 {
     struct greeting *g = userdata;
     g->channel->cancel_fd = -1;
+    g->channel->deadline_usec = 0;
     g->channel->stall_timeout_usec = CHANNEL_STALL_TIMEOUT_USEC;
     g->greeter->greeted(g->greeter->userdata, TAKE_PTR(g->channel), g->stream, TAKE_PTR(g->hello));
     greeting_free(g);
@@ -131,6 +133,8 @@ int greeter_take(struct greeter *greeter, int fd, const char *peer)
         return r;
     }
     g->channel->stall_timeout_usec = GREETING_TIMEOUT_USEC;
+    g->channel->deadline_usec =
+        deadline_in(GREETING_TIMEOUT_USEC); /* also for who sends a byte now and then */
     frame_stream_init(&g->stream, g->channel, true);
     pthread_attr_t attr;
     pthread_attr_init(&attr);

@@ -46,6 +46,12 @@ static void consume(struct iovec **iov, int *iovcnt, size_t n)
     }
 }
 
+static uint64_t wait_until(const struct channel *c, uint64_t timeout_usec)
+{
+    uint64_t until = deadline_in(timeout_usec);
+    return c->deadline_usec ? MIN(until, c->deadline_usec) : until;
+}
+
 /*
  * poll() says that a socket is writable again only when a good part of its buffer is free. A slow peer that
  * does take bytes is not a stalled one, so the timeout counts from the last time the queue became shorter.
@@ -55,9 +61,9 @@ static int wait_writable(struct channel *c)
     int before = -1, now = -1;
     (void)ioctl(c->fd, SIOCOUTQ, &before);
     for (;;) {
-        int r = fd_wait(c->fd, POLLOUT, c->cancel_fd, deadline_in(c->stall_timeout_usec));
-        if (r != -ETIMEDOUT)
-            return r < 0 ? r : 0;
+        int r = fd_wait(c->fd, POLLOUT, c->cancel_fd, wait_until(c, c->stall_timeout_usec));
+        if (r != -ETIMEDOUT || (c->deadline_usec && now_usec() >= c->deadline_usec))
+            return MIN(r, 0);
         if (ioctl(c->fd, SIOCOUTQ, &now) < 0 || now == before)
             return -ETIMEDOUT;
         before = now;
@@ -66,7 +72,7 @@ static int wait_writable(struct channel *c)
 
 static int wait_readable(struct channel *c, uint64_t timeout_usec)
 {
-    int r = fd_wait(c->fd, POLLIN, c->cancel_fd, deadline_in(timeout_usec));
+    int r = fd_wait(c->fd, POLLIN, c->cancel_fd, wait_until(c, timeout_usec));
     return r < 0 ? r : 0;
 }
 

@@ -28,6 +28,7 @@ struct channel {
     int fd;
     int cancel_fd; /* borrowed; -1: none */
     uint64_t stall_timeout_usec;
+    uint64_t deadline_usec; /* of every wait, whatever moved; 0: none */
     bool send_more;  /* sender's thread: the next sendv is followed by more at once, so it need not become a packet of its own */
     bool local;      /* the peer is on this host */
     char peer[128];  /* for messages: "10.0.0.2:16509" */

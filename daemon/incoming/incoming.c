@@ -347,6 +347,14 @@ static bool id_is_valid(const char *id)
     return strlen(id) == MIGRATION_ID_LEN && strspn(id, "0123456789abcdef") == MIGRATION_ID_LEN;
 }
 
+static struct engine *find_id(struct incoming *in, const char *id)
+{
+    for (size_t i = 0; i < in->nengines; i++)
+        if (strcmp(migration_id(in->engines[i]->session.migration), id) == 0)
+            return in->engines[i];
+    return NULL;
+}
+
 /* channel and hello are taken over when 0 is returned. */
 static int begin(struct incoming *in, struct channel *channel, const struct frame_stream *stream,
                  struct json_object *hello, struct mig_error *err)
@@ -369,6 +377,12 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
         mig_error_hint(err, "An incoming domain is registered with migctl register %s --incoming", name);
         return -ESTALE;
     }
+    /* An id names one migration for ever: another with the same would write and remove the record of the
+     * first.
+     */
+    struct record known;
+    if (find_id(in, id) || record_read(in->runtime_dir, id, true, &known) != -ENOENT)
+        return mig_error_set(err, MIG_ERR_EXISTS, 0, "Migration %s has been here already", id);
     struct engine *e;
     int r = new_engine(&e, in, d, id, channel->peer, err);
     if (r < 0)
@@ -380,23 +394,23 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
     channel->cancel_fd = s->wake_fd;
     s->hello = hello;
     r = start_engine(in, e, err);
-    if (r == 0)
+    if (r == 0) {
+        /* A departed one, too, is incoming from now on: a successor must not take it for running. */
+        d->incoming = true;
         domain_set_state(d, DOMAIN_STATE_RECEIVING, NULL);
-    else /* the engine is gone, and its session_close never ran: the caller still owns both */
+    } else /* the engine is gone, and its session_close never ran: the caller still owns both */
         return r;
     return 0;
 }
 
 static struct engine *find_engine(struct incoming *in, const char *id, const char *token)
 {
-    for (size_t i = 0; i < in->nengines; i++) {
-        struct session *s = &in->engines[i]->session;
-        const char *own;
-        if (strcmp(migration_id(s->migration), id) == 0 && s->hello &&
-            json_get_string(s->hello, "token", &own) == 0 && strcmp(own, token) == 0)
-            return in->engines[i];
-    }
-    return NULL;
+    struct engine *e = find_id(in, id);
+    const char *own;
+    return e && e->session.hello && json_get_string(e->session.hello, "token", &own) == 0 &&
+                   strcmp(own, token) == 0
+               ? e
+               : NULL;
 }
 
 static int attach(struct incoming *in, struct channel *channel, const struct frame_stream *stream,

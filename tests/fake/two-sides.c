@@ -286,6 +286,7 @@ static void on_ended(struct migration *m, void *userdata)
 static void on_incoming(struct migration *m, void *userdata)
 {
     struct scene *s = userdata;
+    migration_unref(s->destination.migration); /* a scripted peer may begin several, one after the other */
     s->destination.migration = migration_ref(m);
     migration_set_observer(m, &(struct migration_observer){.ended = on_ended, .userdata = &s->destination});
 }
@@ -374,17 +375,23 @@ void end_scene(struct scene *s)
     assert_int_equal(system(command), 0);
 }
 
+void scene_listen(struct scene *s)
+{
+    const struct incoming_callbacks cb = {on_incoming, s};
+    snprintf(s->destination_dir, sizeof s->destination_dir, "%s/d", s->dir);
+    assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry, s->address, -1,
+                                  s->destination_dir, &cb, NULL),
+                     0);
+}
+
 /* The source's listener answers a destination in doubt. */
 static struct incoming *open_listeners(struct scene *s)
 {
     struct incoming *answers;
     const struct incoming_callbacks cb = {on_incoming, s};
     snprintf(s->source_dir, sizeof s->source_dir, "%s/s", s->dir);
-    snprintf(s->destination_dir, sizeof s->destination_dir, "%s/d", s->dir);
     snprintf(s->source_address, sizeof s->source_address, "unix:%s/source", s->dir);
-    assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry, s->address, -1,
-                                  s->destination_dir, &cb, NULL),
-                     0);
+    scene_listen(s);
     assert_int_equal(
         incoming_new(&answers, s->loop, s->source.registry, s->source_address, -1, s->source_dir, &cb, NULL),
         0);

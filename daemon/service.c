@@ -220,10 +220,6 @@ int service_run(const struct config *config, const char *bus_address, struct mig
     int code = EXIT_FAILURE;
     if (build(&s, bus_address, &s.error) == 0)
         code = loop_run(s.loop);
-    /* Threads that would not end in time go on using what would be freed now. To the successor this is as
-     * good as a kill, and records are made for that. */
-    if (s.api && api_is_busy(s.api))
-        _exit(EXIT_FAILURE);
     service_clear(&s);
     *err = s.error;
     return code;

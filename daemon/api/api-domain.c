@@ -38,7 +38,6 @@ static void domain_changed(struct domain *d, void *userdata)
 {
     struct api_domain *ad = userdata;
     api_news_touch(&ad->news);
-    api_check_quit(ad->api);
 }
 
 struct api_domain *api_domain_free(struct api_domain *ad)

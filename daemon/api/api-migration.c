@@ -134,6 +134,20 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 
 /* ---- news from the engines ---- */
 
+static void tick(void *userdata)
+{
+    struct api *a = userdata;
+    bool running = false;
+    for (size_t i = 0; i < a->nmigrations; i++) {
+        if (migration_get_state(a->migrations[i]->migration) != MIG_STATE_RUNNING)
+            continue;
+        api_news_touch(&a->migrations[i]->news);
+        running = true;
+    }
+    if (running)
+        loop_timer_arm(a->ticker, API_NEWS_USEC);
+}
+
 static void on_changed(struct migration *m, void *userdata)
 {
     struct api_migration *am = api_find_migration(userdata, m);
@@ -212,6 +226,7 @@ static int add(struct api *a, struct migration *m)
     if (r < 0)
         return r;
     a->migrations[a->nmigrations++] = am;
+    loop_timer_arm(a->ticker, API_NEWS_USEC);
     sd_bus_emit_object_added(a->bus, am->path);
     am = NULL;
     return 0;
@@ -402,6 +417,8 @@ int api_migration_export(struct api *a)
     a->observer = (struct migration_observer){
         .changed = on_changed, .round = on_round, .ended = on_ended, .userdata = a};
     int r = loop_timer_new(&a->expiry, a->o.loop, expire, a);
+    if (r >= 0)
+        r = loop_timer_new(&a->ticker, a->o.loop, tick, a);
     if (r >= 0)
         r = sd_bus_add_fallback_vtable(a->bus, &slot, MIGD_BUS_MIGRATION_PREFIX, MIGD_IFACE_MIGRATION, vtable,
                                        find, a);

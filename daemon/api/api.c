@@ -3,6 +3,7 @@
 #include "api/api-context.h"
 #include "api/api-job.h"
 #include "api/api-policy.h"
+#include "base/log.h"
 #include "loop/loop.h"
 #include "migd-bus.h"
 #include <stdio.h>
@@ -71,6 +72,7 @@ struct api *api_free(struct api *a)
     }
     free(a->migrations);
     free(a->domains);
+    loop_timer_free(a->ticker);
     loop_timer_free(a->expiry);
     api_policy_free(a->policy);
     sd_bus_unref(a->bus);
@@ -83,11 +85,12 @@ void api_set_peer_address(struct api *a, const char *address)
     snprintf(a->peer_address, sizeof a->peer_address, "%s", address);
 }
 
-/* A worker has a domain, or a helper works. A migration in doubt has one too, until it is told to end. */
-bool api_is_busy(const struct api *a)
+/* Something that needs the loop and the bus to come to its end. A migration in doubt does not: it only asks
+ * its peer. */
+static bool is_busy(const struct api *a)
 {
-    for (size_t i = 0; i < a->ndomains; i++)
-        if (a->domains[i]->domain->borrowed)
+    for (size_t i = 0; i < a->nmigrations; i++)
+        if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
             return true;
     return a->njobs > 0;
 }
@@ -95,7 +98,7 @@ bool api_is_busy(const struct api *a)
 static void check_quit(void *userdata)
 {
     struct api *a = userdata;
-    if (!a->quit_done || api_is_busy(a))
+    if (!a->quit_done || is_busy(a))
         return;
     /* Posted, so that what the last one posted when it ended comes first. */
     if (loop_post(a->o.loop, a->quit_done, a->quit_userdata) < 0)
@@ -114,8 +117,13 @@ void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
     a->quitting = true;
     a->quit_done = done;
     a->quit_userdata = userdata;
-    for (size_t i = 0; i < a->nmigrations; i++)
-        if (!a->migrations[i]->ended)
-            migration_shutdown(a->migrations[i]->migration);
+    for (size_t i = 0; i < a->nmigrations; i++) {
+        struct migration *m = a->migrations[i]->migration;
+        struct mig_error e = MIG_ERROR_INIT;
+        /* Not with migration_shutdown, which waits for the worker, and the worker for a VMM that answers
+         * through this loop. */
+        if (migration_get_state(m) == MIG_STATE_RUNNING && migration_cancel(m, &e) < 0)
+            log_info("Waiting for migration %s: %s", migration_id(m), e.message);
+    }
     api_check_quit(a);
 }

@@ -39,5 +39,3 @@ void api_set_peer_address(struct api *a, const char *address);
 /* The daemon is to end: rolls back what can be rolled back and leaves the rest to its records; done() is
  * called when nothing runs any more. New work is refused from here on. */
 void api_quit(struct api *a, void (*done)(void *userdata), void *userdata);
-/* Whether threads still work on something of this api's. */
-bool api_is_busy(const struct api *a);

@@ -169,6 +169,8 @@ void migration_get_status(struct migration *m, struct migration_status *ret)
     *ret = m->status;
     uint64_t until = m->ended_monotonic_usec ? m->ended_monotonic_usec : now_usec();
     ret->counters.elapsed_usec = until - m->started_monotonic_usec;
+    if (m->ops && m->ops->progress && m->status.state == MIG_STATE_RUNNING)
+        m->ops->progress(m->engine, &ret->counters);
     pthread_mutex_unlock(&m->lock);
 }
 

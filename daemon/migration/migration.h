@@ -68,6 +68,9 @@ struct migration_ops {
      * and join the worker. */
     void (*shutdown)(struct migration *m, void *engine);
     void (*options_changed)(struct migration *m, void *engine);
+    /* Any thread, with the migration's lock held: adds to a copy of the counters what was done since they
+     * were last updated. May be NULL. */
+    void (*progress)(void *engine, struct migration_counters *c);
     int (*resolve)(struct migration *m, void *engine, bool run, struct mig_error *err);
     /* Joins the worker and frees the engine: at the last unref of an ended migration, or at shutdown. */
     void (*destroy)(struct migration *m, void *engine);
@@ -119,8 +122,8 @@ void migration_get_options(struct migration *m, struct migration_options *ret);
 /* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED);
  * afterwards migration_cancel answers WrongState. */
 int migration_begin_commit(struct migration *m);
-/* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. -ECANCELED when a
- * cancel was accepted before. */
+/* For incoming ones: from `prepared` on only the source, or the operator's word, may end it. -ECANCELED when
+ * a cancel was accepted before. */
 int migration_forbid_cancel(struct migration *m);
 /* Ends it, or says that it is in doubt; a migration in doubt may end once more. err NULL for completed. */
 void migration_end(struct migration *m, enum mig_state state, const struct mig_error *err);

@@ -442,6 +442,29 @@ static void op_options_changed(struct migration *m, void *engine)
     pthread_mutex_unlock(&e->pages_lock);
 }
 
+/* Below this a rate says more about the scheduler than about the link. */
+#define RATE_MIN_USEC (200 * USEC_PER_MSEC)
+
+static void op_progress(void *engine, struct migration_counters *c)
+{
+    struct engine *e = engine;
+    struct page_round now = {0};
+    pthread_mutex_lock(&e->pages_lock);
+    if (e->pages)
+        page_stream_progress(e->pages, &now);
+    pthread_mutex_unlock(&e->pages_lock);
+    uint64_t done_bytes = (now.normal_pages + now.zero_pages) * REGION_PAGE_SIZE;
+    c->normal_pages += now.normal_pages;
+    c->zero_pages += now.zero_pages;
+    c->processed_bytes += now.payload_bytes;
+    c->wire_bytes += now.wire_bytes;
+    c->remaining_bytes -= MIN(c->remaining_bytes, done_bytes);
+    if (done_bytes == 0 || now.usec < RATE_MIN_USEC)
+        return;
+    c->bandwidth = (uint64_t)((double)now.wire_bytes * USEC_PER_SEC / (double)now.usec);
+    c->remaining_usec = (uint64_t)((double)c->remaining_bytes * (double)now.usec / (double)done_bytes);
+}
+
 static int op_resolve(struct migration *m, void *engine, bool run_here, struct mig_error *err)
 {
     struct engine *e = engine;
@@ -473,6 +496,7 @@ static const struct migration_ops ops = {
     .cancel = op_cancel,
     .shutdown = op_shutdown,
     .options_changed = op_options_changed,
+    .progress = op_progress,
     .resolve = op_resolve,
     .destroy = op_destroy,
 };

@@ -32,6 +32,7 @@ struct page_stream {
     int cancel_fd; /* borrowed */
     int done_fd;   /* an eventfd: the last thread of a round is done */
     _Atomic uint64_t started_usec;
+    _Atomic bool live; /* the counters are of a round that nobody has added up yet */
     _Atomic bool stop; /* the round that runs must end */
 
     pthread_mutex_t lock; /* of all below */
@@ -175,7 +176,7 @@ void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec)
     ratelimit_set(s->limit, bytes_per_sec);
 }
 
-void page_stream_progress(struct page_stream *s, struct page_round *ret)
+static void read_counters(struct page_stream *s, struct page_round *ret)
 {
     *ret = (struct page_round){
         .normal_pages = s->counters.normal_pages,
@@ -187,11 +188,24 @@ void page_stream_progress(struct page_stream *s, struct page_round *ret)
     };
 }
 
+void page_stream_progress(struct page_stream *s, struct page_round *ret)
+{
+    *ret = (struct page_round){0};
+    if (s->live)
+        read_counters(s, ret);
+}
+
+void page_stream_settled(struct page_stream *s)
+{
+    s->live = false;
+}
+
 static void reset_counters(struct page_stream *s)
 {
     s->counters.normal_pages = s->counters.zero_pages = s->counters.payload_bytes = 0;
     s->counters.wire_bytes = s->counters.changed_pages = 0;
     s->started_usec = now_usec();
+    s->live = true;
 }
 
 /* The failure of this or an earlier round. */
@@ -236,7 +250,7 @@ int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *
         page_cursor_abandon(&s->cursor);
         return r;
     }
-    page_stream_progress(s, ret);
+    read_counters(s, ret);
     ret->cpu_usec = s->cpu_usec;
     return 0;
 }

@@ -7,8 +7,8 @@
  * The threads take batches of up to 2 MiB from a shared cursor (a lock for each batch, none per page); a
  * batch's bits are cleared under that lock, before its first byte is read (R2). Each batch is split into zero
  * runs and others; others go out as one frame: to another host from the memfd with sendfile (large runs, no
- * checksums), else from the mapping. While no zero pages come, only some pages are looked at. When the bitmaps are empty each thread sends a FENCE, and the
- * round ends when all have.
+ * checksums), else from the mapping. While no zero pages come, only some pages are looked at. When the
+ * bitmaps are empty each thread sends a FENCE, and the round ends when all have.
  */
 #pragma once
 #include "base/error.h"
@@ -50,5 +50,8 @@ void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec);
  * an error of any connection the others stop and the first error is returned; bits of batches that were under
  * way are set again. */
 int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *ret, struct mig_error *err);
-/* Any thread, while a round runs: what this round has sent so far. */
+/* Any thread: what the round that runs has sent so far; nothing before the first, and nothing from
+ * page_stream_settled on, which whoever called page_stream_round calls when it has added the round to its own
+ * figures. */
 void page_stream_progress(struct page_stream *s, struct page_round *ret);
+void page_stream_settled(struct page_stream *s);

@@ -66,6 +66,7 @@ struct add_round {
 static void add_round_counters(struct migration_counters *c, void *userdata)
 {
     const struct add_round *a = userdata;
+    page_stream_settled(a->job->pages);
     c->normal_pages += a->round->normal_pages;
     c->zero_pages += a->round->zero_pages;
     c->processed_bytes += a->round->payload_bytes;

@@ -34,8 +34,9 @@ static bool has_owner(sd_bus *bus, const char *name)
 
 int migd_start(struct migd_process *p, const char *bus_address, sd_bus *bus)
 {
-    const char *argv[] = {"migd", "--runtime-dir", p->runtime_dir, "--listen",
-                          "",     "--log-level",   "err",          NULL};
+    const char *argv[] = {
+        "migd", "--runtime-dir", p->runtime_dir, "--listen", p->listen ? p->listen : "", "--log-level", "err",
+        NULL};
     uint64_t end = deadline_in(20 * USEC_PER_SEC);
     p->pid = spawn("migd", argv, bus_address);
     while (!has_owner(bus, "org.migd.Migd1")) {

@@ -8,6 +8,7 @@
 
 struct migd_process {
     char runtime_dir[96];
+    const char *listen; /* NULL: nowhere */
     pid_t pid;
 };
 

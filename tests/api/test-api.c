@@ -389,6 +389,246 @@ static void devices(void **state)
     assert_non_null(strstr(problem, "nic0"));
 }
 
+/* A VMM that knows nothing of migration uses the device through migd. Here the VMM is migd itself: its domain
+ * "guest" takes the offered socket for a device. */
+static bool has_memory(const char *name)
+{
+    return !domain_call("OpenMemory", NULL, "sa{sv}", name, 0);
+}
+
+static void memory_of_a_pass_through_client(void **state)
+{
+    char socket[128], offered[128];
+    static const char guest[] = MIGD_BUS_DOMAIN_PREFIX "/guest";
+    snprintf(socket, sizeof socket, "%s/nic.sock", dir);
+    snprintf(offered, sizeof offered, "%s/offered.sock", dir);
+    pid_t simdev = start_simdev(socket);
+    assert_done(domain_call("AddUserDevice", NULL, "sva{sv}", "nic0", "s", socket, 2, "listen", "s", offered,
+                            "map", "b", false));
+    assert_done(manager_call("RegisterDomain", NULL, "sa{sv}", "guest", 1, "saved", "b", false));
+    assert_done(call(guest, MIGD_IFACE_DOMAIN, "MakeMemory", NULL, "sta{sv}", "ram", 4 * MIB, 1, "iova", "at",
+                     2, UINT64_C(0), 16 * MIB));
+    assert_done(call(guest, MIGD_IFACE_DOMAIN, "AddUserDevice", NULL, "sva{sv}", "nic", "s", offered, 1,
+                     "tracker", "s", "all"));
+    assert_true(has_memory("nic0-mem0"));
+    assert_false(has_memory("nic0-mem1")); /* one file, mapped twice */
+    assert_done(call(guest, MIGD_IFACE_DOMAIN, "Release", NULL, "a{sv}", 0));
+    for (int i = 0; i < 200 && has_memory("nic0-mem0"); i++)
+        usleep(20000);
+    assert_false(has_memory("nic0-mem0"));
+    program_stop(&simdev);
+    assert_true(wait_state("broken"));
+}
+
+/* ---- migrations between two daemons ---- */
+
+struct pair { /* of the one under test and a destination with a bus of its own */
+    struct private_bus bus;
+    struct migd_process migd;
+    sd_bus *connection;
+    char listen[160], source_socket[128], destination_socket[128];
+    pid_t source_device, destination_device;
+};
+
+static const char *call_on(sd_bus *b, const char *path, const char *interface, const char *method,
+                           const char *types, ...)
+{
+    static char name[128];
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    va_list ap;
+    assert_true(sd_bus_message_new_method_call(b, &m, MIGD_BUS_NAME, path, interface, method) >= 0);
+    va_start(ap, types);
+    assert_true(sd_bus_message_appendv(m, types, ap) >= 0);
+    va_end(ap);
+    if (sd_bus_call(b, m, CALL_LIMIT_USEC, &error, NULL) >= 0)
+        return NULL;
+    snprintf(name, sizeof name, "%s", error.name);
+    return name;
+}
+
+static int connect_to(sd_bus **ret, const char *address)
+{
+    int r = sd_bus_new(ret);
+    if (r >= 0)
+        r = sd_bus_set_address(*ret, address);
+    if (r >= 0)
+        r = sd_bus_set_bus_client(*ret, true);
+    return r < 0 ? r : sd_bus_start(*ret);
+}
+
+static void fill_memory(int fd, uint64_t size)
+{
+    char page[4096];
+    for (uint64_t at = 0; at < size; at += sizeof page) {
+        memset(page, (int)(at >> 12 | 1), sizeof page);
+        assert_int_equal(pwrite(fd, page, sizeof page, (off_t)at), sizeof page);
+    }
+}
+
+#define PAIR_BYTES (64 * MIB)
+
+/* "demo" at both, with 64 MiB that are not zero; the source's memory is a file, so that it is found again
+ * after a restart. */
+static void pair_start(struct pair *p)
+{
+    char ram[128];
+    *p = (struct pair){.source_device = -1, .destination_device = -1};
+    snprintf(p->listen, sizeof p->listen, "unix:%s/peer.sock", dir);
+    snprintf(p->source_socket, sizeof p->source_socket, "%s/a.sock", dir);
+    snprintf(p->destination_socket, sizeof p->destination_socket, "%s/b.sock", dir);
+    snprintf(p->migd.runtime_dir, sizeof p->migd.runtime_dir, "%s/run2", dir);
+    snprintf(ram, sizeof ram, "%s/ram", dir);
+    p->migd.listen = p->listen;
+    assert_int_equal(private_bus_start(&p->bus), 0);
+    assert_true(connect_to(&p->connection, p->bus.address) >= 0);
+    assert_int_equal(migd_start(&p->migd, p->bus.address, p->connection), 0);
+    p->source_device = start_simdev(p->source_socket);
+    p->destination_device = start_simdev(p->destination_socket);
+    _cleanup_close_ int fd = open(ram, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(fd, PAIR_BYTES), 0);
+    fill_memory(fd, PAIR_BYTES);
+    assert_done(manager_call("RegisterDomain", NULL, "sa{sv}", "demo", 0));
+    assert_done(domain_call("AddMemory", NULL, "shtta{sv}", "ram0", fd, UINT64_C(0), UINT64_C(0), 2, "origin",
+                            "s", ram, "iova", "at", 1, UINT64_C(0)));
+    assert_done(domain_call("AddUserDevice", NULL, "sva{sv}", "nic0", "s", p->source_socket, 0));
+    assert_done(call_on(p->connection, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", "sa{sv}", "demo",
+                        1, "incoming", "b", true));
+    assert_done(call_on(p->connection, DEMO, MIGD_IFACE_DOMAIN, "MakeMemory", "sta{sv}", "ram0", PAIR_BYTES,
+                        1, "iova", "at", 1, UINT64_C(0)));
+    assert_done(call_on(p->connection, DEMO, MIGD_IFACE_DOMAIN, "AddUserDevice", "sva{sv}", "nic0", "s",
+                        p->destination_socket, 0));
+}
+
+static void pair_stop(struct pair *p)
+{
+    assert_done(domain_call("Release", NULL, "a{sv}", 0));
+    assert_done(call_on(p->connection, DEMO, MIGD_IFACE_DOMAIN, "Release", "a{sv}", 0));
+    int status = migd_stop(&p->migd, SIGTERM);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    program_stop(&p->source_device);
+    program_stop(&p->destination_device);
+    sd_bus_flush_close_unref(p->connection);
+    private_bus_stop(&p->bus);
+}
+
+static const char *start_migration(struct pair *p, uint64_t bandwidth)
+{
+    static char path[128];
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    const char *s;
+    assert_done(domain_call("Migrate", &reply, "sa{sv}", p->listen, 1, "bandwidth", "t", bandwidth));
+    assert_true(sd_bus_message_read(reply, "o", &s) > 0);
+    snprintf(path, sizeof path, "%s", s);
+    return path;
+}
+
+static bool destination_state(struct pair *p, const char *wanted)
+{
+    for (int i = 0; i < 250; i++) {
+        _cleanup_free_ char *s = NULL;
+        sd_bus_get_property_string(p->connection, MIGD_BUS_NAME, DEMO, MIGD_IFACE_DOMAIN, "State", NULL, &s);
+        if (s && strcmp(s, wanted) == 0)
+            return true;
+        usleep(20000);
+    }
+    return false;
+}
+
+/* A number out of Migration.Status. */
+static uint64_t status_number(const char *path, const char *key)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    const char *name;
+    uint64_t value = 0;
+    assert_true(sd_bus_get_property(bus, MIGD_BUS_NAME, path, MIGD_IFACE_MIGRATION, "Status", NULL, &m,
+                                    "a{sv}") >= 0);
+    assert_true(sd_bus_message_enter_container(m, 'a', "{sv}") > 0);
+    while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+        assert_true(sd_bus_message_read(m, "s", &name) > 0);
+        if (strcmp(name, key) == 0)
+            assert_true(sd_bus_message_read(m, "v", "t", &value) > 0);
+        else
+            assert_true(sd_bus_message_skip(m, "v") >= 0);
+        assert_true(sd_bus_message_exit_container(m) >= 0);
+    }
+    return value;
+}
+
+static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    ++*(unsigned *)userdata;
+    return 0;
+}
+
+static void turn_bus(uint64_t usec)
+{
+    for (uint64_t end = deadline_in(usec), now; (now = now_usec()) < end;)
+        if (sd_bus_process(bus, NULL) == 0)
+            sd_bus_wait(bus, end - now);
+}
+
+static void a_migration_is_told_of_and_cancelled(void **state)
+{
+    struct pair p;
+    unsigned changes = 0;
+    pair_start(&p);
+    const char *path = start_migration(&p, 8 * MIB);
+    _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
+    assert_true(sd_bus_match_signal(bus, &slot, MIGD_BUS_NAME, path, "org.freedesktop.DBus.Properties",
+                                    "PropertiesChanged", count_signal, &changes) >= 0);
+    turn_bus(2 * USEC_PER_SEC);
+    if (changes < 4 || changes > 9) /* four a second, and the first */
+        fail_msg("%u times told of changes in 2 seconds", changes);
+    /* It is told how far it is in the middle of a round. */
+    uint64_t sent = status_number(path, "memory-processed"), left = status_number(path, "memory-remaining");
+    assert_true(sent > MIB && sent < PAIR_BYTES);
+    assert_true(left > 0 && left < PAIR_BYTES);
+    assert_true(status_number(path, "time-remaining") > 0);
+    assert_true(wait_state("migrating"));
+    assert_refused(domain_call("Migrate", NULL, "sa{sv}", p.listen, 0), ERROR("WrongState"));
+    assert_refused(domain_call("Release", NULL, "a{sv}", 0), ERROR("Busy"));
+    assert_refused(domain_call("MakeMemory", NULL, "sta{sv}", "ram1", MIB, 0), ERROR("Busy"));
+    assert_refused(
+        call(path, MIGD_IFACE_MIGRATION, "SetOptions", NULL, "a{sv}", 1, "max-downtime", "t", UINT64_C(0)),
+        ERROR("InvalidArgument"));
+    assert_done(call(path, MIGD_IFACE_MIGRATION, "SetOptions", NULL, "a{sv}", 1, "max-downtime", "t",
+                     UINT64_C(500000)));
+    /* While it runs the device's address space may change. */
+    assert_done(domain_call("Map", NULL, "ssttta{sv}", "nic0", "ram0", UINT64_C(0), 256 * MIB, MIB, 0));
+    assert_done(domain_call("Unmap", NULL, "stta{sv}", "nic0", 256 * MIB, MIB, 0));
+    assert_done(call(path, MIGD_IFACE_MIGRATION, "Cancel", NULL, "a{sv}", 0));
+    assert_done(call(path, MIGD_IFACE_MIGRATION, "Wait", NULL, "a{sv}", 0));
+    _cleanup_free_ char *s = get_string(path, MIGD_IFACE_MIGRATION, "State");
+    assert_string_equal(s, "cancelled");
+    assert_true(wait_state("running"));
+    assert_true(destination_state(&p, "waiting"));
+    pair_stop(&p);
+}
+
+static void the_end_of_the_daemon_ends_a_migration_in_good_order(void **state)
+{
+    struct pair p;
+    pair_start(&p);
+    start_migration(&p, 8 * MIB);
+    usleep(500000);
+    uint64_t begin = now_usec();
+    int status = migd_stop(&migd, SIGTERM);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(now_usec() - begin < 5 * USEC_PER_SEC);
+    assert_true(destination_state(&p, "waiting"));
+    assert_int_equal(migd_start(&migd, private_bus.address, bus), 0);
+    assert_true(wait_state("running"));
+    /* and it can be done again */
+    const char *path = start_migration(&p, 0);
+    assert_done(call(path, MIGD_IFACE_MIGRATION, "Wait", NULL, "a{sv}", 0));
+    _cleanup_free_ char *s = get_string(path, MIGD_IFACE_MIGRATION, "State");
+    assert_string_equal(s, "completed");
+    assert_true(wait_state("departed"));
+    assert_true(destination_state(&p, "running"));
+    pair_stop(&p);
+}
+
 /* ---- restart ---- */
 
 static void saved_domains_survive_a_kill(void **state)
@@ -545,22 +785,12 @@ static void at_rest(void **state)
 #endif
 }
 
-static int connect_bus(void)
-{
-    int r = sd_bus_new(&bus);
-    if (r >= 0)
-        r = sd_bus_set_address(bus, private_bus.address);
-    if (r >= 0)
-        r = sd_bus_set_bus_client(bus, true);
-    return r < 0 ? r : sd_bus_start(bus);
-}
-
 static int setup(void **state)
 {
     if (!mkdtemp(dir))
         return -1;
     snprintf(migd.runtime_dir, sizeof migd.runtime_dir, "%s/run", dir);
-    return connect_bus() < 0 ? -1 : migd_start(&migd, private_bus.address, bus);
+    return connect_to(&bus, private_bus.address) < 0 ? -1 : migd_start(&migd, private_bus.address, bus);
 }
 
 static int teardown(void **state)
@@ -589,6 +819,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(trackers_and_controllers, register_demo, release_demo),
         cmocka_unit_test_setup_teardown(a_failed_migration_stays_visible, register_demo, release_demo),
         cmocka_unit_test_setup_teardown(devices, register_demo, release_demo),
+        cmocka_unit_test_setup_teardown(memory_of_a_pass_through_client, register_demo, release_demo),
+        cmocka_unit_test(a_migration_is_told_of_and_cancelled),
+        cmocka_unit_test(the_end_of_the_daemon_ends_a_migration_in_good_order),
         cmocka_unit_test(saved_domains_survive_a_kill),
         cmocka_unit_test(one_migd_for_each_runtime_directory),
         cmocka_unit_test_setup_teardown(strangers_may_look_only, register_demo, release_demo),

@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 struct incoming {
     struct greeter greeter; /* first: its threads may outlive a sloppy order of teardown otherwise */
@@ -291,7 +292,11 @@ static int new_engine(struct engine **ret, struct incoming *in, struct domain *d
     e->incoming = in;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->send_lock, NULL);
-    pthread_cond_init(&s->attached_cond, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->attached_cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     s->runtime_dir = in->runtime_dir;
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -6,12 +6,14 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "incoming/session.h"
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #define ATTACH_TIMEOUT_SEC 10
+#define LOOK_INTERVAL_NSEC 100000000
 #define STATE_TIMEOUT_SEC  60
 /* While rounds run the source may be silent on control for long; dead peers are found by the page connections
  * and by keepalive. */
@@ -78,17 +80,41 @@ static void *state_thread(void *userdata)
     return NULL;
 }
 
-/* Waits on the condition until nattached or the state's end says so, a failure, or the time is over. Lock
- * held. */
-static int wait_locked(struct session *s, bool (*ready)(const struct session *), unsigned timeout_sec)
+/* A slice of the wait below. Lock held. */
+static int wait_locked(struct session *s, bool (*ready)(const struct session *))
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += timeout_sec;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_INTERVAL_NSEC;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
     while (!ready(s) && !mig_error_is_set(&s->failure))
         if (pthread_cond_timedwait(&s->attached_cond, &s->lock, &until) == ETIMEDOUT)
             return -ETIMEDOUT;
     return mig_error_is_set(&s->failure) ? -EIO : 0;
+}
+
+/* Until nattached or the state's end says so, a failure, or the time is over. A source that gives up, or a
+ * cancel, need not be waited out: nothing else is due on control meanwhile. */
+static int wait_for(struct session *s, bool (*ready)(const struct session *), unsigned timeout_sec,
+                    const char *what, struct mig_error *err)
+{
+    static const char *const none[] = {NULL};
+    const struct dialogue_expect nothing = {.names = none, .what = what};
+    uint64_t deadline_usec = deadline_in(timeout_sec * USEC_PER_SEC);
+    for (;;) {
+        struct json_object *o;
+        int name;
+        pthread_mutex_lock(&s->lock);
+        int r = wait_locked(s, ready);
+        pthread_mutex_unlock(&s->lock);
+        if (r != -ETIMEDOUT || now_usec() >= deadline_usec)
+            return r;
+        if (fd_wait(s->control->fd, POLLIN, s->wake_fd, 0) != -ETIMEDOUT)
+            return dialogue_receive(&s->control_stream, &nothing, &name, &o, NULL, err);
+    }
 }
 
 static bool all_attached(const struct session *s)
@@ -111,11 +137,11 @@ static int start_thread(struct session_connection *c, void *(*fn)(void *), struc
 
 static int start_threads(struct session *s, struct mig_error *err)
 {
+    int r = wait_for(s, all_attached, ATTACH_TIMEOUT_SEC, "its other connections", err);
     pthread_mutex_lock(&s->lock);
-    int r = wait_locked(s, all_attached, ATTACH_TIMEOUT_SEC);
     size_t n = s->nattached;
     pthread_mutex_unlock(&s->lock);
-    if (r == -ETIMEDOUT)
+    if (r == -ETIMEDOUT && !mig_error_is_set(err))
         return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
                              "The source opened only %zu of %zu connections within %d s", n,
                              s->nconnections + 1, ATTACH_TIMEOUT_SEC);
@@ -161,10 +187,8 @@ int session_receive(struct session *s, struct mig_error *err)
     if (r < 0)
         return r;
     migration_set_phase(s->migration, MIG_PHASE_LOAD);
-    pthread_mutex_lock(&s->lock);
-    r = wait_locked(s, state_ended, STATE_TIMEOUT_SEC);
-    pthread_mutex_unlock(&s->lock);
-    if (r == -ETIMEDOUT)
+    r = wait_for(s, state_ended, STATE_TIMEOUT_SEC, "the rest of the device state", err);
+    if (r == -ETIMEDOUT && !mig_error_is_set(err))
         return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "The device state did not arrive within %d s",
                              STATE_TIMEOUT_SEC);
     migration_update(s->migration, set_received, s);

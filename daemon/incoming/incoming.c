@@ -217,6 +217,10 @@ static void ended(void *userdata, int result)
     else
         log_write(LOG_NOTICE, &fields, "Incoming migration of %s completed: it runs here", s->domain->name);
     s->domain = domain_unref(s->domain);
+    /* A migration that ended is remembered for a while; its thread and eventfds are not. */
+    e->worker = worker_free(e->worker);
+    close_fd(&e->cancel_fd);
+    close_fd(&s->wake_fd);
     migration_end(s->migration, e->result, mig_error_is_set(&e->error) ? &e->error : NULL);
     migration_unref(s->migration); /* the worker's */
 }
@@ -224,6 +228,8 @@ static void ended(void *userdata, int result)
 static void op_cancel(struct migration *m, void *engine)
 {
     struct engine *e = engine;
+    if (!e->worker) /* it has ended */
+        return;
     eventfd_write(e->cancel_fd, 1);
     eventfd_write(e->session.wake_fd, 1);
 }
@@ -245,7 +251,8 @@ static int op_resolve(struct migration *m, void *engine, bool run_here, struct m
     log_warning("migration %s: the operator decided: %s", migration_id(m),
                 run_here ? "run here" : "drop here");
     e->resolution = run_here ? 1 : 2;
-    eventfd_write(e->cancel_fd, 1);
+    if (e->worker)
+        eventfd_write(e->cancel_fd, 1);
     return 0;
 }
 

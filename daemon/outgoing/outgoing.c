@@ -409,6 +409,8 @@ static void ended(void *userdata, int result)
     else
         log_write(LOG_NOTICE, &fields, "Migration of %s to %s completed", migration_domain(e->migration),
                   e->job.destination);
+    /* A migration that ended is remembered for a while; its thread and eventfd are not. */
+    e->worker = worker_free(e->worker);
     migration_end(e->migration, e->result, mig_error_is_set(&e->error) ? &e->error : NULL);
     migration_unref(e->migration); /* the worker's */
 }

@@ -8,3 +8,4 @@ include tests/simdev/local.mk
 include tests/bench/local.mk
 include tests/api/local.mk
 include tests/fuzz/local.mk
+include tests/e2e/local.mk

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""kill -9 of everybody in each phase: afterwards exactly one side runs, or can be resolved to run.
+
+The daemon that owns the phase stops itself there (a fault point), the victim is killed, and the daemon goes on.
+"""
+import json
+import signal
+import time
+
+from harness import Device, Failed, MIB, expect, wait_for
+from registry import Cases
+
+CASES = Cases()
+
+# name -> (which daemon stops, at which point)
+PHASES = {
+    "setup": ("A", "setup"),
+    "full-send": ("A", "full-send"),
+    "precopy": ("A", "precopy"),
+    "quiesce": ("A", "quiesce"),
+    "final-pages": ("A", "final-pages"),
+    "prepared": ("B", "in-prepared"),
+    "committed": ("A", "committed"),
+}
+VICTIMS = ("migd-A", "migd-B", "device-A", "device-B", "workload-A", "workload-B", "migctl")
+
+
+def start_to(rig, phase):
+    """A migration that stands at the phase: (rig, daemon that is stopped, migctl's process)."""
+    who, point = PHASES[phase]
+    r = rig(faults={who: point + ":stop"}, devices=[Device(keys={"timeout": "1s"})])
+    r.up()
+    # In the precopy phase there must be a round that does not fit at once.
+    slow = ("--on-stall", "wait", "--max-downtime", "1ms") if phase == "precopy" else ()
+    p = r.start_background(*slow)
+    stopped = getattr(r, who).migd
+    wait_for(f"migd {who} at {phase}", stopped.stopped, 20)
+    return r, stopped, p
+
+
+def go_on(r, stopped, phase):
+    import signal
+    stopped.kill(signal.SIGCONT)
+    if phase == "precopy" and r.A.migd.alive():
+        r.A.migctl("set", "demo", "max-downtime=3s", check=False)
+
+
+def sides_running(r):
+    return [s for s in r.sides if s.vmm_running()]
+
+
+def settle(r, seconds=15):
+    """Until neither daemon has a migration under way; the states of both."""
+    def ended():
+        states = []
+        for side in r.sides:
+            code, out, _ = side.migctl("--json", "show", "demo", check=False)
+            if code:
+                return None
+            state = json.loads(out)["State"]
+            if state in ("migrating", "receiving"):
+                return None
+            states.append(state)
+        return states
+    return wait_for("settled", ended, seconds)
+
+
+def judge(r, expected, dead=()):
+    """expected: "A", "B" or "AB" (either, but exactly one)."""
+    states = settle(r)
+    if "in-doubt" in states:
+        raise Failed(f"in doubt although both daemons answer: {states}")
+    alive = [s for s in r.sides if s.name not in dead]
+
+    def one():
+        running = sides_running(r)
+        return len(running) == 1 and running[0].name in expected
+    if len(alive) == 2:
+        wait_for(f"exactly one of {expected} running (states {states}, running {[s.name for s in sides_running(r)]})", one, 5)
+    else:
+        expect(all(s.name in expected for s in sides_running(r)), f"{[s.name for s in sides_running(r)]} run")
+    r.judge_tracking_off()
+
+
+def finish(r):
+    r.release(force=True)
+    r.judge_daemons()
+
+
+def kill_migd(side_name, phase):
+    @CASES.case(f"kill-migd-{side_name}-{phase}")
+    def run(rig):
+        r, stopped, p = start_to(rig, phase)
+        side = getattr(r, side_name)
+        side.migd.kill()
+        side.migd.popen.wait(5)
+        if stopped is not side.migd:
+            go_on(r, stopped, phase)
+        time.sleep(0.3)
+        expect(len(sides_running(r)) <= 1, "both sides run")
+        side.start_migd(build=r.migd_build)
+        begun = time.monotonic()
+        # The source's own daemon was killed before the decision: it runs again within a second.
+        if side_name == "A" and phase not in ("prepared", "committed"):
+            wait_for("the source running again", lambda: r.A.vmm_running() and r.progress(r.A)[1], 3)
+            expect(time.monotonic() - begun < 1.5, f"the source took {time.monotonic() - begun:.1f} s to run again")
+        expected = {"prepared": "A" if side_name == "A" else "AB", "committed": "B"}.get(phase, "A")
+        if side_name == "B" and phase == "committed":
+            expected = "B"
+        judge(r, expected)
+        runs = sides_running(r)[0]
+        r.judge_one_side(runs, r.B if runs is r.A else r.A, seconds=3)
+        p.popen.wait(20)
+        memory = r.hold(runs)
+        finish(r)
+        r.stop_writers()
+        r.judge_content(memory, runs, r.A if runs is r.B else None)
+
+
+def kill_device(side_name, phase):
+    @CASES.case(f"kill-device-{side_name}-{phase}")
+    def run(rig):
+        r, stopped, p = start_to(rig, phase)
+        r.killed = True
+        getattr(r, side_name).devices["nic0"].kill()
+        go_on(r, stopped, phase)
+        p.popen.wait(40)
+        if side_name == "A":
+            expected = "B" if phase in ("prepared", "committed") else "AB"
+        else:
+            expected = "AB" if phase == "committed" else "A"
+        judge(r, expected)
+        status = r.A.status()
+        if status["state"] == "failed":
+            expect("nic0" in status["message"] + status["hint"], f"the device is not named: {status['message']}")
+        finish(r)
+
+
+def kill_workload(side_name, phase):
+    @CASES.case(f"kill-workload-{side_name}-{phase}")
+    def run(rig):
+        r, stopped, p = start_to(rig, phase)
+        getattr(r, side_name).workload.kill()
+        go_on(r, stopped, phase)
+        p.popen.wait(40)
+        judge(r, "AB", dead=side_name)
+        status = r.A.status()
+        if side_name == "B" and phase != "committed":
+            expect(status["state"] == "failed", f"the migration is {status['state']} although nobody can run at B")
+            r.judge_one_side(r.A, r.B, seconds=3)
+        if side_name == "A" and phase in ("setup", "full-send", "precopy"):
+            expect(status["state"] == "failed", f"the migration is {status['state']} although A could not be paused")
+        finish(r)
+
+
+def kill_migctl(phase):
+    @CASES.case(f"kill-migctl-{phase}")
+    def run(rig):
+        """It only follows: the migration goes on without it."""
+        r, stopped, p = start_to(rig, phase)
+        p.kill()
+        p.popen.wait(5)
+        go_on(r, stopped, phase)
+        wait_for("completed", lambda: r.A.status()["state"] == "completed", 20)
+        r.judge_moved()
+
+
+for _phase in PHASES:
+    for _side in "AB":
+        kill_migd(_side, _phase)
+        kill_device(_side, _phase)
+        kill_workload(_side, _phase)
+    kill_migctl(_phase)

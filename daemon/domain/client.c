@@ -187,13 +187,14 @@ static void take_news(void *userdata)
 static void on_mappings_changed(void *userdata)
 {
     struct domain *d = ((struct domain_client *)userdata)->domain;
-    if (!d->loop)
-        return;
-    domain_ref(d);
-    if (loop_post(d->loop, take_news, d) < 0)
-        __atomic_sub_fetch(
-            &d->refs, 1,
-            __ATOMIC_RELAXED); /* not the last: the device of this thread belongs to the domain */
+    pthread_mutex_lock(
+        &d->lock); /* against domain_stop_watching: while there is a loop, somebody has a reference */
+    if (d->loop) {
+        domain_ref(d);
+        if (loop_post(d->loop, take_news, d) < 0)
+            __atomic_sub_fetch(&d->refs, 1, __ATOMIC_RELAXED); /* not the last */
+    }
+    pthread_mutex_unlock(&d->lock);
 }
 
 static void on_client_changed(void *userdata, bool connected)

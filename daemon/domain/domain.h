@@ -59,7 +59,7 @@ struct domain {
     bool incoming;
     bool saved; /* has a saved form that is kept up to date */
     char *saved_path;
-    struct loop *loop; /* borrowed; NULL in tests: no news from devices then */
+    struct loop *loop; /* borrowed; NULL in tests and at the end: no news from devices then */
     enum domain_state state;
     char problem[400];
     char incomplete[400]; /* what a restoration could not bring back: until it is released such a domain does

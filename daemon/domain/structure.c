@@ -368,6 +368,11 @@ void domain_check_devices(struct domain *d)
 
 void domain_stop_watching(struct domain *d)
 {
+    /* The threads of pass-through clients tell no more news: what they posted would outlive the last reference,
+     * which ends them. */
+    pthread_mutex_lock(&d->lock);
+    d->loop = NULL;
+    pthread_mutex_unlock(&d->lock);
     for (size_t i = 0; i < d->ndevices; i++)
         d->devices[i].gone_watch = loop_io_free(d->devices[i].gone_watch);
 }

@@ -9,3 +9,4 @@ include tests/bench/local.mk
 include tests/api/local.mk
 include tests/fuzz/local.mk
 include tests/e2e/local.mk
+include tests/kernel/local.mk

@@ -226,12 +226,20 @@ void job_rollback(struct job *j, const struct mig_error *why, char *problem, siz
                           why->code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
 }
 
-static int given_back(struct engine *e, struct mig_error *err)
+/* Without a record a destination that may still ask would be told that it owns the workload. One that has given
+ * it back does not ask any more, and its own record says so. */
+static void given_back(struct engine *e, bool record_needed)
 {
     struct job *j = &e->job;
-    int r = job_write_record(j, RECORD_RETURNED, NULL);
-    if (r < 0)
-        return r;
+    struct mig_error err;
+    int r = job_write_record(j, RECORD_RETURNED, &err);
+    if (r < 0 && record_needed) {
+        snprintf(e->problem, sizeof e->problem,
+                 "Not run here, since that cannot be recorded: %.250s. Make room, restart migd and resolve it "
+                 "again",
+                 err.message);
+        return;
+    }
     j->devices_touched = j->paused = true;
     migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
     source_run_devices(e->domain, e->problem, sizeof e->problem);
@@ -240,7 +248,6 @@ static int given_back(struct engine *e, struct mig_error *err)
     migration_set_paused(j->migration, false);
     job_write_record(j, RECORD_ABORTED, NULL); /* resumed: a successor must not do it again */
     migration_set_verdict(j->migration, "The destination gave the workload back: it runs on here");
-    return 0;
 }
 
 static void end_as(struct engine *e, enum mig_state state, enum domain_state domain_state,
@@ -259,17 +266,18 @@ static void settle(struct engine *e, int r, struct mig_error *err)
     if (r == -EINPROGRESS && word == RESOLUTION_RUN) {
         log_warning("migration %s: the operator decided that the source runs the workload",
                     migration_id(j->migration));
-        given_back(e, err);
-        end_as(e, MIG_STATE_FAILED, DOMAIN_STATE_RUNNING, err);
+        given_back(e, true);
+        end_as(e, MIG_STATE_FAILED, e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, err);
     } else if (r == -EINPROGRESS && word == RESOLUTION_DROP) {
         log_warning("migration %s: the operator decided that the source gives the workload up",
                     migration_id(j->migration));
-        job_release_source(j);
+        source_stop_tracking(e->domain);
+        j->tracking = false;
         end_as(e, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);
     } else if (r == -EINPROGRESS) { /* the daemon ends; its successor reads the record and asks on */
         end_as(e, MIG_STATE_IN_DOUBT, DOMAIN_STATE_DEPARTED, err);
     } else if (r == -EREMOTEIO) {
-        given_back(e, err);
+        given_back(e, false);
         end_as(e, MIG_STATE_FAILED, e->problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, err);
     } else {
         source_stop_tracking(e->domain);

@@ -5,7 +5,9 @@
  */
 #include "../fake/two-sides.h"
 #include <dirent.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Devices and VMM of the destination as a daemon leaves them that was killed after the decision. */
 static void destination_runs_already(struct scene *s, size_t ndevices)
@@ -207,6 +209,100 @@ static void test_a_daemon_can_end_in_doubt(void **state)
     stay_in_doubt(RECORD_COMMITTED, RECORD_STATE_MAX);
 }
 
+/* The next write of the source's record fails. */
+static void block_record(struct scene *s)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/s/migrations/%s.out.tmp", s->dir, SCENE_ID);
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void block_it(void *userdata)
+{
+    block_record(userdata);
+}
+
+struct resolution {
+    struct scene *scene;
+    struct loop_timer *timer;
+    bool run;
+};
+
+static void resolve_it(void *userdata)
+{
+    struct resolution *r = userdata;
+    if (r->scene->source.migration && migration_get_state(r->scene->source.migration) == MIG_STATE_IN_DOUBT)
+        assert_int_equal(migration_resolve(r->scene->source.migration, r->run, NULL), 0);
+    else
+        loop_timer_arm(r->timer, 5000);
+}
+
+static void stopped_source(struct scene *s)
+{
+    make_scene(s, 1);
+    s->source.device[0]->state = DEVICE_STATE_STOP_COPY;
+    s->source.device[0]->logging = true;
+    s->source.controller->runs = false;
+}
+
+/* The destination is gone, and so is what it knew. */
+static void resolve(struct scene *s, bool run, bool block)
+{
+    struct resolution r = {.scene = s, .run = run};
+    struct loop_timer *blocker;
+    stopped_source(s);
+    assert_int_equal(loop_timer_new(&r.timer, s->loop, resolve_it, &r), 0);
+    assert_int_equal(loop_timer_new(&blocker, s->loop, block_it, s), 0);
+    loop_timer_arm(r.timer, 5000);
+    if (block)
+        loop_timer_arm(blocker, 0);
+    recover_scene(s, RECORD_COMMITTED, RECORD_STATE_MAX);
+    assert_false(s->late);
+    loop_timer_free(r.timer);
+    loop_timer_free(blocker);
+}
+
+static void test_the_operator_resolves(void **state)
+{
+    struct scene s;
+    resolve(&s, true, false);
+    assert_true(side_runs_whole(&s.source, 1));
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_RUNNING);
+    assert_int_equal(scene_record(&s, false), RECORD_ABORTED);
+    assert_false(s.source.device[0]->logging);
+    end_scene(&s);
+
+    resolve(&s, false, false);
+    assert_false(side_runs(&s.source, 1));
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_DEPARTED);
+    assert_int_equal(scene_record(&s, false), -ENOENT);
+    assert_false(s.source.device[0]->logging);
+    end_scene(&s);
+
+    resolve(&s, true,
+            true); /* what cannot be recorded is not done: the destination might come back and ask */
+    assert_false(side_runs(&s.source, 1));
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_BROKEN);
+    assert_non_null(strstr(s.source.domain->problem, "Make room"));
+    assert_int_equal(scene_record(&s, false), RECORD_COMMITTED);
+    end_scene(&s);
+}
+
+static void test_given_back_without_room_for_a_record(void **state)
+{
+    struct scene s;
+    struct loop_timer *blocker;
+    stopped_source(&s);
+    assert_int_equal(loop_timer_new(&blocker, s.loop, block_it, &s), 0);
+    loop_timer_arm(blocker, 0);
+    recover_scene(&s, RECORD_COMMITTED, RECORD_RETURNED);
+    loop_timer_free(blocker);
+    assert_false(s.late);
+    assert_true(side_runs_whole(&s.source, 1));
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_RUNNING);
+    end_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_an_active_record_says_who_runs),
         cmocka_unit_test(test_cancel_while_the_destination_loads),
         cmocka_unit_test(test_a_daemon_can_end_in_doubt),
+        cmocka_unit_test(test_the_operator_resolves),
+        cmocka_unit_test(test_given_back_without_room_for_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,11 +79,9 @@ unsigned process_fds(pid_t pid)
     return n;
 }
 
-unsigned long process_status(pid_t pid, const char *key)
+static unsigned long number_in(const char *path, const char *key)
 {
-    char path[64];
     _cleanup_free_ char *text = NULL;
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
     if (read_file(path, 65536, &text, NULL) < 0)
         return 0;
     size_t n = strlen(key);
@@ -91,6 +89,30 @@ unsigned long process_status(pid_t pid, const char *key)
         if (strncmp(line, key, n) == 0 && line[n] == ':')
             return strtoul(line + n + 1, NULL, 10);
     return 0;
+}
+
+unsigned long process_status(pid_t pid, const char *key)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    return number_in(path, key);
+}
+
+unsigned long process_sleeps(pid_t pid)
+{
+    char path[128];
+    unsigned long sum = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/status", pid, e->d_name);
+        sum += number_in(path, "voluntary_ctxt_switches");
+    }
+    if (d)
+        closedir(d);
+    return sum;
 }
 
 pid_t program_start(const char *const *argv)

@@ -18,6 +18,8 @@ int migd_start(struct migd_process *p, const char *bus_address, sd_bus *bus);
 int migd_stop(struct migd_process *p, int signal_number);
 /* Of /proc/PID: open descriptors, a number from status ("VmRSS", "voluntary_ctxt_switches", "Threads"). */
 unsigned process_fds(pid_t pid);
+/* How often its threads went to sleep, all together: unchanged while nothing wakes it. */
+unsigned long process_sleeps(pid_t pid);
 unsigned long process_status(pid_t pid, const char *key);
 
 /* Another program of the build, with arguments up to NULL. */

@@ -117,6 +117,42 @@ static void errors_name_file_and_line(void **state)
     check_error(line, "one.conf:2: the line is too long", "200");
 }
 
+/* Every line of the shipped file that is commented out is a key with its default. */
+static void the_shipped_file_shows_the_defaults(void **state)
+{
+    const char *source = getenv("TOP_SRCDIR");
+    char path[512];
+    _cleanup_free_ char *text = NULL;
+    if (!source)
+        skip();
+    snprintf(path, sizeof path, "%s/unit/migd.conf", source);
+    assert_int_equal(read_file(path, 65536, &text, NULL), 0);
+    unsigned keys = 0;
+    for (char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (line[0] == '#' && line[1] >= 'A' && line[1] <= 'Z') {
+            line[0] = ' ';
+            memmove(line, line + 1, strlen(line));
+            keys++;
+        }
+    assert_int_equal(keys, 9);
+    put(top, "shipped.conf", text);
+    snprintf(path, sizeof path, "%s/shipped.conf", top);
+    struct config c, defaults;
+    struct mig_error e = MIG_ERROR_INIT;
+    config_init(&c);
+    config_init(&defaults);
+    if (config_load(&c, path, &e) < 0)
+        fail_msg("%s", e.message);
+    assert_int_equal(c.log_level, defaults.log_level);
+    assert_string_equal(c.listen, defaults.listen);
+    assert_int_equal(c.max_downtime_usec, defaults.max_downtime_usec);
+    assert_int_equal(c.bandwidth_bytes_per_sec, defaults.bandwidth_bytes_per_sec);
+    assert_int_equal(c.connections, defaults.connections);
+    assert_string_equal(c.on_stall.text, "abort");
+    assert_string_equal(c.gate.text, "strict");
+    assert_string_equal(c.verify.text, "off");
+}
+
 static void a_named_file_must_exist(void **state)
 {
     struct config c;
@@ -133,6 +169,7 @@ int main(void)
         cmocka_unit_test(later_files_win),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(a_named_file_must_exist),
+        cmocka_unit_test(the_shipped_file_shows_the_defaults),
     };
     return cmocka_run_group_tests(tests, make_dirs, remove_dirs);
 }

@@ -80,5 +80,5 @@ class Stage(harness.Rig):
         status = [e for e in events if e["event"] == "end"][0]
         expect(status["state"] == "completed", f"the migration {status['state']}: {status['message']}")
         self.here, self.there = dest, source
-        wait_for("running at the destination", lambda: dest.show()["State"] == "running", 10)
+        wait_for("running at the destination", lambda: dest.show()["state"] == "running", 10)
         return status, [e for e in events if e["event"] == "round"]

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "domain/saved.h"
 #include "migd-bus.h"
+#include "migration/record.h"
 #include <string.h>
 
 int api_domain_allow(struct api_domain *ad, sd_bus_message *m, struct mig_error *err)
@@ -217,6 +218,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     struct domain *d = domain_ref(ad->domain);
     domain_stop_watching(d);
     domain_forget_saved(d);
+    record_forget(a->o.runtime_dir, d->name); /* says nothing of who bears the name next */
     log_info("domain %s is released", d->name);
     api_remove_domain(a, ad);
     int r = api_job_start(a, m, NULL, "Release", &release_ops, d, &e);

@@ -152,7 +152,7 @@ void record_forget(const char *runtime_dir, const char *domain)
     if (record_list(runtime_dir, &list, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++)
-        if (list[i].incoming && strcmp(list[i].domain, domain) == 0)
+        if (list[i].incoming && list[i].state != RECORD_RETURNED && strcmp(list[i].domain, domain) == 0)
             record_remove(runtime_dir, list[i].id, true);
 }
 

@@ -52,7 +52,7 @@ void record_remove(const char *runtime_dir, const char *id, bool incoming);
 /* All of them; malloc'ed array. Files that are no records are skipped with a warning. */
 int record_list(const char *runtime_dir, struct record **ret, size_t *ret_count);
 /* Removes the incoming records of a domain: when it leaves or is released, an old "accepted" must never make
- * a successor run it. */
+ * a successor run it. One that was returned stays: the source may still ask. */
 void record_forget(const char *runtime_dir, const char *domain);
 /* Removes all but the newest `keep` aborted and returned records. */
 void record_trim(const char *runtime_dir, size_t keep);

@@ -12,10 +12,19 @@
 #include "memory/pages.h"
 #include <endian.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+#define FILL_MIN_BYTES   (64u << 10)
+#define FILL_CHUNK_SHIFT 21u
 
 struct applier {
     const struct apply *apply;
     struct frame_stream *stream;
+    struct bitmap **filled; /* per region: chunks of 2 MiB whose page tables this connection has filled; made
+                               when needed */
     struct wire_extent table[WIRE_EXTENTS_MAX];
     struct iovec places[WIRE_EXTENTS_MAX];
 };
@@ -86,6 +95,32 @@ static int recv_table(struct applier *a, const struct wire_header *h, const stru
     return 0;
 }
 
+/*
+ * Fresh memory is allocated page by page in the middle of the copy out of the socket, and each of those
+ * faults costs more than the copy. One call ahead of it takes a third less for fresh memory, and two thirds
+ * for memory that is only not mapped here. Where it fails the faults do the work, or say why not.
+ */
+static void fill(struct applier *a, uint32_t index, struct region *r, const struct wire_extent *e)
+{
+    if (e->length < FILL_MIN_BYTES)
+        return;
+    if (!a->filled[index] &&
+        bitmap_new(&a->filled[index], div_round_up(r->size_bytes, 1u << FILL_CHUNK_SHIFT)) < 0)
+        return;
+    struct bitmap *filled = a->filled[index];
+    uint64_t first = e->offset >> FILL_CHUNK_SHIFT, last = (e->offset + e->length - 1) >> FILL_CHUNK_SHIFT;
+    bool all = true;
+    for (uint64_t chunk = first; chunk <= last && all; chunk++)
+        all = bitmap_test(filled, chunk);
+    if (all)
+        return;
+    (void)madvise(r->map + e->offset, e->length, MADV_POPULATE_WRITE);
+    first = div_round_up(e->offset, 1u << FILL_CHUNK_SHIFT);
+    last = (e->offset + e->length) >> FILL_CHUNK_SHIFT;
+    if (first < last)
+        bitmap_set_range(filled, first, last - first);
+}
+
 static int apply_pages(struct applier *a, const struct wire_header *h, struct mig_error *err)
 {
     struct region *r;
@@ -103,9 +138,18 @@ static int apply_pages(struct applier *a, const struct wire_header *h, struct mi
         return frame_protocol_error(a->stream, err,
                                     "PAGES whose extents have %llu bytes and whose payload has %llu",
                                     (unsigned long long)sum, (unsigned long long)payload.left_bytes);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        fill(a, h->region, r, &a->table[i]);
         a->places[i] = (struct iovec){r->map + a->table[i].offset, a->table[i].length};
+    }
     rc = frame_payload_recv(a->stream, &payload, a->places, (int)count, err);
+    if (rc == -EFAULT) {
+        mig_error_set(err, MIG_ERR_NO_MEMORY, ENOMEM,
+                      "memory region %s: this host has no memory for what arrives", r->name);
+        mig_error_hint(err, "free memory, or huge pages where the region is on huge pages, or raise the size "
+                            "of its file system");
+        return -ENOMEM;
+    }
     if (rc == 0)
         rc = frame_payload_end(a->stream, &payload, err);
     if (rc < 0)
@@ -138,15 +182,28 @@ static int apply_zero(struct applier *a, const struct wire_header *h, struct mig
     return 0;
 }
 
+static void free_applier(struct applier **a)
+{
+    if (!*a)
+        return;
+    for (size_t i = 0; (*a)->filled && i < (*a)->apply->nregions; i++)
+        bitmap_free((*a)->filled[i]);
+    free((*a)->filled);
+    free(*a);
+}
+
 int apply_run(const struct apply *a, unsigned connection, struct frame_stream *stream, struct mig_error *err)
 {
-    _cleanup_free_ struct applier *s = malloc(sizeof *s);
+    _cleanup_(free_applier) struct applier *s = malloc(sizeof *s);
     if (!s)
         return mig_error_oom(err);
     s->apply = a;
     s->stream = stream;
-    stream->idle_timeout_usec =
-        USEC_INFINITY; /* the source rests between rounds, and a cap may make it slow */
+    s->filled = calloc(MAX(a->nregions, (size_t)1), sizeof(struct bitmap *));
+    if (!s->filled)
+        return mig_error_oom(err);
+    /* The source rests between rounds, and a cap may make it slow. */
+    stream->idle_timeout_usec = USEC_INFINITY;
     for (;;) {
         struct wire_header h;
         struct mig_error why = MIG_ERROR_INIT;

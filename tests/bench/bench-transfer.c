@@ -55,7 +55,8 @@ static int receiver_main(struct bench_link *link, struct region *region)
     r.apply = (struct apply){
         .regions = &region, .nregions = 1, .counters = &r.counters, .fence = on_fence, .userdata = &r};
     pthread_barrier_init(&r.fences, NULL, (unsigned)link->n + 1);
-    bench_check(madvise(region->map, region->size_bytes, MADV_POPULATE_WRITE) == 0, "populate");
+    if (!getenv("FRESH"))
+        bench_check(madvise(region->map, region->size_bytes, MADV_POPULATE_WRITE) == 0, "populate");
     for (int i = 0; i < link->n; i++) {
         r.links[i] = (struct receiver_link){.all = &r, .index = (unsigned)i};
         check(channel_from_socket(&r.links[i].channel, link->data[i], "source", -1), &err);

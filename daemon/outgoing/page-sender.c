@@ -218,6 +218,22 @@ static void add_piece(struct page_sender *s, uint64_t first, uint64_t count)
     p->bytes += count << REGION_PAGE_SHIFT;
 }
 
+/* Is this page zero? Where pages go by sendfile, a few bytes of the file say so without the page fault of a
+ * first look. */
+static bool probe(const struct page_sender *s, uint64_t page)
+{
+    const struct region *r = s->batch.region;
+    uint64_t head[8], any = 0, offset = page << REGION_PAGE_SHIFT;
+    if (!s->no_send_file &&
+        pread(r->fd, head, sizeof head, (off_t)(r->offset_bytes + offset)) == sizeof head) {
+        for (size_t i = 0; i < ELEMENTS(head); i++)
+            any |= head[i];
+        if (any)
+            return false;
+    }
+    return page_is_zero(r->map + offset);
+}
+
 /*
  * Looking at every page costs a cache miss each, and page faults the first time, which is a fifth of what
  * sending costs. Zero pages come in stretches. So after a while without any, a few pages are looked at, until
@@ -233,7 +249,7 @@ static bool seems_without_zeros(struct page_sender *s, const struct page_run *ru
             return true;
         }
         at += s->pages_until_probe;
-        if (page_is_zero(s->batch.region->map + ((run->first + at) << REGION_PAGE_SHIFT)))
+        if (probe(s, run->first + at))
             return false;
         s->pages_until_probe = PROBE_PAGES;
     }

@@ -110,23 +110,24 @@ static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint
 {
     off_t offset = (off_t)offset_bytes;
     for (uint64_t left = size_bytes; left > 0;) {
-        ssize_t n = sendfile(c->fd, fd, &offset, (size_t)MIN(left, UINT64_C(1) << 30));
+        size_t now = (size_t)MIN(left, UINT64_C(1) << 30);
+        ssize_t n = sendfile(c->fd, fd, &offset, now);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno == EAGAIN) {
-            int r = wait_writable(c);
-            if (r < 0)
-                return r;
-            continue;
-        }
         if (n < 0 && (errno == EINVAL || errno == ENOSYS) && left == size_bytes)
             return -EOPNOTSUPP;
-        if (n < 0)
+        if (n < 0 && errno != EAGAIN)
             return send_errno(errno);
         if (n == 0)
             return -ENODATA; /* the file became shorter */
-        atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
-        left -= (uint64_t)n;
+        if (n > 0) {
+            atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
+            left -= (uint64_t)n;
+        }
+        /* Less than was asked for means full. Trying again would collect pages only to let go of them. */
+        int r = n < (ssize_t)now ? wait_writable(c) : 0;
+        if (r < 0)
+            return r;
     }
     return 0;
 }

@@ -385,18 +385,23 @@ void scene_listen(struct scene *s)
 }
 
 /* The source's listener answers a destination in doubt. */
-static struct incoming *open_listeners(struct scene *s)
+static struct incoming *open_source(struct scene *s)
 {
     struct incoming *answers;
     const struct incoming_callbacks cb = {on_incoming, s};
     snprintf(s->source_dir, sizeof s->source_dir, "%s/s", s->dir);
     snprintf(s->source_address, sizeof s->source_address, "unix:%s/source", s->dir);
-    scene_listen(s);
     assert_int_equal(
         incoming_new(&answers, s->loop, s->source.registry, s->source_address, -1, s->source_dir, &cb, NULL),
         0);
     s->context = (struct outgoing_context){s->loop, s->source_dir, s->source_address};
     return answers;
+}
+
+static struct incoming *open_listeners(struct scene *s)
+{
+    scene_listen(s);
+    return open_source(s);
 }
 
 static void run_loop(struct scene *s)
@@ -405,9 +410,9 @@ static void run_loop(struct scene *s)
     loop_run(s->loop);
 }
 
-int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err)
+static int run_between(struct scene *s, struct incoming *answers, const struct migration_options *o,
+                       struct mig_error *err)
 {
-    struct incoming *answers = open_listeners(s);
     const struct migration_observer observer = {.ended = on_ended, .userdata = &s->source};
     int r =
         outgoing_start(&s->source.migration, &s->context, s->source.domain, s->address, o, &observer, err);
@@ -415,6 +420,16 @@ int run_scene(struct scene *s, const struct migration_options *o, struct mig_err
         run_loop(s);
     incoming_free(answers);
     return r;
+}
+
+int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err)
+{
+    return run_between(s, open_listeners(s), o, err);
+}
+
+void run_source(struct scene *s, const struct migration_options *o)
+{
+    assert_int_equal(run_between(s, open_source(s), o, NULL), 0);
 }
 
 static struct record make_record(struct scene *s, bool incoming, enum record_state state)

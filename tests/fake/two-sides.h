@@ -76,6 +76,8 @@ void make_scene(struct scene *s, size_t ndevices);
 /* Until both sides have ended; s->late when that took too long. Answers outgoing_start's result when it
  * refused. */
 int run_scene(struct scene *s, const struct migration_options *o, struct mig_error *err);
+/* The same towards whatever listens at s->address. */
+void run_source(struct scene *s, const struct migration_options *o);
 /* Only the destination's listener. */
 void scene_listen(struct scene *s);
 /* Two daemons after a restart: each takes up the record that it finds; RECORD_STATE_MAX: none. Until what was

@@ -1,10 +1,12 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
-TESTS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+check_PROGRAMS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+TESTS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
 tests_unit_test_migration_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_hostile_destination_SOURCES = tests/unit/test-hostile-destination.c tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_hostile_destination_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_hostile_peer_SOURCES = tests/unit/test-hostile-peer.c tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_hostile_peer_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_recovery_SOURCES = tests/unit/test-recovery.c tests/fake/two-sides.c tests/fake/two-sides.h

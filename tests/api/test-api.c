@@ -334,6 +334,27 @@ static void a_failed_migration_stays_visible(void **state)
                    ERROR("WrongState"));
 }
 
+static void old_migrations_are_forgotten(void **state)
+{
+    char destination[128], first[64] = "";
+    snprintf(destination, sizeof destination, "unix:%s/nobody", dir);
+    assert_done(domain_call("MakeMemory", NULL, "sta{sv}", "ram0", MIB, 0));
+    unsigned fds = process_fds(migd.pid);
+    for (unsigned i = 0; i < 40; i++) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *started = NULL;
+        const char *path;
+        assert_done(domain_call("Migrate", &started, "sa{sv}", destination, 0));
+        assert_true(sd_bus_message_read(started, "o", &path) > 0);
+        assert_done(call(path, MIGD_IFACE_MIGRATION, "Wait", NULL, "a{sv}", 0));
+        _cleanup_free_ char *id = get_string(path, MIGD_IFACE_MIGRATION, "Id");
+        if (i == 0)
+            snprintf(first, sizeof first, "%s", id);
+    }
+    assert_refused(manager_call("GetMigration", NULL, "sa{sv}", first, 0), ERROR("NoSuchMigration"));
+    assert_done(manager_call("GetMigration", NULL, "sa{sv}", "demo", 0));
+    assert_int_equal(process_fds(migd.pid), fds);
+}
+
 /* ---- with a real device process ---- */
 
 static pid_t start_simdev(const char *socket)
@@ -673,6 +694,23 @@ static void one_migd_for_each_runtime_directory(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+static void without_its_bus_it_ends(void **state)
+{
+    struct private_bus other;
+    struct migd_process lonely = {.pid = -1};
+    sd_bus *connection = NULL;
+    int status = -1;
+    assert_int_equal(private_bus_start(&other), 0);
+    snprintf(lonely.runtime_dir, sizeof lonely.runtime_dir, "%s/run3", dir);
+    assert_true(connect_to(&connection, other.address) >= 0);
+    assert_int_equal(migd_start(&lonely, other.address, connection), 0);
+    private_bus_stop(&other);
+    sd_bus_close_unref(connection);
+    for (int i = 0; i < 500 && waitpid(lonely.pid, &status, WNOHANG) == 0; i++)
+        usleep(10000);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
 /* ---- policy ---- */
 
 static void strangers_may_look_only(void **state)
@@ -854,6 +892,8 @@ int main(void)
         cmocka_unit_test(one_migd_for_each_runtime_directory),
         cmocka_unit_test_setup_teardown(strangers_may_look_only, register_demo, release_demo),
         cmocka_unit_test(log_control),
+        cmocka_unit_test(without_its_bus_it_ends),
+        cmocka_unit_test_setup_teardown(old_migrations_are_forgotten, register_demo, release_demo),
         cmocka_unit_test_setup_teardown(ten_thousand_calls_of_garbage, register_demo, release_demo),
         cmocka_unit_test_setup_teardown(at_rest, register_demo, release_demo),
     };

@@ -8,6 +8,7 @@
 #include "domain/registry.h"
 #include "domain/restore.h"
 #include "domain/saved.h"
+#include "domain/uffd-again.h"
 #include "loop/loop.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <cmocka.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -388,6 +390,35 @@ static void what_cannot_come_back_is_said(void **state)
     assert_true(domain_from_json(d, NULL, NULL, &e) < 0);
 }
 
+static void a_userfaultfd_is_found_again(void **state)
+{
+    int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */),
+        again = -1;
+    struct mig_error e = MIG_ERROR_INIT;
+    uint64_t start = process_start_time(getpid());
+    if (uffd < 0)
+        skip(); /* not here */
+    assert_true(start > 0);
+    assert_int_equal(process_start_time(0x3fffffff), 0);
+    int r = uffd_take_again(getpid(), start, "cpu", &again, &e);
+    if (r == -EPERM || r == -ENOSYS) {
+        close(uffd);
+        skip();
+    }
+    assert_int_equal(r, 0);
+    assert_true(again >= 0 && again != uffd);
+    close(again);
+    assert_true(uffd_take_again(getpid(), start + 1, "cpu", &again, &e) <
+                0); /* the pid means another process by now */
+    assert_non_null(strstr(e.message, "has ended"));
+    int second = dup(uffd);
+    assert_true(uffd_take_again(getpid(), start, "cpu", &again, &e) < 0);
+    assert_non_null(strstr(e.message, "2 userfaultfds"));
+    close(second);
+    close(uffd);
+    assert_true(uffd_take_again(getpid(), start, "cpu", &again, &e) < 0);
+}
+
 /* A FIFO in the place of memory must not keep anybody waiting. */
 static void a_fifo_is_no_memory(void **state)
 {
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(saved_form_and_back),
         cmocka_unit_test(what_cannot_come_back_is_said),
         cmocka_unit_test(a_fifo_is_no_memory),
+        cmocka_unit_test(a_userfaultfd_is_found_again),
         cmocka_unit_test(all_saved_domains_come_back),
     };
     log_set_max_level(LOG_EMERG);

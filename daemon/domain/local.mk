@@ -5,5 +5,6 @@ libmigd_la_SOURCES += \
 	daemon/domain/restore-all.c \
 	daemon/domain/restore.c daemon/domain/restore.h \
 	daemon/domain/saved.c daemon/domain/saved.h \
+	daemon/domain/structure-memory.c \
 	daemon/domain/structure.c daemon/domain/structure.h \
 	daemon/domain/uffd-again.c daemon/domain/uffd-again.h

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory, devices, trackers and controller of a domain: adding, finding, taking apart. Main thread, but
- * domain_map_*, which only read the domain (under its lock) and talk to devices.
+ * Devices, trackers and controller of a domain: adding, finding, taking apart (memory: structure-memory.c).
+ * Main thread.
  */
 #include "domain/structure.h"
 #include "domain/client.h"
@@ -52,235 +52,18 @@ struct tracker *domain_find_tracker(struct domain *d, const char *name)
             return d->trackers[i];
     return NULL;
 }
-
-static int refuse_twice(const struct domain *d, const char *what, const char *name, struct mig_error *err)
+int structure_refuse_twice(const struct domain *d, const char *what, const char *name, struct mig_error *err)
 {
     return mig_error_set(err, MIG_ERR_EXISTS, 0, "domain %s already has a %s named %s", d->name, what, name);
 }
 
-static int refuse_more(const struct domain *d, const char *what, unsigned max, struct mig_error *err)
+int structure_refuse_more(const struct domain *d, const char *what, unsigned max, struct mig_error *err)
 {
     return mig_error_set(err, MIG_ERR_LIMIT, 0, "domain %s has %u %s already, which is the limit", d->name,
                          max, what);
 }
 
-/* ---- memory ---- */
-
-static int check_iovas(struct domain *d, const struct region *region, const uint64_t *iovas, size_t niovas,
-                       struct mig_error *err)
-{
-    if (niovas > DOMAIN_IOVAS_MAX)
-        return mig_error_set(err, MIG_ERR_LIMIT, 0, "memory %s has %zu IOVAs, the limit is %u", region->name,
-                             niovas, DOMAIN_IOVAS_MAX);
-    for (size_t i = 0; i < niovas; i++) {
-        uint64_t end;
-        if (iovas[i] % REGION_PAGE_SIZE || __builtin_add_overflow(iovas[i], region->size_bytes - 1, &end))
-            return mig_error_set(
-                err, MIG_ERR_INVALID_ARGUMENT, 0,
-                "IOVA 0x%" PRIx64
-                " of memory %s: not a multiple of %u, or beyond the end of the address space",
-                iovas[i], region->name, REGION_PAGE_SIZE);
-        for (size_t j = 0; j < i; j++)
-            if (iovas[j] <= end && iovas[i] <= iovas[j] + (region->size_bytes - 1))
-                return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                                     "IOVAs 0x%" PRIx64 " and 0x%" PRIx64 " of memory %s overlap", iovas[j],
-                                     iovas[i], region->name);
-        for (size_t m = 0; m < d->nmemory; m++)
-            for (size_t j = 0; j < d->memory[m].niovas; j++) {
-                uint64_t other = d->memory[m].iova[j];
-                if (other <= end && iovas[i] <= other + (d->memory[m].region->size_bytes - 1))
-                    return mig_error_set(err, MIG_ERR_EXISTS, 0,
-                                         "memory %s at IOVA 0x%" PRIx64 " overlaps memory %s at 0x%" PRIx64,
-                                         region->name, iovas[i], d->memory[m].region->name, other);
-            }
-    }
-    return 0;
-}
-
-static uint32_t prot_of(const struct region *region)
-{
-    return IOVA_READ | (region->writable ? IOVA_WRITE : 0);
-}
-
-static int map_at(struct device *device, struct region *region, uint64_t iova, struct mig_error *err)
-{
-    const struct iova_mapping m = {
-        .iova = iova, .size_bytes = region->size_bytes, .region = region, .prot = prot_of(region)};
-    int r = device->ops->dma_map(device, &m, err);
-    return r < 0 ? mig_error_wrap(err, "mapping memory %s into device %s", region->name, device->name) : 0;
-}
-
-/* With the lock held. */
-static int check_new_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
-                            struct mig_error *err)
-{
-    int r = domain_part_name_check("memory", region->name, err);
-    if (r < 0)
-        return r;
-    if (domain_find_memory(d, region->name))
-        return refuse_twice(d, "memory", region->name, err);
-    if (d->nmemory >= DOMAIN_REGIONS_MAX)
-        return refuse_more(d, "pieces of memory", DOMAIN_REGIONS_MAX, err);
-    return check_iovas(d, region, iovas, niovas, err);
-}
-
-int domain_map_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
-                      struct mig_error *err)
-{
-    pthread_mutex_lock(&d->lock);
-    int r = check_new_memory(d, region, iovas, niovas, err);
-    pthread_mutex_unlock(&d->lock);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; r == 0 && i < d->ndevices; i++) {
-        struct device *device = d->devices[i].device;
-        for (size_t j = 0; r == 0 && d->devices[i].automap && j < niovas; j++)
-            r = map_at(device, region, iovas[j], err);
-    }
-    for (size_t i = 0; r < 0 && i < d->ndevices; i++)
-        for (size_t j = 0; d->devices[i].automap && j < niovas; j++)
-            d->devices[i].device->ops->dma_unmap(d->devices[i].device, iovas[j], region->size_bytes, NULL);
-    return r;
-}
-
-void domain_append_memory_locked(struct domain *d, struct region *region, const uint64_t *iovas,
-                                 size_t niovas, bool from_client)
-{
-    struct domain_memory *m = &d->memory[d->nmemory];
-    *m = (struct domain_memory){.region = region_ref(region), .niovas = niovas, .from_client = from_client};
-    for (size_t i = 0; i < niovas; i++)
-        m->iova[i] = iovas[i];
-    struct stat st;
-    if (fstat(region->fd, &st) == 0) {
-        m->file_dev = st.st_dev;
-        m->file_ino = st.st_ino;
-    }
-    region->index = (uint32_t)d->nmemory;
-    d->nmemory++;
-}
-
-int domain_insert_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
-                         struct mig_error *err)
-{
-    int r = domain_check_idle(d, err);
-    return r < 0 ? r : structure_insert_memory(d, region, iovas, niovas, err);
-}
-
-int structure_insert_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
-                            struct mig_error *err)
-{
-    pthread_mutex_lock(&d->lock);
-    int r = check_new_memory(d, region, iovas, niovas, err);
-    if (r == 0)
-        domain_append_memory_locked(d, region, iovas, niovas, false);
-    pthread_mutex_unlock(&d->lock);
-    if (r == 0)
-        r = domain_renew_all_trackers(d, err);
-    if (r == 0)
-        domain_tell(d);
-    return r;
-}
-
-int domain_add_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
-                      struct mig_error *err)
-{
-    int r = domain_check_idle(d, err);
-    if (r == 0)
-        r = domain_map_memory(d, region, iovas, niovas, err);
-    return r < 0 ? r : domain_insert_memory(d, region, iovas, niovas, err);
-}
-
-static bool is_mapped(const struct domain *d, const struct region *region)
-{
-    for (size_t i = 0; i < d->ndevices; i++) {
-        struct iova_mapping *mappings;
-        size_t n;
-        bool found = false;
-        if (iova_map_snapshot(d->devices[i].device->map, &mappings, &n) < 0)
-            return true; /* not known: keep it */
-        for (size_t j = 0; j < n; j++)
-            found |= mappings[j].region == region;
-        iova_mappings_free(mappings, n);
-        if (found)
-            return true;
-    }
-    return false;
-}
-
-/* "" for a tracker that is not of kind all or has one region of its own; else who writes. */
-static const char *all_tracker_of(const struct domain *d, size_t i)
-{
-    struct json_object *memory;
-    if (strcmp(d->trackers[i]->ops->kind, "all") != 0)
-        return "";
-    if (d->tracker_saved[i] && json_object_object_get_ex(d->tracker_saved[i], "memory", &memory))
-        return "";
-    return d->trackers[i]->device;
-}
-
-void domain_drop_unused_memory(struct domain *d)
-{
-    bool dropped = false;
-    unsigned held =
-        1; /* references that do not count: ours, and one of each tracker that covers everything */
-    for (size_t i = 0; i < d->ntrackers; i++)
-        held += *all_tracker_of(d, i) != 0;
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = d->nmemory; i-- > 0;) {
-        struct region *region = d->memory[i].region;
-        /* More references: a client's thread was just given it and is about to map it. */
-        if (!d->memory[i].from_client || __atomic_load_n(&region->refs, __ATOMIC_ACQUIRE) > held ||
-            is_mapped(d, region))
-            continue;
-        memmove(&d->memory[i], &d->memory[i + 1], (d->nmemory - i - 1) * sizeof d->memory[0]);
-        d->nmemory--;
-        region_unref(region);
-        dropped = true;
-    }
-    for (size_t i = 0; i < d->nmemory; i++)
-        d->memory[i].region->index = (uint32_t)i;
-    pthread_mutex_unlock(&d->lock);
-    if (dropped)
-        domain_renew_all_trackers(d, NULL);
-}
-
 /* ---- devices ---- */
-
-/* The memory that devices see, as it is now, with references. */
-static int snapshot_memory(struct domain *d, struct domain_memory **ret, size_t *ret_count)
-{
-    pthread_mutex_lock(&d->lock);
-    size_t n = d->nmemory;
-    struct domain_memory *copy = malloc(MAX(n, (size_t)1) * sizeof *copy);
-    for (size_t i = 0; copy && i < n; i++) {
-        copy[i] = d->memory[i];
-        region_ref(copy[i].region);
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (!copy)
-        return -ENOMEM;
-    *ret = copy;
-    *ret_count = n;
-    return 0;
-}
-
-int domain_map_device(struct domain *d, const struct domain_device *device, struct mig_error *err)
-{
-    struct domain_memory *memory;
-    size_t n;
-    if (!device->automap)
-        return 0;
-    int r = snapshot_memory(d, &memory, &n);
-    if (r < 0)
-        return mig_error_oom(err);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; r == 0 && j < memory[i].niovas; j++)
-            r = map_at(device->device, memory[i].region, memory[i].iova[j], err);
-        region_unref(memory[i].region);
-    }
-    free(memory);
-    return r;
-}
 
 static void free_device(struct domain_device *dd)
 {
@@ -368,8 +151,8 @@ void domain_check_devices(struct domain *d)
 
 void domain_stop_watching(struct domain *d)
 {
-    /* The threads of pass-through clients tell no more news: what they posted would outlive the last reference,
-     * which ends them. */
+    /* The threads of pass-through clients tell no more news: what they posted would outlive the last
+     * reference, which ends them. */
     pthread_mutex_lock(&d->lock);
     d->loop = NULL;
     pthread_mutex_unlock(&d->lock);
@@ -402,11 +185,11 @@ static int check_new_device(struct domain *d, const char *name, struct mig_error
     if (r < 0)
         return r;
     if (domain_find_device(d, name))
-        return refuse_twice(d, "device", name, err);
+        return structure_refuse_twice(d, "device", name, err);
     if (domain_find_tracker(d, name))
-        return refuse_twice(d, "tracker", name, err);
+        return structure_refuse_twice(d, "tracker", name, err);
     if (d->ndevices >= DOMAIN_DEVICES_MAX)
-        return refuse_more(d, "devices", DOMAIN_DEVICES_MAX, err);
+        return structure_refuse_more(d, "devices", DOMAIN_DEVICES_MAX, err);
     return 0;
 }
 
@@ -448,10 +231,21 @@ int domain_add_device(struct domain *d, const struct domain_device *device, stru
 
 /* ---- trackers ---- */
 
+/* "" for a tracker that is not of kind all or has one region of its own; else who writes. */
+const char *structure_all_tracker_of(const struct domain *d, size_t i)
+{
+    struct json_object *memory;
+    if (strcmp(d->trackers[i]->ops->kind, "all") != 0)
+        return "";
+    if (d->tracker_saved[i] && json_object_object_get_ex(d->tracker_saved[i], "memory", &memory))
+        return "";
+    return d->trackers[i]->device;
+}
+
 int domain_renew_all_trackers(struct domain *d, struct mig_error *err)
 {
     for (size_t i = 0; i < d->ntrackers; i++) {
-        const char *device = all_tracker_of(d, i);
+        const char *device = structure_all_tracker_of(d, i);
         struct tracker *fresh;
         if (!*device)
             continue;
@@ -478,9 +272,9 @@ int structure_add_tracker(struct domain *d, struct tracker *tracker, struct json
     if (r < 0)
         return r;
     if (domain_find_tracker(d, tracker->name))
-        return refuse_twice(d, "tracker", tracker->name, err);
+        return structure_refuse_twice(d, "tracker", tracker->name, err);
     if (d->ntrackers >= DOMAIN_TRACKERS_MAX)
-        return refuse_more(d, "trackers", DOMAIN_TRACKERS_MAX, err);
+        return structure_refuse_more(d, "trackers", DOMAIN_TRACKERS_MAX, err);
     r = append_tracker(d, tracker, saved, err);
     if (r == 0)
         domain_tell(d);

@@ -24,3 +24,8 @@ int structure_insert_device(struct domain *d, const struct domain_device *device
 int structure_add_tracker(struct domain *d, struct tracker *tracker, struct json_object *saved,
                           struct mig_error *err);
 void structure_set_controller(struct domain *d, struct controller *c, struct json_object *saved);
+
+int structure_refuse_twice(const struct domain *d, const char *what, const char *name, struct mig_error *err);
+int structure_refuse_more(const struct domain *d, const char *what, unsigned max, struct mig_error *err);
+/* "" for a tracker that is not of kind all or has one region of its own; else who writes. */
+const char *structure_all_tracker_of(const struct domain *d, size_t i);

@@ -1,5 +1,5 @@
 # The daemon's face on the bus, held against the real program on a bus of its own.
-dist_check_SCRIPTS = tests/api/check-introspection
+dist_noinst_SCRIPTS += tests/api/check-introspection
 TESTS += tests/api/check-introspection
 if HAVE_CMOCKA
 check_PROGRAMS += tests/api/test-api tests/api/test-api-migration

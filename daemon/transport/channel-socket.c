@@ -76,9 +76,11 @@ static int wait_readable(struct channel *c, uint64_t timeout_usec)
     return r < 0 ? r : 0;
 }
 
-static int send_errno(int e)
+/* Somebody on this host who kills a connection (ss -K) makes it ECONNABORTED: no more than a broken one, and
+ * not to be taken for a peer that said it gave up. */
+static int socket_errno(int e)
 {
-    return e == EPIPE ? -ECONNRESET : -e;
+    return e == EPIPE || e == ECONNABORTED ? -ECONNRESET : -e;
 }
 
 static int socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
@@ -99,7 +101,7 @@ static int socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
             continue;
         }
         if (n < 0)
-            return send_errno(errno);
+            return socket_errno(errno);
         atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
         consume(&iov, &iovcnt, (size_t)n);
     }
@@ -117,7 +119,7 @@ static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint
         if (n < 0 && (errno == EINVAL || errno == ENOSYS) && left == size_bytes)
             return -EOPNOTSUPP;
         if (n < 0 && errno != EAGAIN)
-            return send_errno(errno);
+            return socket_errno(errno);
         if (n == 0)
             return -ENODATA; /* the file became shorter */
         if (n > 0) {
@@ -200,7 +202,7 @@ static int recv_pieces(struct channel *c, struct iovec *iov, int iovcnt, int *ma
             continue;
         }
         if (n < 0)
-            return -errno;
+            return socket_errno(errno);
         if (n == 0)
             return started ? -ECONNRESET : -EPIPE;
         started = true;

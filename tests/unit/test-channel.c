@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -162,6 +163,27 @@ static void test_cancel_wakes(void **state)
         assert_true(now_usec() - start < 500000);
         drop_ends(&e);
     }
+}
+
+/* An administrator's `ss -K` must look like a broken connection, and never like a peer that gave up: that is
+ * what ECONNABORTED means further up. */
+static void test_a_killed_connection_is_a_broken_one(void **state)
+{
+    struct ends e;
+    struct sockaddr_in sin;
+    char command[128], byte;
+    connect_ends(&e, TCP);
+    assert_int_equal(getsockname(e.a->fd, (struct sockaddr *)&sin, &(socklen_t){sizeof sin}), 0);
+    snprintf(command, sizeof command, "ss -K -tn src 127.0.0.1 sport = :%u >/dev/null 2>&1",
+             ntohs(sin.sin_port));
+    int gone = system(command);
+    e.a->stall_timeout_usec = 500000;
+    struct iovec iov = {&byte, 1};
+    int r = e.a->ops->recvv(e.a, &iov, 1);
+    drop_ends(&e);
+    if (gone != 0 || r == -ETIMEDOUT)
+        skip(); /* no such tool, right or kernel */
+    assert_int_equal(r, -ECONNRESET);
 }
 
 static void test_stall_ends(void **state)
@@ -365,7 +387,7 @@ int main(void)
         cmocka_unit_test(test_close),         cmocka_unit_test(test_shutdown_wakes),
         cmocka_unit_test(test_file_ends),     cmocka_unit_test(test_connect_errors),
         cmocka_unit_test(test_listen_unix),   cmocka_unit_test(test_listen_tcp),
-        cmocka_unit_test(test_wrong_sockets),
+        cmocka_unit_test(test_wrong_sockets), cmocka_unit_test(test_a_killed_connection_is_a_broken_one),
     };
     alarm(60);
     snprintf(scratch, sizeof scratch, "/tmp/migd-channel-XXXXXX");

@@ -108,6 +108,8 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
     if (!final)
         state_stream_drain(j->state);
     int r = page_stream_round(j->pages, j->round, ret, err);
+    if (r < 0) /* else a peer that reads state slowly would hold up the way back */
+        j->state_channel->ops->shutdown(j->state_channel);
     struct mig_error state_error = MIG_ERROR_INIT;
     int state_r = final ? 0 : state_stream_wait(j->state, &state_error);
     if (r < 0)

@@ -89,6 +89,8 @@ static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
     if (r == 0) {
         migration_update(j->migration, set_final_bytes, &sent.payload_bytes);
         migration_set_phase(j->migration, MIG_PHASE_DEVICE_STATE);
+    } else {
+        j->state_channel->ops->shutdown(j->state_channel); /* what is still under way is of no use */
     }
     struct mig_error state_error = MIG_ERROR_INIT;
     int state_r = state_stream_wait(j->state, &state_error); /* always: it borrows vmm_state */

@@ -15,14 +15,14 @@
 #include <cmocka.h>
 
 #define MEMORY_BYTES (UINT64_C(4) << 20)
-#define STATE_BYTES  70000u
+#define STATE_BYTES  600000u /* more than a socket holds */
 
 /* The n-th call of any fake fails; 0: none. */
 extern atomic_int fault_countdown;
 extern atomic_int fault_fired;
 extern char fault_where[128];
 extern atomic_int fault_delay_msec; /* before it fails */
-extern const char *fault_only; /* count only calls whose name holds this; NULL: all */
+extern const char *fault_only;      /* count only calls whose name holds this; NULL: all */
 
 /* A device that writes a few pages at each report while it runs, and whose state is a pattern. */
 struct fake_device {

@@ -105,7 +105,7 @@ static void *drain_state(void *userdata)
 }
 
 /* Everything in good order up to the first page. */
-static bool let_in(struct liar *l)
+static bool let_in_but_state(struct liar *l)
 {
     if (!take(l, &l->control))
         return false;
@@ -117,6 +117,13 @@ static bool let_in(struct liar *l)
         return false;
     answer(&l->state, "{\"ok\":true}");
     l->pages.channel->stall_timeout_usec = STEP_USEC;
+    return true;
+}
+
+static bool let_in(struct liar *l)
+{
+    if (!let_in_but_state(l))
+        return false;
     l->draining = pthread_create(&l->drain, NULL, drain_state, l) == 0;
     return l->draining;
 }
@@ -303,6 +310,19 @@ static void lie_reads_no_pages(struct liar *l)
     wait_for_hang_up(&l->control); /* until it gave up */
 }
 
+/* Its silence on the state connection must not hold up the source's way back. */
+static void lie_reads_no_state(struct liar *l)
+{
+    struct wire_header h;
+    assert_true(let_in_but_state(l));
+    assert_int_equal(frame_recv(&l->pages.stream, &h, NULL), 0);
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    uint64_t begun = now_usec();
+    hang_up(&l->pages);
+    wait_for_hang_up(&l->control);
+    assert_true(now_usec() - begun < 4 * USEC_PER_SEC);
+}
+
 static void after_round(struct liar *l)
 {
     assert_true(let_in(l));
@@ -483,6 +503,7 @@ static const struct lie lies[] = {
     L(closes_control),
     L(closes_only_state),
     L(reads_no_pages),
+    L(reads_no_state),
     L(fence_of_another_round),
     L(prepared_for_a_fence),
     L(active_for_a_fence),

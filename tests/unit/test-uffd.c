@@ -25,7 +25,7 @@
 enum { PAGES = 8192, LEAD_PAGES = 3 };
 #define BYTES ((size_t)PAGES * 4096)
 
-enum order { WRITE_PAGE, WRITE_EVERY_SECOND, DROP_PAGE, REPLACE, EXEC, QUIT, WRITE_FOR_MSEC };
+enum order { WRITE_PAGE, WRITE_EVERY_SECOND, DROP_PAGE, REPLACE, EXEC, QUIT, WRITE_ON, STAND_STILL };
 struct message {
     enum order order;
     uint64_t value;
@@ -79,10 +79,12 @@ static int receive_fd(int socket, uint64_t *address)
     return fd;
 }
 
-static void write_for(uint8_t *map, uint64_t msec)
+/* Until the next message comes. */
+static void write_on(uint8_t *map, int socket)
 {
     struct rnd rnd = {77};
-    for (uint64_t end = now_usec() + msec * 1000, i = 0; i % 64 || now_usec() < end; i++) {
+    struct message m;
+    for (uint64_t i = 0; i % 64 || recv(socket, &m, sizeof m, MSG_DONTWAIT | MSG_PEEK) < 0; i++) {
         uint64_t *p = (uint64_t *)(map + rnd_below(&rnd, PAGES) * 4096 + rnd_below(&rnd, 512) * 8);
         *(volatile uint64_t *)p = rnd_next(&rnd);
     }
@@ -114,8 +116,10 @@ static void child_main(int socket, int memfd, uint64_t features)
         case REPLACE:
             mmap(map, BYTES / 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memfd, LEAD_PAGES * 4096);
             break;
-        case WRITE_FOR_MSEC:
-            write_for(map, m.value);
+        case WRITE_ON:
+            write_on(map, socket);
+            break;
+        case STAND_STILL:
             break;
         case EXEC:
             execl("/bin/cat", "cat", NULL); /* waits on the stdin that it got */
@@ -285,23 +289,20 @@ static void test_concurrent(void **state)
     struct rig *g = *state;
     uint8_t *copy = malloc(BYTES);
     start(g);
-#ifdef __SANITIZE_THREAD__
-    post(&g->child, WRITE_FOR_MSEC, 4000); /* copying is slow then */
-#else
-    post(&g->child, WRITE_FOR_MSEC, 400);
-#endif
+    post(&g->child, WRITE_ON, 0);
     memcpy(copy, g->region->map, BYTES); /* round 0 */
-    struct message m;
-    uint64_t rounds = 0;
-    bool done = false;
-    do {
-        done = recv(g->child.socket, &m, sizeof m, MSG_DONTWAIT) == sizeof m;
+    for (int round = 0; round < 20; round++) {
+        if (round == 19) { /* it stands still, and the last round finds the rest */
+            struct message m;
+            post(&g->child, STAND_STILL, 0);
+            assert_int_equal(recv(g->child.socket, &m, sizeof m, 0), sizeof m);
+            assert_int_equal(recv(g->child.socket, &m, sizeof m, 0), sizeof m);
+            assert_int_equal(m.order, STAND_STILL);
+        }
         harvest(g);
         bitmap_for_each_run (g->region->dirty, first, count)
             memcpy(copy + first * 4096, g->region->map + first * 4096, count * 4096);
-        rounds++;
-    } while (!done);
-    assert_true(rounds > 3);
+    }
     assert_memory_equal(copy, g->region->map, BYTES);
     free(copy);
 }

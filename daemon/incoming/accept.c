@@ -5,6 +5,7 @@
  * made ready to take state (RESUMING), and the answer goes out.
  */
 #include "incoming/session.h"
+#include "transport/address.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -164,6 +165,22 @@ static int answer(struct session *s, struct mig_error *err)
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
 }
 
+/* A source that listens on every address of its host cannot know by which one it is reached from here: by the
+ * one that it came from. */
+static void complete_decision_address(struct session *s)
+{
+    struct address named, from;
+    if (address_parse(&named, s->decision_address, NULL) < 0 || named.is_unix ||
+        (*named.host && strcmp(named.host, "0.0.0.0") != 0 && strcmp(named.host, "::") != 0) ||
+        address_parse(&from, s->control->peer, NULL) < 0 || from.is_unix)
+        return;
+    from.port = named.port;
+    char text[ADDRESS_TEXT_MAX];
+    address_format(&from, text, sizeof text);
+    if (strlen(text) < sizeof s->decision_address)
+        strcpy(s->decision_address, text);
+}
+
 int session_accept(struct session *s, struct mig_error *err)
 {
     uint64_t connections;
@@ -172,6 +189,7 @@ int session_accept(struct session *s, struct mig_error *err)
         json_copy_string(s->hello, "token", s->token, sizeof s->token) < 0 || strlen(s->token) < 16 ||
         json_copy_string(s->hello, "decision-address", s->decision_address, sizeof s->decision_address) < 0)
         return malformed(err, "connections, vmm-state, token or decision-address");
+    complete_decision_address(s);
     int r = check_versions(s, err);
     if (r == 0)
         r = check_regions(s, err);

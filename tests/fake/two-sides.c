@@ -379,9 +379,11 @@ void scene_listen(struct scene *s)
 {
     const struct incoming_callbacks cb = {on_incoming, s};
     snprintf(s->destination_dir, sizeof s->destination_dir, "%s/d", s->dir);
-    assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry, s->address, -1,
-                                  s->destination_dir, &cb, NULL),
+    assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry,
+                                  s->tcp ? "127.0.0.1:0" : s->address, -1, s->destination_dir, &cb, NULL),
                      0);
+    if (s->tcp)
+        snprintf(s->address, sizeof s->address, "%s", incoming_address(s->incoming));
 }
 
 /* The source's listener answers a destination in doubt. */
@@ -390,10 +392,14 @@ static struct incoming *open_source(struct scene *s)
     struct incoming *answers;
     const struct incoming_callbacks cb = {on_incoming, s};
     snprintf(s->source_dir, sizeof s->source_dir, "%s/s", s->dir);
-    snprintf(s->source_address, sizeof s->source_address, "unix:%s/source", s->dir);
+    if (s->tcp)
+        snprintf(s->source_address, sizeof s->source_address, "0.0.0.0:0");
+    else
+        snprintf(s->source_address, sizeof s->source_address, "unix:%s/source", s->dir);
     assert_int_equal(
         incoming_new(&answers, s->loop, s->source.registry, s->source_address, -1, s->source_dir, &cb, NULL),
         0);
+    snprintf(s->source_address, sizeof s->source_address, "%s", incoming_address(answers));
     s->context = (struct outgoing_context){s->loop, s->source_dir, s->source_address};
     return answers;
 }

@@ -124,6 +124,60 @@ static void test_an_active_record_says_who_runs(void **state)
     end_scene(&s);
 }
 
+static void expect_asked_address(struct domain *d, void *userdata)
+{
+    struct side *side = userdata;
+    struct record *list;
+    size_t n;
+    if (d->state != DOMAIN_STATE_RUNNING || side->seen)
+        return;
+    assert_int_equal(record_list(side->scene->destination_dir, &list, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(strncmp(list[0].peer, "127.0.0.1:", 10), 0);
+    assert_string_equal(strchr(list[0].peer, ':'), strchr(side->scene->source_address, ':'));
+    free(list);
+    side->seen = true;
+}
+
+/* Its own "every address" would lead a destination in doubt to itself. */
+static void test_a_source_on_every_address_can_be_asked(void **state)
+{
+    struct scene s;
+    struct migration_options o;
+    migration_options_init(&o);
+    make_scene(&s, 1);
+    s.tcp = true;
+    s.destination.domain->changed = expect_asked_address;
+    s.destination.domain->changed_userdata = &s.destination;
+    assert_int_equal(run_scene(&s, &o, NULL), 0);
+    assert_true(s.destination.seen);
+    end_scene(&s);
+}
+
+static void note_incoming(struct domain *d, void *userdata)
+{
+    if (d->state == DOMAIN_STATE_RECEIVING)
+        ((struct side *)userdata)->seen = d->incoming;
+}
+
+/* What a daemon that is killed now leaves must not be taken for a domain that runs. */
+static void test_a_departed_domain_that_receives_is_incoming(void **state)
+{
+    struct scene s;
+    struct migration_options o;
+    migration_options_init(&o);
+    make_scene(&s, 1);
+    s.destination.domain->incoming = false;
+    s.destination.domain->state = DOMAIN_STATE_DEPARTED;
+    s.destination.domain->changed = note_incoming;
+    s.destination.domain->changed_userdata = &s.destination;
+    assert_int_equal(run_scene(&s, &o, NULL), 0);
+    assert_true(s.destination.seen);
+    assert_false(s.destination.domain->incoming);
+    assert_true(side_runs_whole(&s.destination, 1));
+    end_scene(&s);
+}
+
 struct canceller {
     struct scene *scene;
     struct loop_timer *timer;
@@ -310,6 +364,8 @@ int main(void)
         cmocka_unit_test(test_the_outcome_is_told_when_it_is_certain),
         cmocka_unit_test(test_records_go_after_the_domain_was_saved),
         cmocka_unit_test(test_an_active_record_says_who_runs),
+        cmocka_unit_test(test_a_source_on_every_address_can_be_asked),
+        cmocka_unit_test(test_a_departed_domain_that_receives_is_incoming),
         cmocka_unit_test(test_cancel_while_the_destination_loads),
         cmocka_unit_test(test_a_daemon_can_end_in_doubt),
         cmocka_unit_test(test_the_operator_resolves),

@@ -20,6 +20,8 @@
 #include <sys/un.h>
 #include <time.h>
 
+#define ACCEPT_REST_USEC USEC_PER_SEC
+
 struct incoming {
     struct greeter greeter; /* first: its threads may outlive a sloppy order of teardown otherwise */
     struct loop *loop;
@@ -28,6 +30,7 @@ struct incoming {
     char *address;
     int listen_fd;
     struct loop_io *io;
+    struct loop_timer *rest; /* without descriptors accepting would only spin */
     struct incoming_callbacks callbacks;
     struct engine **engines; /* sessions whose connections may still come */
     size_t nengines;
@@ -514,8 +517,11 @@ static void on_connection(int fd, void *userdata)
     socklen_t len = sizeof a;
     int c = accept4(fd, (struct sockaddr *)&a, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (c < 0) {
-        if (errno == EMFILE || errno == ENFILE)
-            log_error("Cannot accept a connection: %s", strerror(errno));
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            log_error("Cannot accept a connection, trying again in a second: %s", strerror(errno));
+            in->io = loop_io_free(in->io);
+            loop_timer_arm(in->rest, ACCEPT_REST_USEC);
+        }
         return;
     }
     char peer[128];
@@ -524,6 +530,13 @@ static void on_connection(int fd, void *userdata)
     if (r < 0)
         log_warning("Connection from %s closed: %s", peer,
                     r == -EBUSY ? "too many connections that have not said HELLO" : strerror(-r));
+}
+
+static void accept_again(void *userdata)
+{
+    struct incoming *in = userdata;
+    if (loop_io_new(&in->io, in->loop, in->listen_fd, on_connection, in) < 0)
+        loop_timer_arm(in->rest, ACCEPT_REST_USEC);
 }
 
 int incoming_recover(struct incoming *in, struct domain *domain, const struct record *record,
@@ -577,7 +590,9 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
         return mig_error_oom(err);
     if (in->listen_fd >= 0) {
         fd_set_nonblock(in->listen_fd, true);
-        r = loop_io_new(&in->io, loop, in->listen_fd, on_connection, in);
+        r = loop_timer_new(&in->rest, loop, accept_again, in);
+        if (r == 0)
+            r = loop_io_new(&in->io, loop, in->listen_fd, on_connection, in);
         if (r < 0)
             return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot watch the listening socket: %s",
                                  strerror(-r));
@@ -591,6 +606,7 @@ struct incoming *incoming_free(struct incoming *in)
     if (!in)
         return NULL;
     loop_io_free(in->io);
+    loop_timer_free(in->rest);
     close_fd(&in->listen_fd);
     if (in->greeter.cancel_fd >= 0)
         eventfd_write(in->greeter.cancel_fd, 1);

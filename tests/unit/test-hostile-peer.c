@@ -15,8 +15,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #define PAGES     (MEMORY_BYTES / REGION_PAGE_SIZE)
 #define TOKEN     "00112233445566778899aabbccddeeff"
@@ -702,6 +704,43 @@ static void *nothing(void *userdata)
     return userdata;
 }
 
+/* No descriptor is left for a while: the listener rests meanwhile, and takes the waiting afterwards. */
+static void attack_when_descriptors_are_short(struct peer *p)
+{
+    struct rlimit limit, none;
+    struct timespec cpu;
+    assert_true(dial(p, &p->control));
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    int late = raw_socket(p);
+    assert_true(late >= 0);
+    close_fd(&late);
+    late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un sun = {.sun_family = AF_UNIX};
+    snprintf(sun.sun_path, sizeof sun.sun_path, "%s", p->scene->address + strlen("unix:"));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(connect(late, (struct sockaddr *)&sun, sizeof sun), 0);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    uint64_t before = (uint64_t)cpu.tv_sec * 1000 + (uint64_t)cpu.tv_nsec / 1000000;
+    nanosleep(&(struct timespec){.tv_nsec = 600000000}, NULL);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    assert_true((uint64_t)cpu.tv_sec * 1000 + (uint64_t)cpu.tv_nsec / 1000000 - before < 300);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    uint8_t noise[64] = {0}, byte;
+    (void)!send(late, noise, sizeof noise, MSG_NOSIGNAL);
+    assert_true(recv(late, &byte, 1, 0) <= 0); /* it was accepted after all, and refused */
+    close_fd(&late);
+    assert_true(say_hello(&p->control, make_hello(p)));
+}
+
+static void test_no_descriptors(void **state)
+{
+    static const struct attack attack = {"no descriptors", attack_when_descriptors_are_short, false};
+    suffer(&attack);
+}
+
 int main(void)
 {
     /* With its first thread a sanitizer starts one of its own: before threads are counted. */
@@ -710,6 +749,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attacks),
+        cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_slow_peers_do_not_keep_others_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,8 +50,12 @@ static void recover_one(const struct recovery *rec, const struct record *r)
             migration_unref(m);
         }
     }
-    if (error < 0)
+    if (error < 0) {
         log_mig_error(LOG_ERR, &fields, &err, "Cannot take the migration up");
+        /* What the record left undecided or standing still must not look as if it ran or waited. */
+        if (!d->borrowed)
+            domain_set_state(d, DOMAIN_STATE_BROKEN, err.message);
+    }
 }
 
 void recover_migrations(const struct recovery *rec)

@@ -123,7 +123,7 @@ static int take_end(struct stream *st, struct frame_stream *frames, const struct
                       (unsigned long long)st->bytes, (unsigned long long)h->offset,
                       h->offset == st->bytes ? "wrong" : "of another length");
         mig_error_hint(err,
-                       "It was not given to the device. Try again; if it happens again, look at the link");
+                       "The device does not run with it. Try again; if it happens again, look at the link");
         return -EBADMSG;
     }
     st->ended = true;

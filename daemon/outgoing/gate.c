@@ -101,7 +101,10 @@ static int refuse(struct job *j, const struct gate_finding *f, struct mig_error 
     mig_error_set(err, MIG_ERR_GATE, 0,
                   "%llu pages were written after everything had been stopped, by device %s (tracker %s): %s",
                   (unsigned long long)f->pages, t ? t->device : "unknown",
-                  t ? t->name : "none, found by digests", where);
+                  t                  ? t->name
+                  : f->needs_digests ? "none, found by digests"
+                                     : "none, DMA by message or an unmap",
+                  where);
     mig_error_hint(err, "The device does not obey STOP; the source goes on. Report it to the device's "
                         "vendor, or allow --gate resend or --gate off at your own risk");
     return -err->err;

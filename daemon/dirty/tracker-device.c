@@ -43,6 +43,8 @@ static int device_log_begin(struct tracker *t, struct mig_error *err)
     }
     uint64_t page_bytes = d->wish_bytes;
     int rc = d->device->ops->log_start(d->device, &page_bytes, err);
+    if (rc == -ETIMEDOUT) /* it may come true later: a stop behind it undoes that (R10) */
+        (void)d->device->ops->log_stop(d->device, NULL);
     if (rc < 0)
         return mig_error_wrap(err, "turning the DMA log of device %s on", d->device->name);
     if (!is_power_of_two(page_bytes) || page_bytes < REGION_PAGE_SIZE || page_bytes > REGION_SIZE_MAX) {

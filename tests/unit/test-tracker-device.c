@@ -180,6 +180,10 @@ static void test_refused(void **state)
     g->device->start_rc = -EBUSY;
     assert_int_equal(harvest_start(&g->set, &g->e), -EBUSY);
     assert_int_equal(g->device->stops, 0);
+    mig_error_clear(&g->e);
+    g->device->start_rc = -ETIMEDOUT; /* not refused: it may still go on */
+    assert_int_equal(harvest_start(&g->set, &g->e), -ETIMEDOUT);
+    assert_int_equal(g->device->stops, 1);
 }
 
 int main(void)

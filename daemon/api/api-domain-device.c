@@ -5,8 +5,10 @@
 #include "api/api-options.h"
 #include "base/fds.h"
 #include "domain/client.h"
+#include "domain/kernel-devices.h"
 #include "domain/saved.h"
 #include "vfio-user/device.h"
+#include "vfio/container.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -183,9 +185,10 @@ int api_domain_add_user_device(sd_bus_message *m, void *userdata, sd_bus_error *
 /* ---- Map, Unmap: possible while a migration runs ---- */
 
 struct map_work {
-    struct domain *domain; /* referenced, since no job of the domain is open */
-    struct device *device;
-    bool unmap;
+    struct domain *domain;       /* referenced, since no job of the domain is open */
+    struct device *device;       /* or */
+    struct container *container; /* a container */
+    bool unmap, gone;
     struct iova_mapping mapping;
 };
 
@@ -194,6 +197,7 @@ static void free_map_work(void *work)
     struct map_work *w = work;
     region_unref(w->mapping.region);
     device_unref(w->device);
+    container_unref(w->container);
     domain_unref(w->domain);
     free(w);
 }
@@ -201,6 +205,10 @@ static void free_map_work(void *work)
 static int run_map(void *work, struct mig_error *err)
 {
     struct map_work *w = work;
+    if (w->container)
+        return w->unmap
+                   ? container_unmap(w->container, w->mapping.iova, w->mapping.size_bytes, w->gone, NULL, err)
+                   : container_map(w->container, &w->mapping, err);
     if (w->unmap)
         return w->device->ops->dma_unmap(w->device, w->mapping.iova, w->mapping.size_bytes, err);
     return w->device->ops->dma_map(w->device, &w->mapping, err);
@@ -217,18 +225,25 @@ static int finish_map(void *work, struct mig_error *err)
 static const struct api_job_ops map_ops = {.run = run_map, .finish = finish_map, .free = free_map_work};
 
 static int start_map(struct api_domain *ad, sd_bus_message *m, const char *device_name,
-                     const struct iova_mapping *mapping, bool unmap, struct mig_error *err)
+                     const struct iova_mapping *mapping, bool unmap, bool gone, struct mig_error *err)
 {
     struct domain_device *dd = domain_find_device(ad->domain, device_name);
-    if (!dd)
-        return mig_error_set(err, MIG_ERR_NO_SUCH_OBJECT, 0, "domain %s has no device named %.80s",
-                             ad->domain->name, device_name);
+    struct container *container = dd ? NULL : domain_find_container(ad->domain, device_name);
+    if (!dd && !container)
+        return mig_error_set(err, MIG_ERR_NO_SUCH_OBJECT, 0,
+                             "domain %s has no device or container named %.80s", ad->domain->name,
+                             device_name);
+    if (dd && gone)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "\"gone\" is for containers, and %.80s is a device", device_name);
     struct map_work *w = calloc(1, sizeof *w);
     if (!w)
         return mig_error_oom(err);
     *w = (struct map_work){.domain = domain_ref(ad->domain),
-                           .device = device_ref(dd->device),
+                           .device = dd ? device_ref(dd->device) : NULL,
+                           .container = container_ref(container),
                            .unmap = unmap,
+                           .gone = gone,
                            .mapping = *mapping};
     if (w->mapping.region)
         region_ref(w->mapping.region);
@@ -269,7 +284,7 @@ static int method_map(struct api_domain *ad, sd_bus_message *m, struct mig_error
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                              "memory %s is read-only: map it with write=false", memory_name);
     r = check_range(&p, err);
-    return r < 0 ? r : start_map(ad, m, device, &p, false, err);
+    return r < 0 ? r : start_map(ad, m, device, &p, false, false, err);
 }
 
 int api_domain_map(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -288,11 +303,13 @@ int api_domain_unmap(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct mig_error e = MIG_ERROR_INIT;
     struct iova_mapping p = {0};
     const char *device;
+    bool gone = false;
+    const struct api_option options[] = {{"gone", API_BOOL, &gone}};
     int r = sd_bus_message_read(m, "stt", &device, &p.iova, &p.size_bytes);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, NULL, 0, &e) < 0)
+    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
         return api_error(error, &e);
-    r = start_map(ad, m, device, &p, true, &e);
+    r = start_map(ad, m, device, &p, true, gone, &e);
     return r < 0 ? api_error(error, &e) : r;
 }

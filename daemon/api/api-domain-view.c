@@ -2,6 +2,8 @@
 /* The lists of a domain as properties. Nothing here asks a device: what is shown is what is known. */
 #include "api/api-domain.h"
 #include "vfio-user/device.h"
+#include "vfio/container.h"
+#include "vfio/device.h"
 #include <poll.h>
 
 static int open_entry(sd_bus_message *m)
@@ -75,11 +77,11 @@ static bool is_gone(struct device *device)
     return p.fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
-static uint32_t count_mappings(struct device *device)
+static uint32_t count_mappings(struct iova_map *map)
 {
     struct iova_mapping *mappings;
     size_t n = 0;
-    if (iova_map_snapshot(device->map, &mappings, &n) < 0)
+    if (iova_map_snapshot(map, &mappings, &n) < 0)
         return 0;
     iova_mappings_free(mappings, n);
     return (uint32_t)n;
@@ -88,6 +90,8 @@ static uint32_t count_mappings(struct device *device)
 static const char *known_state(struct device *device)
 {
     struct vfu_device_status status;
+    if (kvfio_device_is(device))
+        return device_state_to_string(kvfio_device_known_state(device));
     if (!vfu_device_is(device))
         return "unknown";
     vfu_device_get_status(device, &status);
@@ -104,7 +108,7 @@ static int add_device(sd_bus_message *m, const struct domain_device *dd)
                                   "listen", "s", dd->listen ? dd->listen : "", "state", "s",
                                   known_state(dd->device), "vendor", "u", (uint32_t)info->pci_vendor,
                                   "device", "u", (uint32_t)info->pci_device, "gone", "b", is_gone(dd->device),
-                                  "mappings", "u", count_mappings(dd->device));
+                                  "mappings", "u", count_mappings(dd->device->map));
     if (r >= 0)
         r = add_flags(m, info->migration_flags);
     return r < 0 ? r : sd_bus_message_close_container(m);
@@ -117,6 +121,25 @@ int api_domain_get_devices(sd_bus *bus, const char *path, const char *interface,
     int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
     for (size_t i = 0; r >= 0 && i < d->ndevices; i++)
         r = add_device(reply, &d->devices[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int add_container(sd_bus_message *m, struct container *c)
+{
+    int r = open_entry(m);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}{sv}{sv}", "name", "s", c->name, "kind", "s", c->ops->kind,
+                                  "mappings", "u", count_mappings(c->map));
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int api_domain_get_containers(sd_bus *bus, const char *path, const char *interface, const char *property,
+                              sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct domain *d = ((struct api_domain *)userdata)->domain;
+    int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+    for (size_t i = 0; r >= 0 && i < d->ncontainers; i++)
+        r = add_container(reply, d->containers[i].container);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 

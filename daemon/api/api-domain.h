@@ -15,6 +15,9 @@ int api_domain_open_memory(sd_bus_message *m, void *userdata, sd_bus_error *erro
 int api_domain_add_user_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_map(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_unmap(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-domain-kernel.c */
+int api_domain_add_container(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
 /* api-domain-tracker.c */
 int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *error);
@@ -23,5 +26,7 @@ int api_domain_get_memory(sd_bus *bus, const char *path, const char *interface, 
                           sd_bus_message *reply, void *userdata, sd_bus_error *error);
 int api_domain_get_devices(sd_bus *bus, const char *path, const char *interface, const char *property,
                            sd_bus_message *reply, void *userdata, sd_bus_error *error);
+int api_domain_get_containers(sd_bus *bus, const char *path, const char *interface, const char *property,
+                              sd_bus_message *reply, void *userdata, sd_bus_error *error);
 int api_domain_get_trackers(sd_bus *bus, const char *path, const char *interface, const char *property,
                             sd_bus_message *reply, void *userdata, sd_bus_error *error);

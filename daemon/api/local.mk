@@ -1,6 +1,7 @@
 libmigd_la_SOURCES += \
 	daemon/api/api-context.h \
 	daemon/api/api-domain-device.c \
+	daemon/api/api-domain-kernel.c \
 	daemon/api/api-domain-memory.c \
 	daemon/api/api-domain-tracker.c \
 	daemon/api/api-domain-view.c \

@@ -21,12 +21,14 @@
 #include "vmm/controller.h"
 #include <pthread.h>
 
-#define DOMAIN_NAME_MAX     63
-#define DOMAIN_REGIONS_MAX  1024u
-#define DOMAIN_DEVICES_MAX  256u
-#define DOMAIN_TRACKERS_MAX 1024u
-#define DOMAIN_IOVAS_MAX    16u
+#define DOMAIN_NAME_MAX       63
+#define DOMAIN_REGIONS_MAX    1024u
+#define DOMAIN_DEVICES_MAX    256u
+#define DOMAIN_TRACKERS_MAX   1024u
+#define DOMAIN_IOVAS_MAX      16u
+#define DOMAIN_CONTAINERS_MAX 64u
 
+struct container;
 struct domain_client;
 struct json_object;
 struct loop;
@@ -49,8 +51,15 @@ struct domain_device {
     uint64_t log_page_bytes;
     bool use_precopy;
     bool automap;
-    bool tracker_all; /* its log is not to be used */
+    bool tracker_all;       /* its log is not to be used */
+    bool tracker_container; /* a container of the domain says what it writes; it has no tracker of its own */
     struct loop_io *gone_watch;
+};
+
+/* A kernel DMA address space that the owner of the devices made. */
+struct domain_container {
+    struct container *container;
+    bool automap;
 };
 
 struct domain {
@@ -68,6 +77,8 @@ struct domain {
     size_t nmemory;
     struct domain_device *devices;
     size_t ndevices;
+    struct domain_container *containers;
+    size_t ncontainers;
     struct tracker **trackers; /* device trackers included, in order of registration */
     size_t ntrackers;
     struct controller *controller;        /* never NULL */

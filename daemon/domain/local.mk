@@ -1,6 +1,7 @@
 libmigd_la_SOURCES += \
 	daemon/domain/client.c daemon/domain/client.h \
 	daemon/domain/domain.c daemon/domain/domain.h \
+	daemon/domain/kernel-devices.c daemon/domain/kernel-devices.h \
 	daemon/domain/registry.c daemon/domain/registry.h \
 	daemon/domain/restore-all.c \
 	daemon/domain/restore.c daemon/domain/restore.h \

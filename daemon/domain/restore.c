@@ -136,12 +136,13 @@ static void restore_mappings(struct domain *d, struct device *device, struct jso
 static int restore_device(struct domain *d, struct json_object *o, struct mig_error *err)
 {
     const char *name = get_text(o, "name"), *socket = get_text(o, "socket"), *listen = get_text(o, "listen"),
-               *tracker = get_text(o, "tracker");
+               *tracker = get_text(o, "tracker"), *type = get_text(o, "type");
     if (!name)
         return mig_error_set(err, MIG_ERR_FAILED, 0, "its saved form has a device without a name");
     if (!socket)
-        return mig_error_set(err, MIG_ERR_FAILED, 0,
-                             "device %s came as a connected socket, which cannot be opened again", name);
+        return mig_error_set(err, MIG_ERR_FAILED, 0, "device %s came as a %s, which cannot be opened again",
+                             name,
+                             type && strcmp(type, "vfio") == 0 ? "VFIO descriptor" : "connected socket");
     _cleanup_free_ char *socket_copy = strdup(socket), *listen_copy = listen ? strdup(listen) : NULL;
     struct domain_device dd = {
         .socket = socket_copy,
@@ -168,6 +169,15 @@ static int restore_device(struct domain *d, struct json_object *o, struct mig_er
     if (r == 0)
         restore_mappings(d, device, o);
     return r;
+}
+
+/* Its descriptor went with the daemon before this one; only its owner has it. */
+static int restore_container(struct domain *d, struct json_object *o, struct mig_error *err)
+{
+    const char *name = get_text(o, "name");
+    return mig_error_set(err, MIG_ERR_FAILED, 0,
+                         "container %s came as a descriptor, which cannot be opened again",
+                         name ? name : "?");
 }
 
 static int restore_all_tracker(struct domain *d, const char *name, struct region *region,
@@ -275,6 +285,7 @@ int domain_from_json(struct domain *d, struct sd_bus *bus, struct json_object *o
     d->state = d->incoming ? DOMAIN_STATE_WAITING : DOMAIN_STATE_RUNNING;
     restore_state(d, o);
     restore_parts(d, o, "memory", restore_memory);
+    restore_parts(d, o, "containers", restore_container);
     restore_parts(d, o, "devices", restore_device);
     restore_parts(d, o, "trackers", restore_tracker);
     struct json_object *controller;

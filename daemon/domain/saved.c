@@ -3,6 +3,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "vfio/container.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,7 +117,10 @@ static int device_to_json(struct json_object *array, const struct domain *d, con
     if (r == 0)
         r = json_add_u64(o, "timeout", dd->timeout_usec);
     if (r == 0)
-        r = json_add_string(o, "tracker", dd->tracker_all ? "all" : "device");
+        r = json_add_string(o, "tracker",
+                            dd->tracker_all         ? "all"
+                            : dd->tracker_container ? "container"
+                                                    : "device");
     if (r == 0)
         r = json_add_u64(o, "log-page-size", dd->log_page_bytes);
     if (r == 0)
@@ -124,6 +128,20 @@ static int device_to_json(struct json_object *array, const struct domain *d, con
     if (r == 0)
         r = json_add_bool(o, "map", dd->automap);
     return r == 0 ? mappings_to_json(o, d, dd) : r;
+}
+
+static int containers_to_json(struct json_object *o, const struct domain *d)
+{
+    struct json_object *array = json_object_new_array();
+    int r = array ? json_add(o, "containers", array) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < d->ncontainers; i++) {
+        const struct container *c = d->containers[i].container;
+        struct json_object *entry = append_object(array);
+        r = entry ? json_add_string(entry, "name", c->name) : -ENOMEM;
+        if (r == 0)
+            r = json_add_string(entry, "type", c->ops->kind);
+    }
+    return r;
 }
 
 static int parts_to_json(struct json_object *o, struct domain *d)
@@ -143,6 +161,8 @@ static int parts_to_json(struct json_object *o, struct domain *d)
     for (size_t i = 0; r == 0 && i < d->ntrackers; i++)
         if (d->tracker_saved[i])
             r = json_object_array_add(trackers, json_object_get(d->tracker_saved[i])) < 0 ? -ENOMEM : 0;
+    if (r == 0 && d->ncontainers)
+        r = containers_to_json(o, d);
     if (r == 0 && d->controller_saved)
         r = json_add(o, "controller", json_object_get(d->controller_saved));
     return r;

@@ -4,6 +4,7 @@
  * domain.h), hence the lock; mapping into devices blocks and is done without it.
  */
 #include "domain/structure.h"
+#include "domain/kernel-devices.h"
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,6 +80,8 @@ int domain_map_memory(struct domain *d, struct region *region, const uint64_t *i
         for (size_t j = 0; r == 0 && d->devices[i].automap && j < niovas; j++)
             r = map_at(device, region, iovas[j], err);
     }
+    if (r == 0)
+        r = domain_map_memory_into_containers(d, region, iovas, niovas, err);
     for (size_t i = 0; r < 0 && i < d->ndevices; i++)
         for (size_t j = 0; d->devices[i].automap && j < niovas; j++)
             d->devices[i].device->ops->dma_unmap(d->devices[i].device, iovas[j], region->size_bytes, NULL);
@@ -134,6 +137,8 @@ int domain_add_memory(struct domain *d, struct region *region, const uint64_t *i
 
 static bool is_mapped(const struct domain *d, const struct region *region)
 {
+    if (domain_containers_map(d, region))
+        return true;
     for (size_t i = 0; i < d->ndevices; i++) {
         struct iova_mapping *mappings;
         size_t n;
@@ -176,7 +181,7 @@ void domain_drop_unused_memory(struct domain *d)
 }
 
 /* The memory that devices see, as it is now, with references. */
-static int snapshot_memory(struct domain *d, struct domain_memory **ret, size_t *ret_count)
+int domain_snapshot_memory(struct domain *d, struct domain_memory **ret, size_t *ret_count)
 {
     pthread_mutex_lock(&d->lock);
     size_t n = d->nmemory;
@@ -199,7 +204,7 @@ int domain_map_device(struct domain *d, const struct domain_device *device, stru
     size_t n;
     if (!device->automap)
         return 0;
-    int r = snapshot_memory(d, &memory, &n);
+    int r = domain_snapshot_memory(d, &memory, &n);
     if (r < 0)
         return mig_error_oom(err);
     for (size_t i = 0; i < n; i++) {

@@ -4,6 +4,7 @@
  * Main thread.
  */
 #include "domain/structure.h"
+#include "domain/kernel-devices.h"
 #include "domain/client.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -135,6 +136,7 @@ void domain_check_devices(struct domain *d)
     for (size_t i = 0; i < d->ndevices; i++) {
         struct domain_device *dd = &d->devices[i];
         int fd = dd->device->ops->gone_fd(dd->device);
+        bool kernel = strcmp(dd->device->ops->info(dd->device)->kind, "vfio") == 0;
         struct pollfd p = {.fd = fd, .events = POLLIN};
         if (fd < 0 || poll(&p, 1, 0) <= 0)
             continue;
@@ -142,9 +144,10 @@ void domain_check_devices(struct domain *d)
         if (d->borrowed || d->state == DOMAIN_STATE_DEPARTED || d->state == DOMAIN_STATE_BROKEN)
             continue;
         snprintf(problem, sizeof problem,
-                 "device %s is gone: its server%s%.100s ended the connection; start it again, release the "
+                 "device %s is gone: %s%s%.100s ended%s; start it again, release the "
                  "domain and register it anew",
-                 dd->device->name, dd->socket ? " at " : "", dd->socket ? dd->socket : "");
+                 dd->device->name, kernel ? "the process that holds it" : "its server",
+                 dd->socket ? " at " : "", dd->socket ? dd->socket : "", kernel ? "" : " the connection");
         domain_set_state(d, DOMAIN_STATE_BROKEN, problem);
     }
 }
@@ -206,9 +209,11 @@ int structure_insert_device(struct domain *d, const struct domain_device *device
     if (copy_device(dd, device) < 0)
         return mig_error_oom(err);
     _cleanup_(tracker_freep) struct tracker *t = NULL;
-    r = new_device_tracker(d, dd, &t, err);
-    if (r == 0)
-        r = append_tracker(d, t, NULL, err);
+    if (!dd->tracker_container) {
+        r = new_device_tracker(d, dd, &t, err);
+        if (r == 0)
+            r = append_tracker(d, t, NULL, err);
+    }
     if (r < 0) {
         free_device(dd);
         return r;
@@ -313,6 +318,7 @@ void domain_clear_structure(struct domain *d)
     for (size_t i = 0; i < d->ndevices; i++)
         free_device(&d->devices[i]);
     d->ndevices = 0;
+    domain_clear_containers(d);
     for (size_t i = 0; i < d->nmemory; i++)
         region_unref(d->memory[i].region);
     d->nmemory = 0;

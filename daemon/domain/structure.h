@@ -16,6 +16,9 @@ void domain_append_memory_locked(struct domain *d, struct region *region, const 
 /* Main thread: trackers that say everything of a domain must know its memory of today. */
 int domain_renew_all_trackers(struct domain *d, struct mig_error *err);
 
+/* Any thread: the memory as it is now, with references; free() after dropping them. */
+int domain_snapshot_memory(struct domain *d, struct domain_memory **ret, size_t *ret_count);
+
 /* As domain_insert_memory and so on, for whoever builds the domain during a job of its own and tells nobody.
  */
 int structure_insert_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,

@@ -84,13 +84,21 @@ static int prepare_job(struct engine *e, struct mig_error *err)
     j->regions = calloc(d->nmemory ? d->nmemory : 1, sizeof *j->regions);
     if (!j->regions)
         return mig_error_oom(err);
-    bool digests = j->options.verify != VERIFY_OFF;
     for (size_t i = 0; i < d->nmemory; i++)
         j->regions[i] = d->memory[i].region;
-    for (size_t i = 0; i < d->ntrackers; i++)
-        digests |= !d->trackers[i]->ops->answers_gate;
     j->set = (struct harvest_set){
         .trackers = d->trackers, .ntrackers = d->ntrackers, .regions = j->regions, .nregions = d->nmemory};
+    return 0;
+}
+
+/* For the proof, and for a gate that cannot ask a tracker. Whether a tracker can answer is known once it has
+ * started. */
+static int prepare_digests(struct job *j, struct mig_error *err)
+{
+    const struct domain *d = j->domain;
+    bool digests = j->options.verify != VERIFY_OFF;
+    for (size_t i = 0; i < d->ntrackers; i++)
+        digests |= tracker_is_blind(d->trackers[i]);
     if (!digests)
         return 0;
     j->sent_digests = calloc(d->nmemory, sizeof *j->sent_digests);
@@ -181,6 +189,9 @@ static int set_up(struct engine *e, struct mig_error *err)
         return r;
     j->tracking = true;
     r = harvest_start(&j->set, err);
+    if (r < 0)
+        return r;
+    r = prepare_digests(j, err);
     if (r < 0)
         return r;
     r = start_devices(j, err);

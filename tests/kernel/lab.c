@@ -239,28 +239,39 @@ int lab_mtty_dma(int device, uint64_t iova)
     return n == sizeof page ? 0 : n < 0 ? -errno : -EIO;
 }
 
-void lab_edu_dma(int device, uint64_t iova, uint32_t bytes)
+enum {
+    EDU_SOURCE = 0x80,
+    EDU_TARGET = 0x88,
+    EDU_COUNT = 0x90,
+    EDU_COMMAND = 0x98,
+    EDU_START = 1,
+    EDU_TO_MEMORY = 2,
+    EDU_BUFFER = 0x40000
+};
+
+static void edu_move(int device, uint32_t from, uint32_t to, uint32_t bytes, uint32_t command)
 {
-    enum {
-        SOURCE = 0x80,
-        TARGET = 0x88,
-        COUNT = 0x90,
-        COMMAND = 0x98,
-        START = 1,
-        TO_MEMORY = 2,
-        BUFFER = 0x40000
-    };
-    uint32_t command = lab_read32(device, KVFIO_PCI_CONFIG_REGION, 4);
-    lab_write32(device, KVFIO_PCI_CONFIG_REGION, 4, (command & 0xffff) | 6); /* memory and bus master */
-    lab_write32(device, 0, SOURCE, BUFFER);
-    lab_write32(device, 0, TARGET, (uint32_t)iova);
-    lab_write32(device, 0, COUNT, bytes);
-    lab_write32(device, 0, COMMAND, START | TO_MEMORY);
-    for (uint64_t until = now_usec() + 5 * USEC_PER_SEC; lab_read32(device, 0, COMMAND) & START;) {
+    uint32_t control = lab_read32(device, KVFIO_PCI_CONFIG_REGION, 4);
+    lab_write32(device, KVFIO_PCI_CONFIG_REGION, 4, (control & 0xffff) | 6); /* memory and bus master */
+    lab_write32(device, 0, EDU_SOURCE, from);
+    lab_write32(device, 0, EDU_TARGET, to);
+    lab_write32(device, 0, EDU_COUNT, bytes);
+    lab_write32(device, 0, EDU_COMMAND, command);
+    for (uint64_t until = now_usec() + 5 * USEC_PER_SEC; lab_read32(device, 0, EDU_COMMAND) & EDU_START;) {
         if (now_usec() > until)
             lab_fail(__FILE__, __LINE__, "edu does not finish");
         usleep(1000);
     }
+}
+
+void lab_edu_dma(int device, uint64_t iova, uint32_t bytes)
+{
+    edu_move(device, EDU_BUFFER, (uint32_t)iova, bytes, EDU_START | EDU_TO_MEMORY);
+}
+
+void lab_edu_fetch(int device, uint64_t iova, uint32_t bytes)
+{
+    edu_move(device, (uint32_t)iova, EDU_BUFFER, bytes, EDU_START);
 }
 
 void lab_type1_map(int container, void *memory, uint64_t size, uint64_t iova)

@@ -65,6 +65,8 @@ uint8_t lab_read8(int device, unsigned region, uint64_t offset);
 int lab_mtty_dma(int device, uint64_t iova);
 /* edu writes bytes (up to 4096) from its buffer to iova; returns when it is done. */
 void lab_edu_dma(int device, uint64_t iova, uint32_t bytes);
+/* edu reads into its buffer. */
+void lab_edu_fetch(int device, uint64_t iova, uint32_t bytes);
 
 /* type1: maps memory. */
 void lab_type1_map(int container, void *memory, uint64_t size, uint64_t iova);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "domain/kernel-devices.h"
+#include "domain/structure.h"
+#include "vfio/container.h"
+#include "vfio/device.h"
+#include <string.h>
+
+/* ---- devices ---- */
+
+static int check_tracking(struct domain *d, const struct device_info *info, const char *name,
+                          const struct domain_device *wanted, struct mig_error *err)
+{
+    if (wanted->tracker_container && d->ncontainers == 0) {
+        int r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                              "device %s: its container is to say what it writes, but domain %s has none",
+                              name, d->name);
+        mig_error_hint(err, "add the container first");
+        return r;
+    }
+    if (wanted->tracker_all || wanted->tracker_container || info->dirty_log || d->incoming)
+        return 0;
+    int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "device %s cannot log its DMA writes", name);
+    mig_error_hint(err, "add its container and give tracker \"container\", or give tracker \"all\": then all "
+                        "memory is sent again in "
+                        "the blackout");
+    return r;
+}
+
+int domain_open_kernel_device(struct domain *d, const char *name, const struct domain_device *wanted, int fd,
+                              int pidfd, struct device **ret_device, struct mig_error *err)
+{
+    const struct kvfio_device_options options = {
+        .fd = fd, .gone_fd = pidfd, .timeout_usec = wanted->timeout_usec};
+    _cleanup_(device_unrefp) struct device *device = NULL;
+    int r = kvfio_device_new(&device, name, &options, err);
+    if (r == 0)
+        r = check_tracking(d, device->ops->info(device), name, wanted, err);
+    if (r < 0)
+        return r;
+    struct domain_device dd = *wanted;
+    dd.device = device;
+    r = domain_map_device(d, &dd, err);
+    if (r == 0)
+        *ret_device = TAKE_PTR(device);
+    return r;
+}
+
+/* ---- containers ---- */
+
+struct container *domain_find_container(struct domain *d, const char *name)
+{
+    for (size_t i = 0; i < d->ncontainers; i++)
+        if (strcmp(d->containers[i].container->name, name) == 0)
+            return d->containers[i].container;
+    return NULL;
+}
+
+/* All of them or none. */
+static int map_at(struct container *c, struct region *region, const uint64_t *iovas, size_t niovas,
+                  struct mig_error *err)
+{
+    for (size_t i = 0; i < niovas; i++) {
+        const struct iova_mapping m = {.iova = iovas[i],
+                                       .size_bytes = region->size_bytes,
+                                       .region = region,
+                                       .prot = IOVA_READ | (region->writable ? IOVA_WRITE : 0)};
+        int r = container_map(c, &m, err);
+        if (r < 0) {
+            while (i-- > 0)
+                iova_map_remove(c->map, iovas[i], region->size_bytes, NULL); /* what its owner mapped stays */
+            return r;
+        }
+    }
+    return 0;
+}
+
+int domain_map_memory_into_containers(struct domain *d, struct region *region, const uint64_t *iovas,
+                                      size_t niovas, struct mig_error *err)
+{
+    for (size_t i = 0; i < d->ncontainers; i++) {
+        int r = d->containers[i].automap ? map_at(d->containers[i].container, region, iovas, niovas, err) : 0;
+        if (r < 0) {
+            while (i-- > 0)
+                for (size_t j = 0; d->containers[i].automap && j < niovas; j++)
+                    iova_map_remove(d->containers[i].container->map, iovas[j], region->size_bytes, NULL);
+            return r;
+        }
+    }
+    return 0;
+}
+
+bool domain_containers_map(const struct domain *d, const struct region *region)
+{
+    for (size_t i = 0; i < d->ncontainers; i++) {
+        struct iova_mapping *mappings;
+        size_t n;
+        bool found = false;
+        if (iova_map_snapshot(d->containers[i].container->map, &mappings, &n) < 0)
+            return true; /* not known: keep it */
+        for (size_t j = 0; j < n; j++)
+            found |= mappings[j].region == region;
+        iova_mappings_free(mappings, n);
+        if (found)
+            return true;
+    }
+    return false;
+}
+
+int domain_map_container(struct domain *d, const struct domain_container *c, struct mig_error *err)
+{
+    struct domain_memory *memory;
+    size_t n;
+    if (!c->automap)
+        return 0;
+    int r = domain_snapshot_memory(d, &memory, &n);
+    if (r < 0)
+        return mig_error_oom(err);
+    for (size_t i = 0; i < n; i++) {
+        if (r == 0)
+            r = map_at(c->container, memory[i].region, memory[i].iova, memory[i].niovas, err);
+        region_unref(memory[i].region);
+    }
+    free(memory);
+    return r;
+}
+
+int domain_insert_container(struct domain *d, const struct domain_container *c, struct mig_error *err)
+{
+    const char *name = c->container->name;
+    int r = domain_check_idle(d, err);
+    if (r == 0)
+        r = domain_part_name_check("container", name, err);
+    if (r < 0)
+        return r;
+    if (domain_find_container(d, name) || domain_find_device(d, name) || domain_find_tracker(d, name))
+        return mig_error_set(err, MIG_ERR_EXISTS, 0,
+                             "domain %s already has a container, device or tracker named %s", d->name, name);
+    if (d->ncontainers >= DOMAIN_CONTAINERS_MAX)
+        return mig_error_set(err, MIG_ERR_LIMIT, 0, "domain %s has %u containers already, which is the limit",
+                             d->name, DOMAIN_CONTAINERS_MAX);
+    struct domain_container *containers = reallocarray(d->containers, d->ncontainers + 1, sizeof *containers);
+    if (!containers)
+        return mig_error_oom(err);
+    d->containers = containers;
+    _cleanup_(tracker_freep) struct tracker *t = NULL;
+    r = tracker_new_container(&t, c->container, err);
+    if (r < 0)
+        return r;
+    /* Before the tracker, whose arrival is told. */
+    d->containers[d->ncontainers] = *c;
+    container_ref(c->container);
+    d->ncontainers++;
+    r = structure_add_tracker(d, t, NULL, err);
+    if (r < 0) {
+        d->ncontainers--;
+        container_unref(c->container);
+        return r;
+    }
+    t = NULL;
+    return 0;
+}
+
+void domain_clear_containers(struct domain *d)
+{
+    for (size_t i = 0; i < d->ncontainers; i++)
+        container_unref(d->containers[i].container);
+    free(d->containers);
+    d->containers = NULL;
+    d->ncontainers = 0;
+}

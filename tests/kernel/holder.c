@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A process that holds kernel VFIO devices, as a VMM or a userspace driver does, and registers itself at migd
+ * over D-Bus. Its workload is edu, which DMAs a page with a new number into guest memory again and again, and
+ * mtty. It keeps a journal of the last number of each page, which travels as its own state; at the
+ * destination every page is held against it.
+ *
+ *   holder DOMAIN KIND [incoming] [rogue]
+ *
+ * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), type1-mtty (mtty in a type1
+ * container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it was
+ * paused.
+ *
+ * One thread: a DMA takes edu 100 ms, and calls wait that long.
+ */
+#include "base/util.h"
+#include "lab.h"
+#include "migd-bus.h"
+#include "vfio/device.h"
+#include "vfio/iommufd.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <systemd/sd-bus.h>
+
+#define IOVA UINT64_C(0x100000)
+#define SCRATCH                                                                                              \
+    UINT64_C(0x8000000) /* a page that is not migrated, from which edu fetches what it will write */
+#define OBJECT "/org/migd/Holder"
+enum { PAGES = 2048, UART_SCRATCH = 7 };
+
+static struct {
+    const char *domain, *kind;
+    bool incoming, rogue;
+    int memory_fd;
+    uint8_t *memory;
+    uint64_t *scratch;
+    int container, iommufd, edu, mtty, mtty_container;
+    uint32_t ioas;
+    char *path; /* of the domain */
+    sd_bus *bus;
+    bool running, loaded;
+    struct journal {
+        uint64_t number;
+        uint64_t last[PAGES]; /* 0: never written by edu */
+        uint64_t by_mtty[PAGES];
+    } journal;
+} h = {.container = -1, .iommufd = -1, .edu = -1, .mtty = -1, .mtty_container = -1};
+
+/* ---- devices ---- */
+
+static void make_memory(void)
+{
+    h.memory_fd = memfd_create("guest", MFD_CLOEXEC);
+    LAB_EQUAL(ftruncate(h.memory_fd, PAGES * 4096), 0);
+    h.memory = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, h.memory_fd, 0);
+    h.scratch = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    LAB_CHECK(h.memory != MAP_FAILED && h.scratch != MAP_FAILED);
+}
+
+static void open_iommufd(void)
+{
+    uint32_t devid, hwpt;
+    h.iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    LAB_CHECK(h.iommufd >= 0);
+    LAB_EQUAL(iommufd_ioas_alloc(h.iommufd, NULL, &h.ioas), 0);
+    h.edu = lab_open_by_cdev(lab_edu(h.incoming), h.iommufd, &devid);
+    LAB_EQUAL(iommufd_hwpt_alloc_tracking(h.iommufd, NULL, devid, h.ioas, &hwpt), 0);
+    LAB_EQUAL(lab_attach(h.edu, hwpt), 0);
+    LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.memory, PAGES * 4096, IOVA), 0);
+    LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.scratch, 4096, SCRATCH), 0);
+    h.mtty = lab_open_by_cdev(lab_new_mtty(), h.iommufd, &devid);
+    LAB_EQUAL(lab_attach(h.mtty, h.ioas), 0);
+}
+
+static void open_type1(void)
+{
+    h.mtty = lab_open_by_group(lab_new_mtty(), &h.mtty_container);
+    lab_type1_map(h.mtty_container, h.memory, PAGES * 4096, IOVA);
+    if (strcmp(h.kind, "type1-edu") != 0)
+        return;
+    h.edu = lab_open_by_group(lab_edu(h.incoming), &h.container);
+    lab_type1_map(h.container, h.memory, PAGES * 4096, IOVA);
+    lab_type1_map(h.container, h.scratch, 4096, SCRATCH);
+}
+
+/* ---- registering ---- */
+
+static void call(const char *path, const char *interface, const char *member, sd_bus_message **ret,
+                 const char *types, ...)
+{
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    sd_bus_message *m = NULL, *reply = NULL;
+    va_list ap;
+    LAB_CHECK(sd_bus_message_new_method_call(h.bus, &m, MIGD_BUS_NAME, path, interface, member) >= 0);
+    va_start(ap, types);
+    LAB_CHECK(sd_bus_message_appendv(m, types, ap) >= 0);
+    va_end(ap);
+    if (sd_bus_call(h.bus, m, 0, &error, &reply) < 0)
+        lab_fail(__FILE__, __LINE__, "%s: %s", member, error.message);
+    sd_bus_message_unref(m);
+    if (ret)
+        *ret = reply;
+    else
+        sd_bus_message_unref(reply);
+}
+
+static void register_domain(void)
+{
+    sd_bus_message *reply;
+    const char *path;
+    call(MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &reply, "sa{sv}", h.domain, 1, "incoming", "b",
+         (int)h.incoming);
+    LAB_CHECK(sd_bus_message_read(reply, "o", &path) >= 0);
+    h.path = strdup(path);
+    sd_bus_message_unref(reply);
+    call(h.path, MIGD_IFACE_DOMAIN, "AddMemory", NULL, "shtta{sv}", "ram0", h.memory_fd, UINT64_C(0),
+         UINT64_C(0), 1, "iova", "at", 1, IOVA);
+    if (h.iommufd >=
+        0) /* edu has no state: its container is all that migd needs. mtty's writes are in its own log. */
+        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.iommufd, 1, "ioas", "u",
+             h.ioas);
+    if (h.container >= 0)
+        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.container, 0);
+    if (h.mtty_container >= 0)
+        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma-tty", h.mtty_container, 0);
+    call(h.path, MIGD_IFACE_DOMAIN, "AddDevice", NULL, "sha{sv}", "tty0", h.mtty, 2, "tracker", "s",
+         h.mtty_container >= 0 ? "container" : "device", "pid", "u", (uint32_t)getpid());
+    call(h.path, MIGD_IFACE_DOMAIN, "SetController", NULL, "sa{sv}", "dbus", 1, "path", "s", OBJECT);
+}
+
+/* ---- the workload ---- */
+
+static uint64_t random_page(void)
+{
+    static uint64_t x = 88172645463325252u;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x % PAGES;
+}
+
+static void dma(void)
+{
+    uint64_t page = random_page();
+    if (h.edu >= 0) {
+        h.scratch[0] = ++h.journal.number;
+        h.scratch[511] = ~h.journal.number;
+        lab_edu_fetch(h.edu, SCRATCH, 4096);
+        lab_edu_dma(h.edu, IOVA + page * 4096, 4096);
+        h.journal.last[page] = h.journal.number;
+        h.journal.by_mtty[page] = 0;
+    }
+    page = random_page();
+    LAB_EQUAL(lab_mtty_dma(h.mtty, IOVA + page * 4096), 0);
+    h.journal.by_mtty[page] = 1;
+}
+
+static void check_pages(void)
+{
+    unsigned checked = 0;
+    for (unsigned i = 0; i < PAGES; i++) {
+        const uint64_t *words = (const uint64_t *)(const void *)(h.memory + i * 4096);
+        uint64_t n = h.journal.last[i];
+        bool tty = h.journal.by_mtty[i];
+        if (tty && memcmp(words, "MTTY-DMA-WRITE!!", 16) != 0)
+            lab_fail(__FILE__, __LINE__, "page %u does not have what mtty wrote", i);
+        if ((n && words[511] != ~n) || (n && !tty && words[0] != n))
+            lab_fail(__FILE__, __LINE__, "page %u has number %llu, the journal %llu", i,
+                     (unsigned long long)words[0], (unsigned long long)n);
+        checked += n || tty;
+    }
+    LAB_EQUAL(lab_read8(h.mtty, 0, UART_SCRATCH), 0xa5);
+    lab_note("%u pages are as the journal says, mtty's registers too, %llu pages by edu", checked,
+             (unsigned long long)h.journal.number);
+}
+
+/* ---- what migd asks ---- */
+
+static int on_pause(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    h.running = false;
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int on_resume(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    if (h.incoming && !h.running) {
+        if (!h.loaded)
+            return sd_bus_error_set(error, SD_BUS_ERROR_FAILED, "nothing was loaded");
+        check_pages();
+        printf("HOLDER arrived\n");
+        fflush(stdout);
+    }
+    h.running = true;
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int on_save(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    int fd;
+    if (sd_bus_message_read(m, "h", &fd) < 0 ||
+        pwrite(fd, &h.journal, sizeof h.journal, 0) != sizeof h.journal)
+        return -EIO;
+    if (h.rogue) { /* after the final read, before the gate */
+        lab_edu_dma(h.edu, IOVA + 77 * 4096, 64);
+        h.journal.last[77] = 0;
+    }
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static int on_load(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    int fd;
+    if (sd_bus_message_read(m, "h", &fd) < 0 ||
+        pread(fd, &h.journal, sizeof h.journal, 0) != sizeof h.journal)
+        return -EIO;
+    h.loaded = true;
+    return sd_bus_reply_method_return(m, NULL);
+}
+
+static const sd_bus_vtable vmm[] = {
+    SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD("Pause", "a{sv}", "", on_pause, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("Resume", "a{sv}", "", on_resume, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("SaveState", "ha{sv}", "", on_save, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("LoadState", "ha{sv}", "", on_load, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_VTABLE_END,
+};
+
+static void hold(void)
+{
+    const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
+    LAB_CHECK(address);
+    make_memory();
+    if (strcmp(h.kind, "iommufd") == 0)
+        open_iommufd();
+    else
+        open_type1();
+    if (!h.incoming)
+        lab_write8(h.mtty, 0, UART_SCRATCH, 0xa5);
+    LAB_CHECK(sd_bus_new(&h.bus) >= 0);
+    LAB_CHECK(sd_bus_set_address(h.bus, address) >= 0);
+    LAB_CHECK(sd_bus_set_bus_client(h.bus, true) >= 0);
+    LAB_CHECK(sd_bus_negotiate_fds(h.bus, true) >= 0);
+    LAB_CHECK(sd_bus_start(h.bus) >= 0);
+    LAB_CHECK(sd_bus_add_object_vtable(h.bus, NULL, OBJECT, MIGD_IFACE_VMM, vmm, NULL) >= 0);
+    register_domain();
+    h.running = !h.incoming;
+    printf("HOLDER ready\n");
+    fflush(stdout);
+    for (;;) {
+        int r = sd_bus_process(h.bus, NULL);
+        if (r < 0)
+            lab_fail(__FILE__, __LINE__, "the bus: %s", strerror(-r));
+        if (r > 0)
+            continue;
+        if (h.running)
+            dma();
+        r = sd_bus_wait(h.bus, h.running ? 10000 : UINT64_MAX);
+        LAB_CHECK(r >= 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct lab_case cases[] = {{"the holder process", hold}};
+    if (argc < 3)
+        return 2;
+    h.domain = argv[1];
+    h.kind = argv[2];
+    for (int i = 3; i < argc; i++) {
+        h.incoming |= strcmp(argv[i], "incoming") == 0;
+        h.rogue |= strcmp(argv[i], "rogue") == 0;
+    }
+    return lab_run(cases, ELEMENTS(cases));
+}

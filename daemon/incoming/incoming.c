@@ -387,8 +387,8 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
     }
     if (d->borrowed || (d->state != DOMAIN_STATE_WAITING && d->state != DOMAIN_STATE_DEPARTED)) {
         mig_error_set(err, MIG_ERR_WRONG_STATE, 0,
-                      "Domain %s at the destination does not wait for a migration: it is %s", name,
-                      domain_state_to_string(d->state));
+                      "Domain %s at the destination does not wait for a migration: it is %s%s%.300s", name,
+                      domain_state_to_string(d->state), d->problem[0] ? ": " : "", d->problem);
         mig_error_hint(err, "An incoming domain is registered with migctl register %s --incoming", name);
         return -ESTALE;
     }

@@ -31,7 +31,7 @@ def must_name(status, *words):
 
 @CASES.case("write-after-stop-strict")
 def write_after_stop(rig):
-    r = rig(devices=[bad_source("write-after-stop=400")]).up()
+    r = rig(devices=[bad_source("write-after-stop=20000")]).up()
     status = r.refused(1, "GateFailed")
     must_name(status, "nic0", r"0x[0-9a-f]+", "page")
     expect(status["gate"] == "dirty" and status["gate-pages"] > 0, f"gate {status['gate']}, {status['gate-pages']} pages")
@@ -40,7 +40,7 @@ def write_after_stop(rig):
 
 @CASES.case("write-after-stop-names-the-one")
 def write_after_stop_two(rig):
-    r = rig(devices=[Device("nic0", 1), Device("nic1", 2, a_args=["--misbehave", "write-after-stop=400"])]).up()
+    r = rig(devices=[Device("nic0", 1), Device("nic1", 2, a_args=["--misbehave", "write-after-stop=20000"])]).up()
     status = r.refused(1, "GateFailed")
     must_name(status, "nic1")
     expect("nic0" not in status["message"], f"nic0 is accused too: {status['message']}")
@@ -49,17 +49,26 @@ def write_after_stop_two(rig):
 
 @CASES.case("write-after-stop-resend")
 def write_after_stop_resend(rig):
-    """A device that never stops cannot pass a gate, however often it is asked."""
-    r = rig(devices=[bad_source("write-after-stop=2000")]).up()
-    status = r.refused(1, "GateFailed", "--gate", "resend", "--gate-resends", "2")
-    expect(status["gate-resends"] == 2, f"gate-resends {status['gate-resends']}")
-    r.judge_stayed()
+    """What the gate finds is sent again, a few times. A device that writes in bursts can slip through between two: then the late
+    writes are told."""
+    r = rig(devices=[bad_source("write-after-stop=20000")]).up()
+    code, _, _ = r.start("--gate", "resend", "--gate-resends", "2")
+    status = r.A.status()
+    expect(status["gate-pages"] > 0 and 1 <= status["gate-resends"] <= 2, f"gate-pages {status['gate-pages']}, gate-resends {status['gate-resends']}")
+    if code:
+        expect(status["error"] == "GateFailed" and status["gate-resends"] == 2, f"error {status['error']} after {status['gate-resends']} resends")
+        must_name(status, "nic0")
+        r.judge_stayed()
+    else:
+        expect("nic0" in status["verdict"], f"nothing is said of late writes: {status['verdict']}")
+        expect(r.B.vmm_running() and not r.A.vmm_running(), "not exactly the workload of B runs")
+        r.judge_tracking_off()
 
 
 @CASES.case("write-after-stop-tracker-all")
 def write_after_stop_all(rig):
     """No tracker can answer the gate: it compares digests, and finds it all the same."""
-    r = rig(size=32 * MIB, devices=[bad_source("write-after-stop=400", keys={"tracker": "all"})]).up()
+    r = rig(size=32 * MIB, devices=[bad_source("write-after-stop=20000", keys={"tracker": "all"})]).up()
     r.refused(1, "GateFailed", "--max-downtime", "5s", "--on-stall", "force")
     r.judge_stayed()
 
@@ -173,7 +182,7 @@ def stall(command, side, number=None):
         device = (bad_source if side == "A" else bad_destination)(what, keys=TIMEOUT)
         r = rig(devices=[device]).up()
         status = r.refused(1, "DeviceTimeout")
-        must_name(status, "nic0", command.replace("-", ".").replace("data", "(mig.)?data") + "|state|log|report")
+        must_name(status, "nic0", "not answer")
         r.judge_source_keeps_workload()
 
 

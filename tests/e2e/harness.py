@@ -77,9 +77,18 @@ class Process:
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
+            stacks = self.stacks()
             self.popen.kill()
             self.popen.wait()
-            raise Failed(f"{self.name} did not end within {seconds:g} s after signal {number}") from None
+            raise Failed(f"{self.name} did not end within {seconds:g} s after signal {number}{stacks}") from None
+
+    def stacks(self):
+        """Where its threads are, if gdb is here to say so."""
+        if not shutil.which("gdb"):
+            return ""
+        done = subprocess.run(["gdb", "-p", str(self.pid), "-batch", "-ex", "thread apply all bt 12"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+        return "\n" + "\n".join(line for line in done.stdout.splitlines() if line.startswith(("#", "Thread")))
 
     def stopped(self):
         try:
@@ -406,7 +415,22 @@ class Rig:
         expect(not cpu, f"the workload of {idle.name} runs too")
         expect(not dev, f"at {idle.name} {', '.join(sorted(dev))} still write")
 
+    def settle(self, *sides, seconds=15.0, doubt=True):
+        """Until no migration is under way, nor in doubt unless that is allowed; the states of the domains. A side may need until a
+        device's deadline."""
+        def ended():
+            states = []
+            for side in sides or self.sides:
+                code, out, _ = side.migctl("--json", "show", "demo", check=False)
+                state = json.loads(out)["State"] if code == 0 else None
+                if state in (None, "migrating", "receiving") or (state == "in-doubt" and not doubt):
+                    return None
+                states.append(state)
+            return states
+        return wait_for("settled", ended, seconds)
+
     def release(self, *sides, force=False):
+        self.settle(*sides)
         for side in sides or self.sides:
             side.migctl("release", "demo", *(["--force"] if force else []))
             def same(side=side):

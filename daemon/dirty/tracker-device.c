@@ -7,8 +7,8 @@
  * last bits and leaves them as marks (R6).
  *
  * A report that fails may have cleared bits that nobody has seen, so then every page that the device may
- * write is dirty. If the device still lives that is all, and the migration goes on; if it is gone, the
- * harvest fails.
+ * write is dirty. If the device still lives that is all, and the migration goes on; if it is gone, or it is
+ * the gate that asks, the harvest fails.
  */
 #include "base/log.h"
 #include "device/device.h"
@@ -94,7 +94,9 @@ static int device_harvest(struct tracker *t, bool peek, struct dirty_sink *sink,
     if (rc >= 0)
         return 0;
     report_all_writable(d->device->map, sink);
-    if (e.code != MIG_ERR_DEVICE_GONE && !device_is_gone(d->device)) {
+    /* At the gate that would accuse the device of writes that nobody has seen: there the failure is the
+     * answer. */
+    if (!peek && e.code != MIG_ERR_DEVICE_GONE && !device_is_gone(d->device)) {
         log_mig_error(
             LOG_WARNING, &(struct log_fields){.device = d->device->name}, &e,
             "the DMA log cannot be read, so all memory that the device may write counts as written");

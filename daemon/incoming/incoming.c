@@ -207,11 +207,12 @@ static void ended(void *userdata, int result)
     close_fd(&s->wake_fd);
     close_fd(&e->cancel_fd);
     forget_engine(e->incoming, e);
-    domain_give_back(s->domain);
     if (e->end_state == DOMAIN_STATE_RUNNING ||
         (e->result == MIG_STATE_COMPLETED && e->end_state == DOMAIN_STATE_BROKEN))
         s->domain->incoming = false;
     domain_set_state(s->domain, e->end_state, e->problem[0] ? e->problem : NULL);
+    /* After the state: it looks whether the devices still live, and has the last word. */
+    domain_give_back(s->domain);
     if (s->source_knows) /* not before the domain was saved as running */
         record_remove(s->runtime_dir, migration_id(s->migration), true);
     const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
@@ -220,10 +221,6 @@ static void ended(void *userdata, int result)
     else
         log_write(LOG_NOTICE, &fields, "Incoming migration of %s completed: it runs here", s->domain->name);
     s->domain = domain_unref(s->domain);
-    /* A migration that ended is remembered for a while; its thread and eventfds are not. */
-    e->worker = worker_free(e->worker);
-    close_fd(&e->cancel_fd);
-    close_fd(&s->wake_fd);
     migration_end(s->migration, e->result, mig_error_is_set(&e->error) ? &e->error : NULL);
     migration_unref(s->migration); /* the worker's */
 }

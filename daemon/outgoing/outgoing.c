@@ -413,8 +413,9 @@ static void ended(void *userdata, int result)
     struct domain *d = e->domain;
     e->worker = worker_free(e->worker); /* the migration stays visible, its thread and descriptor need not */
     e->domain = NULL;
-    domain_give_back(d);
     domain_set_state(d, e->end_state, e->problem[0] ? e->problem : NULL);
+    /* After the state: it looks whether the devices still live, and has the last word. */
+    domain_give_back(d);
     /* Not before the domain was saved as departed: else a successor would find neither and take it for
      * running. */
     if (e->end_state == DOMAIN_STATE_DEPARTED && e->result != MIG_STATE_IN_DOUBT)
@@ -428,8 +429,6 @@ static void ended(void *userdata, int result)
     else
         log_write(LOG_NOTICE, &fields, "Migration of %s to %s completed", migration_domain(e->migration),
                   e->job.destination);
-    /* A migration that ended is remembered for a while; its thread and eventfd are not. */
-    e->worker = worker_free(e->worker);
     migration_end(e->migration, e->result, mig_error_is_set(&e->error) ? &e->error : NULL);
     migration_unref(e->migration); /* the worker's */
 }

@@ -6,7 +6,6 @@
  */
 #include "outgoing/outgoing.h"
 #include "base/clock.h"
-#include "base/fault.h"
 #include "base/log.h"
 #include "loop/worker.h"
 #include "outgoing/job.h"
@@ -176,7 +175,6 @@ static int set_up(struct engine *e, struct mig_error *err)
     uint64_t began = now_usec();
     migration_set_verdict(j->migration, "Setting up: connecting to %s", j->destination);
     migration_set_phase(j->migration, MIG_PHASE_SETUP);
-    fault_point("setup");
     record_forget(j->runtime_dir, j->domain->name); /* that it once came here says nothing from now on */
     int r = prepare_job(e, err);
     if (r < 0)

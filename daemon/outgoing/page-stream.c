@@ -29,8 +29,9 @@ struct page_stream {
     struct page_cursor cursor;
     struct page_counters counters;
     struct ratelimit *limit;
-    int cancel_fd; /* borrowed */
-    int done_fd;   /* an eventfd: the last thread of a round is done */
+    int cancel_fd;          /* borrowed */
+    uint64_t deadline_usec; /* of a round; the caller's thread */
+    int done_fd;            /* an eventfd: the last thread of a round is done */
     _Atomic uint64_t started_usec;
     _Atomic bool live; /* the counters are of a round that nobody has added up yet */
     _Atomic bool stop; /* the round that runs must end */
@@ -69,6 +70,8 @@ static void fail(struct page_stream *s, const struct stream_thread *t, int r)
             channel_error(t->channel, r, &s->error, what);
         } else if (r == -ECANCELED) {
             mig_error_set(&s->error, MIG_ERR_CANCELLED, 0, "sending pages: cancelled");
+        } else if (r == -ETIME) {
+            mig_error_set(&s->error, MIG_ERR_TIMED_OUT, 0, "sending pages: the time for it is over");
         } else {
             mig_error_set(&s->error, MIG_ERR_FAILED, -r, "sending pages: waiting for the connections failed");
         }
@@ -124,6 +127,7 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->begin, NULL);
     s->cancel_fd = options->cancel_fd;
+    s->deadline_usec = USEC_INFINITY;
     s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int r = s->done_fd < 0 ? -errno : ratelimit_new(&s->limit, 0);
     for (size_t i = 0; i < nchannels && r == 0; i++) {
@@ -232,15 +236,20 @@ static void begin_round(struct page_stream *s, uint32_t round)
     pthread_mutex_unlock(&s->lock);
 }
 
+void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec)
+{
+    s->deadline_usec = deadline_usec;
+}
+
 int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *ret, struct mig_error *err)
 {
     int r = failure(s, err);
     if (r < 0)
         return r;
     begin_round(s, round);
-    r = fd_wait(s->done_fd, POLLIN, s->cancel_fd, USEC_INFINITY);
+    r = fd_wait(s->done_fd, POLLIN, s->cancel_fd, s->deadline_usec);
     if (r < 0) {
-        fail(s, NULL, r);
+        fail(s, NULL, r == -ETIMEDOUT ? -ETIME : r);
         fd_wait(s->done_fd, POLLIN, -1, USEC_INFINITY); /* soon: every thread was woken */
     }
     eventfd_t count;

@@ -45,6 +45,8 @@ DEFINE_CLEANUP(struct page_stream *, page_stream_free)
 
 /* Bytes per second over all connections; 0: no cap. Any thread, at once. */
 void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec);
+/* Of the rounds that follow: one that is not over by then ends with -ETIME. At first there is none. */
+void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec);
 /* One round, round 0 being the full send: every page that a file holds data for is sent, holes go as ZERO.
  * Later rounds send what the bitmaps say. Returns when all was handed to the sockets, the FENCE included. On
  * an error of any connection the others stop and the first error is returned; bits of batches that were under

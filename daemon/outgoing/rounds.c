@@ -230,6 +230,15 @@ static int stalled(struct job *j, bool out_of_rounds, struct mig_error *err)
     return r;
 }
 
+static int timed_out(struct job *j, const struct migration_options *o, struct mig_error *err)
+{
+    mig_error_set(err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->domain->name,
+                  FORMAT_USEC(o->timeout_usec));
+    mig_error_hint(
+        err, "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
+    return -ETIME;
+}
+
 /* 0: switch over, 1: another round. */
 static int decide(struct job *j, const struct page_round *sent, uint64_t pending, struct mig_error *err)
 {
@@ -257,12 +266,7 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
     bool stall = c.decision == CONVERGENCE_STALLED || out_of_rounds;
     if (out_of_time && o.on_stall != STALL_FORCE) {
         tell_round(j, sent, &c, pending, "timed-out");
-        mig_error_set(err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->domain->name,
-                      FORMAT_USEC(o.timeout_usec));
-        mig_error_hint(
-            err,
-            "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
-        return -ETIME;
+        return timed_out(j, &o, err);
     }
     if (c.decision == CONVERGENCE_SWITCH_OVER || ((stall || out_of_time) && o.on_stall == STALL_FORCE)) {
         tell_round(j, sent, &c, pending, c.decision == CONVERGENCE_SWITCH_OVER ? decision : "force");
@@ -285,14 +289,22 @@ static int check_cancel(struct job *j, uint64_t wait_usec, struct mig_error *err
 int job_rounds(struct job *j, struct mig_error *err)
 {
     migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
-    struct migration_options o;
-    migration_get_options(j->migration, &o);
-    j->precopy_deadline_usec = o.timeout_usec ? deadline_in(o.timeout_usec) : USEC_INFINITY;
-    j->harvest_usec = now_usec();
+    uint64_t began_usec = j->harvest_usec = now_usec();
     for (;;) {
+        struct migration_options o; /* as they are now */
+        migration_get_options(j->migration, &o);
+        j->precopy_deadline_usec = o.timeout_usec && o.timeout_usec < USEC_INFINITY - began_usec
+                                       ? began_usec + o.timeout_usec
+                                       : USEC_INFINITY;
+        /* Who forces the switch-over at the end of the time needs the round whole. */
+        page_stream_set_deadline(j->pages,
+                                 o.on_stall == STALL_FORCE ? USEC_INFINITY : j->precopy_deadline_usec);
         migration_set_round(j->migration, j->round);
         struct page_round sent;
         int r = job_send_round(j, false, &sent, err);
+        page_stream_set_deadline(j->pages, USEC_INFINITY);
+        if (r == -ETIME)
+            return timed_out(j, &o, err);
         if (r < 0)
             return r;
         r = check_cancel(j, sent.usec < ROUND_INTERVAL_USEC ? (ROUND_INTERVAL_USEC - sent.usec) : 0, err);

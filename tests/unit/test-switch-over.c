@@ -5,6 +5,7 @@
  * it.
  */
 #include "../fake/two-sides.h"
+#include "base/clock.h"
 #include <string.h>
 
 static struct migration_status migrate(struct scene *s, const struct migration_options *o)
@@ -227,6 +228,26 @@ static void test_stall_can_wait_until_cancelled(void **state)
     end_scene(&s);
 }
 
+/* Also in the middle of a round, which a slow link can make as long as it likes. */
+static void test_the_time_is_over_in_the_full_send(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    for (size_t i = 0; i < MEMORY_BYTES; i += REGION_PAGE_SIZE)
+        s.source.region->map[i] = 1;
+    struct migration_options o = defaults();
+    o.bandwidth_bytes_per_sec = 200000; /* 20 s for all of it */
+    o.timeout_usec = 1000000;
+    uint64_t began = now_usec();
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.error.code, MIG_ERR_TIMED_OUT);
+    assert_non_null(strstr(st.error.hint, "--timeout"));
+    assert_int_equal(st.state, MIG_STATE_FAILED);
+    assert_in_range(now_usec() - began, 1000000, 5000000);
+    source_runs_on(&s, 1);
+    end_scene(&s);
+}
+
 static void test_several_devices_want_p2p(void **state)
 {
     struct scene s;
@@ -289,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_stall_aborts_within_three_rounds),
         cmocka_unit_test(test_stall_can_be_forced),
         cmocka_unit_test(test_stall_can_wait_until_cancelled),
+        cmocka_unit_test(test_the_time_is_over_in_the_full_send),
         cmocka_unit_test(test_several_devices_want_p2p),
         cmocka_unit_test(test_a_domain_that_does_not_fit_is_refused),
         cmocka_unit_test(test_no_device_and_no_vmm_state),

@@ -92,7 +92,7 @@ const char *lab_new_mtty(void)
 {
     static char paths[64][80];
     static unsigned n;
-    static const char type[] = "/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create";
+    static const char type[] = "/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create";
     char uuid[40];
     if (access(type, F_OK) < 0)
         lab_skip("this kernel has no mtty");

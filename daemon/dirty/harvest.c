@@ -179,3 +179,14 @@ int harvest_gate(const struct harvest_set *set, struct gate_finding *ret, struct
     *ret = f;
     return rc;
 }
+
+int harvest_clear_gate(const struct harvest_set *set, struct mig_error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < set->ntrackers; i++) {
+        struct dirty_sink sink = {.tracker = set->trackers[i]};
+        if (!tracker_is_blind(set->trackers[i]))
+            rc = ask(set->trackers[i], false, &sink, rc, err);
+    }
+    return rc;
+}

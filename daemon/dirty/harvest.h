@@ -43,3 +43,6 @@ struct gate_finding {
 /* The trackers once more, without clearing where they can; what is found is also set in the dirty bitmaps, so that `resend` can send it.
  * Expects the dirty bitmaps to be empty (all was sent). */
 int harvest_gate(const struct harvest_set *set, struct gate_finding *ret, struct mig_error *err);
+/* For `resend`, after the gate found something and before the pages are read: takes it out of the trackers that the gate asks and may not have
+ * cleared, so that the next question does not find it again. */
+int harvest_clear_gate(const struct harvest_set *set, struct mig_error *err);

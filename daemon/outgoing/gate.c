@@ -143,6 +143,9 @@ int job_gate(struct job *j, struct mig_error *err)
         if (o.gate == GATE_STRICT || tries >= o.gate_resends)
             return refuse(j, &f, err ? err : &own);
         migration_update(j->migration, add_gate_resend, NULL);
+        r = harvest_clear_gate(&j->set, err);
+        if (r < 0)
+            return mig_error_wrap(err, "The gate");
         j->round++;
         migration_set_round(j->migration, j->round);
         struct page_round sent;

@@ -78,6 +78,17 @@ static void test_cpu_log(void **state)
         assert_int_equal(harvest_run(&set, &got, &e), 0);
         assert_int_equal(got.pages_reported, 0);
     }
+    /* What the gate found and sends again it does not find once more. */
+    struct gate_finding found;
+    vmm_writes(&log, 9);
+    assert_int_equal(harvest_gate(&set, &found, &e), 0);
+    assert_int_equal(found.pages, 1);
+    vmm_writes(&log, 10); /* after the question, before the pages are read */
+    assert_int_equal(harvest_clear_gate(&set, &e), 0);
+    assert_true(bitmap_test(r->dirty, 9) && bitmap_test(r->dirty, 10));
+    bitmap_clear_all(r->dirty);
+    assert_int_equal(harvest_gate(&set, &found, &e), 0);
+    assert_int_equal(found.pages, 0);
     harvest_stop(&set);
     tracker_free(t);
 

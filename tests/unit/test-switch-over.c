@@ -63,7 +63,7 @@ static void test_resend_gate_ends_when_the_rogue_does(void **state)
     struct scene s;
     make_scene(&s, 1);
     s.source.device[0]->rogue_pages = 3;
-    s.source.device[0]->rogue_reports = 3; /* the final read, and two of the gate's */
+    s.source.device[0]->rogue_reports = 4; /* the final read, the gate, its clearing, and the gate again */
     struct migration_options o = defaults();
     o.gate = GATE_RESEND;
     o.gate_resends = 3;

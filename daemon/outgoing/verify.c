@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "memory/pages.h"
 #include "outgoing/job.h"
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -169,6 +170,8 @@ int job_verify_post(struct job *j, struct mig_error *err)
         const struct region *r = j->regions[i];
         for (uint64_t first = 0; first < r->npages; first += BATCH_PAGES) {
             uint64_t n = MIN(r->npages - first, (uint64_t)BATCH_PAGES);
+            if (poll(&(struct pollfd){.fd = j->cancel_fd, .events = POLLIN}, 1, 0) > 0)
+                return mig_error_set(err, MIG_ERR_CANCELLED, 0, "The proof was cut short: migd ended");
             pages_digest(r, first, n, own);
             for (uint64_t k = 0; k < n; k++)
                 if (own[k] != j->sent_digests[i][first + k])

@@ -129,12 +129,15 @@ int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_
                 &doubt, MIG_ERR_IN_DOUBT, 0,
                 "The source was lost after this side was prepared, and its decision is not known: %s",
                 r < 0 ? why.message : "it has not decided");
+            bool can_ask = s->decision_address[0] != '\0';
             mig_error_hint(
                 &doubt,
-                "migd keeps asking %s. If the source is gone for good: migctl resolve %.8s --run here",
+                "%s%s. If the source is gone for good, or runs: migctl resolve %.8s --run or --drop here",
+                can_ask ? "migd keeps asking " : "Its listener is off, so it cannot be asked: look there",
                 s->decision_address, migration_id(s->migration));
-            migration_set_verdict(s->migration, "In doubt: asking %s for the decision; nothing runs here",
-                                  s->decision_address);
+            migration_set_verdict(s->migration, "In doubt: %s%s%s; nothing runs here",
+                                  can_ask ? "asking " : "nobody can be asked for the decision",
+                                  s->decision_address, can_ask ? " for the decision" : "");
             migration_end(s->migration, MIG_STATE_IN_DOUBT, &doubt);
             told = true;
         }

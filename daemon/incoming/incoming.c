@@ -21,6 +21,7 @@
 #include <time.h>
 
 #define ACCEPT_REST_USEC USEC_PER_SEC
+#define RECORDS_KEPT     256
 
 struct incoming {
     struct greeter greeter; /* first: its threads may outlive a sloppy order of teardown otherwise */
@@ -213,6 +214,7 @@ static void ended(void *userdata, int result)
     domain_set_state(s->domain, e->end_state, e->problem[0] ? e->problem : NULL);
     /* After the state: it looks whether the devices still live, and has the last word. */
     domain_give_back(s->domain);
+    record_trim(e->incoming->runtime_dir, RECORDS_KEPT);
     if (s->source_knows) /* not before the domain was saved as running */
         record_remove(s->runtime_dir, migration_id(s->migration), true);
     const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};

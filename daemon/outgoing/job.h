@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An outgoing job: everything its worker has in its hands. The files of this folder are its steps, in the
- * order of the data path: handshake (who, how many connections) -> rounds (precopy) -> switch-over (the
- * blackout up to the decision) -> handover (after it) or rollback.
+ * An outgoing job: everything its worker has in its hands. course.c tells the whole course; the other files
+ * of this folder are its steps, in the order of the data path: setup and handshake (who, how many
+ * connections) -> rounds (precopy) -> switch-over (the blackout up to the decision) with gate and verify ->
+ * handover (after it) or rollback.
  *
  * All functions here run on the worker and return 0 or -errno with err filled. Nothing here touches the bus.
  */
@@ -15,8 +16,18 @@
 #include "outgoing/convergence.h"
 #include "outgoing/page-stream.h"
 #include "outgoing/state-stream.h"
+#include <pthread.h>
 
 #define JOB_HISTORY_MAX 64u
+
+enum job_resolution { RESOLUTION_NONE, RESOLUTION_RUN, RESOLUTION_DROP };
+
+struct job_end { /* how it ended, for the main thread */
+    enum mig_state state;
+    enum domain_state domain_state;
+    char problem[400]; /* what could not be undone; makes the domain broken */
+    struct mig_error error;
+};
 
 struct job {
     struct migration *migration; /* borrowed: it owns us */
@@ -34,6 +45,9 @@ struct job {
     size_t npage_channels;
     struct channel *state_channel;
     struct page_stream *pages;
+    pthread_mutex_t
+        pages_lock; /* of what the main thread sees of it: to set the bandwidth, to ask how far it is */
+    struct page_stream *live_pages; /* NULL before and after */
     struct state_stream *state;
 
     struct harvest_set set;
@@ -50,8 +64,18 @@ struct job {
 
     /* Facts, each of which rollback undoes on its own. */
     bool tracking, recorded, paused, devices_touched;
+
+    struct record record;   /* job_recover: what the daemon before this one left */
+    _Atomic int resolution; /* enum job_resolution: the operator's word, set by the main thread */
+    struct job_end end;
 };
 
+/* course.c: the whole of it. The result and job.end tell how it ended. */
+int job_migrate(struct job *j);
+int job_recover(struct job *j);
+/* setup.c */
+int job_set_up(struct job *j, struct mig_error *err);
+void job_close(struct job *j);
 /* handshake.c */
 int job_handshake(struct job *j, struct mig_error *err);
 /* rounds.c: from the full send to the decision to switch over. */
@@ -78,12 +102,6 @@ void job_describe_pages(struct job *j, const struct region *r, uint64_t first, u
 /* handover.c: COMMIT and what follows. 0: the destination runs. -EREMOTEIO: it gave the workload back, and
  * the source may go on. -EINPROGRESS: not known. */
 int job_handover(struct job *j, struct mig_error *err);
-/* rollback.c: the source runs on. Never fails as a whole; what could not be undone makes the domain broken,
- * said in `problem`. */
-void job_rollback(struct job *j, const struct mig_error *why, char *problem, size_t problem_size);
-/* Tracking off and devices left stopped, after the destination took over. */
-void job_release_source(struct job *j);
-
 /* A step of the blackout: adds the time since *since to a counter and moves *since on. */
 void job_account(struct job *j, size_t counter_offset, uint64_t *since_usec);
 #define JOB_ACCOUNT(j, field, since) job_account((j), offsetof(struct migration_counters, field), (since))

@@ -1,5 +1,6 @@
 libmigd_la_SOURCES += \
 	daemon/outgoing/convergence.c daemon/outgoing/convergence.h \
+	daemon/outgoing/course.c \
 	daemon/outgoing/gate.c \
 	daemon/outgoing/handover.c \
 	daemon/outgoing/handshake.c \
@@ -11,6 +12,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h \
 	daemon/outgoing/rollback.c daemon/outgoing/rollback.h \
 	daemon/outgoing/rounds.c \
+	daemon/outgoing/setup.c \
 	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
 	daemon/outgoing/switch-over.c \
 	daemon/outgoing/verify.c

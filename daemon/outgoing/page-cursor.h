@@ -11,8 +11,8 @@
 #include "memory/region.h"
 #include <pthread.h>
 
-/* 2 MiB, what one page of page tables maps, so that two threads rarely fault into the same one. Scattered pages make smaller batches: the few
- * of a last round must be enough for all connections. */
+/* 2 MiB, what one page of page tables maps, so that two threads rarely fault into the same one. Scattered
+ * pages make smaller batches: the few of a last round must be enough for all connections. */
 #define BATCH_PAGES 512u
 #define BATCH_RUNS  128u
 

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a job has in its hands while it runs, in the order in which it takes it: the set of trackers and
+ * regions, the connections, tracking (before the first byte is read, R1), devices in PRE_COPY, the streams.
+ * And how it lets go of it.
+ */
+#include "base/clock.h"
+#include "outgoing/job.h"
+
+static int prepare_set(struct job *j, struct mig_error *err)
+{
+    struct domain *d = j->domain;
+    j->regions = calloc(d->nmemory ? d->nmemory : 1, sizeof *j->regions);
+    if (!j->regions)
+        return mig_error_oom(err);
+    for (size_t i = 0; i < d->nmemory; i++)
+        j->regions[i] = d->memory[i].region;
+    j->set = (struct harvest_set){
+        .trackers = d->trackers, .ntrackers = d->ntrackers, .regions = j->regions, .nregions = d->nmemory};
+    return 0;
+}
+
+/* For the proof, and for a gate that cannot ask a tracker. Whether a tracker can answer is known once it has
+ * started. */
+static int prepare_digests(struct job *j, struct mig_error *err)
+{
+    const struct domain *d = j->domain;
+    bool digests = j->options.verify != VERIFY_OFF;
+    for (size_t i = 0; i < d->ntrackers; i++)
+        digests |= tracker_is_blind(d->trackers[i]);
+    if (!digests)
+        return 0;
+    j->sent_digests = calloc(d->nmemory, sizeof *j->sent_digests);
+    for (size_t i = 0; j->sent_digests && i < d->nmemory; i++) {
+        j->sent_digests[i] = calloc(j->regions[i]->npages, sizeof **j->sent_digests);
+        if (!j->sent_digests[i])
+            return mig_error_oom(err);
+    }
+    return j->sent_digests ? 0 : mig_error_oom(err);
+}
+
+static int start_streams(struct job *j, struct mig_error *err)
+{
+    struct domain *d = j->domain;
+    const struct page_stream_options o = {.checksum = j->options.checksum,
+                                          .cancel_fd = j->cancel_fd,
+                                          .sent_digests = (uint64_t *const *)j->sent_digests};
+    int r =
+        page_stream_new(&j->pages, j->page_channels, j->npage_channels, j->regions, j->set.nregions, &o, err);
+    if (r < 0)
+        return r;
+    struct migration_options now;
+    migration_get_options(j->migration, &now);
+    page_stream_set_bandwidth(j->pages, now.bandwidth_bytes_per_sec);
+    pthread_mutex_lock(&j->pages_lock);
+    j->live_pages = j->pages;
+    pthread_mutex_unlock(&j->pages_lock);
+    _cleanup_free_ struct state_source *sources = calloc(d->ndevices ? d->ndevices : 1, sizeof *sources);
+    if (!sources)
+        return mig_error_oom(err);
+    for (size_t i = 0; i < d->ndevices; i++) {
+        sources[i].device = d->devices[i].device;
+        sources[i].precopy = domain_device_precopies(&d->devices[i]);
+    }
+    return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, d->ndevices,
+                            controller_has_state(d->controller), j->cancel_fd, err);
+}
+
+static int start_devices(struct job *j, struct mig_error *err)
+{
+    for (size_t i = 0; i < j->domain->ndevices; i++) {
+        struct domain_device *d = &j->domain->devices[i];
+        if (!domain_device_precopies(d))
+            continue;
+        j->devices_touched = true;
+        int r = d->device->ops->set_state(d->device, DEVICE_STATE_PRE_COPY, NULL, err);
+        if (r < 0)
+            return mig_error_wrap(err, "Starting to save device %s", d->device->name);
+    }
+    return 0;
+}
+
+static void set_totals(struct migration_counters *c, void *userdata)
+{
+    const struct job *j = userdata;
+    c->memory_bytes = c->remaining_bytes = 0;
+    for (size_t i = 0; i < j->set.nregions; i++)
+        c->memory_bytes += j->regions[i]->size_bytes;
+    c->remaining_bytes = c->memory_bytes;
+    c->connections = j->npage_channels;
+    for (size_t i = 0; i < j->set.ntrackers; i++)
+        c->granularity_bytes = MAX(c->granularity_bytes, j->set.trackers[i]->granularity_bytes);
+}
+
+static void set_setup_time(struct migration_counters *c, void *userdata)
+{
+    c->setup_usec = now_usec() - *(const uint64_t *)userdata;
+}
+
+int job_set_up(struct job *j, struct mig_error *err)
+{
+    uint64_t began = now_usec();
+    migration_set_verdict(j->migration, "Setting up: connecting to %s", j->destination);
+    migration_set_phase(j->migration, MIG_PHASE_SETUP);
+    record_forget(j->runtime_dir, j->domain->name); /* that it once came here says nothing from now on */
+    int r = prepare_set(j, err);
+    if (r < 0)
+        return r;
+    r = job_handshake(j, err);
+    if (r < 0)
+        return r;
+    r = job_write_record(j, RECORD_STARTED, err);
+    if (r < 0)
+        return r;
+    j->tracking = true;
+    r = harvest_start(&j->set, err);
+    if (r < 0)
+        return r;
+    r = prepare_digests(j, err);
+    if (r < 0)
+        return r;
+    r = start_devices(j, err);
+    if (r < 0)
+        return r;
+    r = start_streams(j, err);
+    if (r < 0)
+        return r;
+    migration_update(j->migration, set_totals, j);
+    migration_update(j->migration, set_setup_time, &began);
+    migration_set_verdict(j->migration, "Full send: every page once, while the workload runs");
+    return 0;
+}
+
+void job_close(struct job *j)
+{
+    pthread_mutex_lock(&j->pages_lock);
+    j->live_pages = NULL;
+    pthread_mutex_unlock(&j->pages_lock);
+    j->pages = page_stream_free(j->pages);
+    j->state = state_stream_free(j->state);
+    for (size_t i = 0; i < j->npage_channels; i++)
+        j->page_channels[i] = channel_free(j->page_channels[i]);
+    j->npage_channels = 0;
+    j->state_channel = channel_free(j->state_channel);
+    j->control = channel_free(j->control);
+    for (size_t i = 0; j->sent_digests && i < j->set.nregions; i++)
+        free(j->sent_digests[i]);
+    free(j->sent_digests);
+    j->sent_digests = NULL;
+    free(j->regions);
+    j->regions = NULL;
+}

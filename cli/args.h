@@ -16,8 +16,11 @@
     X(OPT_INCOMING, "incoming", NULL, VERB_REGISTER, 0, "the domain waits for a migration to come in")       \
     X(OPT_MEMORY, "memory", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
       "name=,path=|make,offset=,size=,iova=,read-only,hugepages=,numa-node=")                                \
+    X(OPT_CONTAINER, "container", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                     \
+      "name=,pid=,fd=,ioas=,hwpt=,no-map: a VFIO container or iommufd of a process")                         \
     X(OPT_DEVICE, "device", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
-      "name=,socket=,listen=,timeout=,tracker=device|all,log-page-size=,no-precopy,no-map")                  \
+      "name=,type=vfio-user|vfio,socket=,listen=,pid=,fd=,timeout=,tracker=device|container|all,"            \
+      "log-page-size=,no-precopy,no-map")                                                                    \
     X(OPT_TRACKER, "tracker", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                         \
       "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
     X(OPT_CONTROLLER, "controller", "WHICH", VERB_REGISTER, 0,                                               \

@@ -61,13 +61,50 @@ static int check_memory(const struct spec_memory *m, size_t i, struct mig_error 
     return 0;
 }
 
+static int check_container(const struct spec_container *c, size_t i, struct mig_error *err)
+{
+    static const char *const needed[] = {"pid", "fd"};
+    if (!c->name)
+        return missing("container", i, NULL, "name", err);
+    for (size_t k = 0; k < ELEMENTS(needed); k++)
+        if (!field_given(&container_fields, c, needed[k]))
+            return missing("container", i, c->name, needed[k], err);
+    return 0;
+}
+
+static int check_kernel_device(const struct spec_device *d, size_t i, struct mig_error *err)
+{
+    static const char *const needed[] = {"pid", "fd"};
+    static const char *const of_user[] = {"socket", "listen", NULL};
+    for (size_t k = 0; k < ELEMENTS(needed); k++)
+        if (!field_given(&device_fields, d, needed[k]))
+            return missing("device", i, d->name, needed[k], err);
+    const char *wrong = first_given(&device_fields, d, of_user);
+    if (wrong)
+        return misplaced("device", d->name, wrong, "a device of type vfio-user", err);
+    if (d->tracker && strcmp(d->tracker, "device") != 0 && strcmp(d->tracker, "container") != 0 &&
+        strcmp(d->tracker, "all") != 0)
+        return mig_error_set(
+            err, MIG_ERR_INVALID_ARGUMENT, 0,
+            "device \"%.64s\": tracker \"%.64s\" is not known: device, container and all are", d->name,
+            d->tracker);
+    return 0;
+}
+
 static int check_device(const struct spec_device *d, size_t i, struct mig_error *err)
 {
+    static const char *const of_kernel[] = {"pid", "fd", NULL};
     if (!d->name)
         return missing("device", i, NULL, "name", err);
+    if (d->type && strcmp(d->type, "vfio") == 0)
+        return check_kernel_device(d, i, err);
     if (d->type && strcmp(d->type, "vfio-user") != 0)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "device \"%.64s\": type \"%.64s\" is not known: vfio-user is", d->name, d->type);
+                             "device \"%.64s\": type \"%.64s\" is not known: vfio-user and vfio are", d->name,
+                             d->type);
+    const char *wrong = first_given(&device_fields, d, of_kernel);
+    if (wrong)
+        return misplaced("device", d->name, wrong, "a device of type vfio", err);
     if (!d->socket)
         return missing("device", i, d->name, "socket", err);
     if (d->tracker && strcmp(d->tracker, "device") != 0 && strcmp(d->tracker, "all") != 0)
@@ -155,6 +192,13 @@ int domain_spec_check(struct domain_spec *spec, struct mig_error *err)
         for (size_t k = 0; k < i; k++)
             if (strcmp(spec->memory[i].name, spec->memory[k].name) == 0)
                 return name_twice("pieces of memory", spec->memory[i].name, err);
+    }
+    for (size_t i = 0; i < spec->n_containers; i++) {
+        if ((r = check_container(&spec->containers[i], i, err)) < 0)
+            return r;
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(spec->containers[i].name, spec->containers[k].name) == 0)
+                return name_twice("containers", spec->containers[i].name, err);
     }
     for (size_t i = 0; i < spec->n_devices; i++) {
         if ((r = check_device(&spec->devices[i], i, err)) < 0)

@@ -27,6 +27,16 @@ static const struct field device_keys[] = {
     {"log-page-size", FORM_SIZE, offsetof(struct spec_device, log_page_size)},
     {"precopy", FORM_BOOL, offsetof(struct spec_device, precopy)},
     {"map", FORM_BOOL, offsetof(struct spec_device, map)},
+    {"pid", FORM_NUMBER, offsetof(struct spec_device, pid)},
+    {"fd", FORM_NUMBER, offsetof(struct spec_device, fd)},
+};
+static const struct field container_keys[] = {
+    {"name", FORM_TEXT, offsetof(struct spec_container, name)},
+    {"pid", FORM_NUMBER, offsetof(struct spec_container, pid)},
+    {"fd", FORM_NUMBER, offsetof(struct spec_container, fd)},
+    {"ioas", FORM_NUMBER, offsetof(struct spec_container, ioas)},
+    {"hwpt", FORM_NUMBER, offsetof(struct spec_container, hwpt)},
+    {"map", FORM_BOOL, offsetof(struct spec_container, map)},
 };
 static const struct field tracker_keys[] = {
     {"name", FORM_TEXT, offsetof(struct spec_tracker, name)},
@@ -48,6 +58,8 @@ static const struct field controller_keys[] = {
 const struct field_table memory_fields = {"memory", memory_keys, ELEMENTS(memory_keys),
                                           offsetof(struct spec_memory, has),
                                           offsetof(struct spec_memory, n_iova)};
+const struct field_table container_fields = {"container", container_keys, ELEMENTS(container_keys),
+                                             offsetof(struct spec_container, has), 0};
 const struct field_table device_fields = {"device", device_keys, ELEMENTS(device_keys),
                                           offsetof(struct spec_device, has), 0};
 const struct field_table tracker_fields = {"tracker", tracker_keys, ELEMENTS(tracker_keys),

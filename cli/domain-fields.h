@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keys of a domain file and of `--memory`, `--device`, `--tracker`: name, form of the value, where it
- * goes. Values come as JSON or as text.
+ * The keys of a domain file and of `--memory`, `--container`, `--device`, `--tracker`: name, form of the
+ * value, where it goes. Values come as JSON or as text.
  */
 #pragma once
 #include "domain-spec.h"
@@ -32,7 +32,8 @@ struct field_table {
     size_t n_iova_offset; /* for FORM_IOVAS */
 };
 
-extern const struct field_table memory_fields, device_fields, tracker_fields, controller_fields;
+extern const struct field_table memory_fields, container_fields, device_fields, tracker_fields,
+    controller_fields;
 
 /* Whether key was given to the item; key must be one of the table. */
 bool field_given(const struct field_table *table, const void *item, const char *key);

@@ -9,7 +9,8 @@
 
 #define DEPTH_MAX 8
 
-static const char *const top_keys[] = {"name", "incoming", "memory", "devices", "trackers", "controller"};
+static const char *const top_keys[] = {"name",    "incoming", "memory",    "containers",
+                                       "devices", "trackers", "controller"};
 
 static int parse_text(const char *file, const char *text, struct json_object **ret, struct mig_error *err)
 {
@@ -93,6 +94,8 @@ static int read_top(struct domain_spec *spec, const char *key, struct json_objec
     }
     if (strcmp(key, "memory") == 0)
         return read_list(spec, &memory_fields, key, value, err);
+    if (strcmp(key, "containers") == 0)
+        return read_list(spec, &container_fields, key, value, err);
     if (strcmp(key, "devices") == 0)
         return read_list(spec, &device_fields, key, value, err);
     if (strcmp(key, "trackers") == 0)
@@ -104,7 +107,7 @@ static int read_top(struct domain_spec *spec, const char *key, struct json_objec
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "%.64s: unknown key, did you mean \"%s\"?",
                              key, near);
     int r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "%.64s: unknown key", key);
-    mig_error_hint(err, "The keys are: name, incoming, memory, devices, trackers, controller");
+    mig_error_hint(err, "The keys are: name, incoming, memory, containers, devices, trackers, controller");
     return r;
 }
 

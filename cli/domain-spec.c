@@ -27,6 +27,13 @@ int domain_spec_new_item(struct domain_spec *spec, const struct field_table *tab
     if (table == &tracker_fields)
         return grow((void **)&spec->trackers, &spec->n_trackers, sizeof *spec->trackers, table->what, ret,
                     err);
+    if (table == &container_fields) {
+        r = grow((void **)&spec->containers, &spec->n_containers, sizeof *spec->containers, table->what, ret,
+                 err);
+        if (r == 0)
+            ((struct spec_container *)*ret)->map = true;
+        return r;
+    }
     r = grow((void **)&spec->devices, &spec->n_devices, sizeof *spec->devices, table->what, ret, err);
     if (r == 0)
         ((struct spec_device *)*ret)->precopy = ((struct spec_device *)*ret)->map = true;
@@ -90,6 +97,11 @@ int domain_spec_add_memory(struct domain_spec *spec, const char *text, struct mi
     return add_item(spec, &memory_fields, text, err);
 }
 
+int domain_spec_add_container(struct domain_spec *spec, const char *text, struct mig_error *err)
+{
+    return add_item(spec, &container_fields, text, err);
+}
+
 int domain_spec_add_device(struct domain_spec *spec, const char *text, struct mig_error *err)
 {
     return add_item(spec, &device_fields, text, err);
@@ -128,6 +140,9 @@ void domain_spec_done(struct domain_spec *spec)
         free(spec->memory[i].name);
         free(spec->memory[i].path);
     }
+    for (size_t i = 0; i < spec->n_containers; i++)
+        free(spec->containers[i].name);
+    free(spec->containers);
     for (size_t i = 0; i < spec->n_devices; i++) {
         struct spec_device *d = &spec->devices[i];
         char *texts[] = {d->name, d->type, d->socket, d->listen, d->tracker};

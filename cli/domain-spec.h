@@ -23,7 +23,16 @@ struct spec_memory {
 struct spec_device {
     char *name, *type, *socket, *listen, *tracker;
     uint64_t timeout_usec, log_page_size;
+    uint64_t pid, fd; /* type vfio: whose descriptor it is */
     bool precopy, map;
+    uint64_t has;
+};
+
+/* A kernel DMA address space: a descriptor of another process. */
+struct spec_container {
+    char *name;
+    uint64_t pid, fd, ioas, hwpt;
+    bool map;
     uint64_t has;
 };
 
@@ -44,6 +53,8 @@ struct domain_spec {
     bool incoming;
     struct spec_memory *memory;
     size_t n_memory;
+    struct spec_container *containers;
+    size_t n_containers;
     struct spec_device *devices;
     size_t n_devices;
     struct spec_tracker *trackers;
@@ -55,9 +66,11 @@ struct domain_spec {
  * unknown key". file is for messages. */
 int domain_spec_read_json(struct domain_spec *spec, const char *file, const char *text,
                           struct mig_error *err);
-/* One --memory, --device, --tracker ("key=value,key=value,flag,no-flag"; ,, is a comma inside a value) or
+/* One --memory, --container, --device, --tracker ("key=value,key=value,flag,no-flag"; ,, is a comma inside a
+ * value) or
  * --controller. */
 int domain_spec_add_memory(struct domain_spec *spec, const char *text, struct mig_error *err);
+int domain_spec_add_container(struct domain_spec *spec, const char *text, struct mig_error *err);
 int domain_spec_add_device(struct domain_spec *spec, const char *text, struct mig_error *err);
 int domain_spec_add_tracker(struct domain_spec *spec, const char *text, struct mig_error *err);
 int domain_spec_set_controller(struct domain_spec *spec, const char *text, struct mig_error *err);

@@ -10,11 +10,13 @@ libmigctl_la_SOURCES = \
 	cli/domain-items.h \
 	cli/domain-spec.c cli/domain-spec.h \
 	cli/follow.c cli/follow.h \
+	cli/foreign-fd.c cli/foreign-fd.h \
 	cli/json-util.h \
 	cli/migration-options.c cli/migration-options.h \
 	cli/output.c cli/output.h \
 	cli/pick.c cli/pick.h \
 	cli/progress.c cli/progress.h \
+	cli/register-kernel.c cli/register-kernel.h \
 	cli/status-view.c cli/status-view.h \
 	cli/suggest.c cli/suggest.h \
 	cli/table.c cli/table.h \

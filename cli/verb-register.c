@@ -7,6 +7,8 @@
 #include "base/format.h"
 #include "bus.h"
 #include "domain-items.h"
+#include "foreign-fd.h"
+#include "register-kernel.h"
 #include "json-util.h"
 #include "migd-bus.h"
 #include "output.h"
@@ -15,7 +17,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 
 static void interrupt_set(sigset_t *ret)
 {
@@ -93,6 +94,9 @@ static int read_spec(struct domain_spec *spec, const struct args *args, struct m
         case OPT_MEMORY:
             r = domain_spec_add_memory(spec, value, err);
             break;
+        case OPT_CONTAINER:
+            r = domain_spec_add_container(spec, value, err);
+            break;
         case OPT_DEVICE:
             r = domain_spec_add_device(spec, value, err);
             break;
@@ -124,28 +128,6 @@ static int open_file(const char *path, bool read_only, int *ret, struct mig_erro
     if (fd < 0)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, errno, "cannot open %s: %s", path,
                              strerror(errno));
-    *ret = fd;
-    return 0;
-}
-
-/* Takes a descriptor of another process. */
-static int open_foreign(uint64_t pid, uint64_t number, int *ret, struct mig_error *err)
-{
-    _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-    if (pidfd < 0)
-        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, errno, "process %llu: %s",
-                             (unsigned long long)pid,
-                             errno == ESRCH ? "there is none with this number" : strerror(errno));
-    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)number, 0);
-    if (fd < 0) {
-        int e = errno;
-        int r = mig_error_set(err, e == EPERM ? MIG_ERR_NOT_ALLOWED : MIG_ERR_INVALID_ARGUMENT, e,
-                              "cannot take descriptor %llu of process %llu: %s", (unsigned long long)number,
-                              (unsigned long long)pid, strerror(e));
-        if (e == EPERM)
-            mig_error_hint(err, "It takes root, or the same user and leave to trace the process");
-        return r;
-    }
     *ret = fd;
     return 0;
 }
@@ -218,6 +200,8 @@ static int add_device(sd_bus *bus, const char *path, const struct spec_device *d
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_free_ char *socket = NULL, *listen = NULL;
+    if (d->type && strcmp(d->type, "vfio") == 0)
+        return register_kernel_device(bus, path, d, err);
     int r = absolute(d->socket, &socket, err);
     if (r < 0 || (d->listen && (r = absolute(d->listen, &listen, err)) < 0) ||
         (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddUserDevice", &m, err)) < 0)
@@ -248,7 +232,7 @@ static int add_tracker(sd_bus *bus, const char *path, const struct spec_tracker 
     bool uffd = strcmp(t->type, "uffd") == 0;
     int r = 0;
     if (uffd)
-        r = open_foreign(t->pid, t->fd, &fd, err);
+        r = foreign_fd_take(t->pid, t->fd, &fd, err);
     else if (t->path && (r = absolute(t->path, &origin, err)) == 0)
         r = open_file(t->path, false, &fd, err);
     if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m, err)) < 0)
@@ -297,6 +281,9 @@ static int add_everything(sd_bus *bus, const char *path, const struct domain_spe
     for (size_t i = 0; i < spec->n_memory && !interrupted(); i++)
         if ((r = add_memory(bus, path, &spec->memory[i], err)) < 0)
             return mig_error_wrap(err, "adding memory %s", spec->memory[i].name);
+    for (size_t i = 0; i < spec->n_containers && !interrupted(); i++)
+        if ((r = register_container(bus, path, &spec->containers[i], err)) < 0)
+            return mig_error_wrap(err, "adding container %s", spec->containers[i].name);
     for (size_t i = 0; i < spec->n_devices && !interrupted(); i++)
         if ((r = add_device(bus, path, &spec->devices[i], err)) < 0)
             return mig_error_wrap(err, "adding device %s", spec->devices[i].name);

@@ -5,11 +5,12 @@
  * mtty. It keeps a journal of the last number of each page, which travels as its own state; at the
  * destination every page is held against it.
  *
- *   holder DOMAIN KIND [incoming] [rogue]
+ *   holder DOMAIN KIND [incoming] [rogue] [silent]
  *
  * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), type1-mtty (mtty in a type1
  * container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it was
- * paused.
+ * paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors it
+ * has, so that migctl can take them.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
@@ -32,7 +33,7 @@ enum { PAGES = 2048, UART_SCRATCH = 7 };
 
 static struct {
     const char *domain, *kind;
-    bool incoming, rogue;
+    bool incoming, rogue, silent;
     int memory_fd;
     uint8_t *memory;
     uint64_t *scratch;
@@ -229,10 +230,24 @@ static const sd_bus_vtable vmm[] = {
     SD_BUS_VTABLE_END,
 };
 
+static void hold_silently(void)
+{
+    for (unsigned i = 0; !h.incoming && i < 5; i++)
+        dma();
+    printf("HOLDER ready memory=%d container=%d ioas=%u device=%d\n", h.memory_fd,
+           h.iommufd >= 0 ? h.iommufd : h.mtty_container, h.ioas, h.mtty);
+    fflush(stdout);
+    while (access("/tmp/look", F_OK) < 0)
+        usleep(50000);
+    printf("HOLDER register %02x\n", lab_read8(h.mtty, 0, UART_SCRATCH));
+    fflush(stdout);
+    pause();
+}
+
 static void hold(void)
 {
     const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
-    LAB_CHECK(address);
+    LAB_CHECK(h.silent || address);
     make_memory();
     if (strcmp(h.kind, "iommufd") == 0)
         open_iommufd();
@@ -240,6 +255,8 @@ static void hold(void)
         open_type1();
     if (!h.incoming)
         lab_write8(h.mtty, 0, UART_SCRATCH, 0xa5);
+    if (h.silent)
+        hold_silently();
     LAB_CHECK(sd_bus_new(&h.bus) >= 0);
     LAB_CHECK(sd_bus_set_address(h.bus, address) >= 0);
     LAB_CHECK(sd_bus_set_bus_client(h.bus, true) >= 0);
@@ -273,6 +290,7 @@ int main(int argc, char **argv)
     for (int i = 3; i < argc; i++) {
         h.incoming |= strcmp(argv[i], "incoming") == 0;
         h.rogue |= strcmp(argv[i], "rogue") == 0;
+        h.silent |= strcmp(argv[i], "silent") == 0;
     }
     return lab_run(cases, ELEMENTS(cases));
 }

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Kernel VFIO for migctl register: descriptors of the process that holds the devices, handed to migd. */
+#pragma once
+#include "bus.h"
+#include "domain-spec.h"
+
+/* path: of the domain. */
+int register_container(sd_bus *bus, const char *path, const struct spec_container *c, struct mig_error *err);
+int register_kernel_device(sd_bus *bus, const char *path, const struct spec_device *d, struct mig_error *err);

@@ -104,7 +104,7 @@ static int await_decision(struct session *s, struct mig_error *err)
     }
 }
 
-int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_error *err)
+int session_ask_decision(struct session *s, struct mig_error *err)
 {
     bool told = false;
     for (;;) {
@@ -115,12 +115,12 @@ int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_
                                    s->cancel_fd, word, sizeof word, &why)
                     : mig_error_set(&why, MIG_ERR_PEER_UNREACHABLE, 0,
                                     "the source named no address for questions");
-        if (*resolution == 1)
+        if (s->resolution == 1)
             return 0;
-        if (*resolution == 2 || (r == 0 && strcmp(word, "aborted") == 0))
+        if (s->resolution == 2 || (r == 0 && strcmp(word, "aborted") == 0))
             return mig_error_set(err, MIG_ERR_CANCELLED, 0,
-                                 *resolution ? "The operator gave the workload up here"
-                                             : "The source did not commit: it goes on with the workload");
+                                 s->resolution ? "The operator gave the workload up here"
+                                               : "The source did not commit: it goes on with the workload");
         if (r == 0 && strcmp(word, "committed") == 0)
             return 0;
         if (!told) {
@@ -143,7 +143,7 @@ int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_
         }
         /* The operator's word comes through cancel_fd as well: look at it before the end of the daemon. */
         if (poll(&(struct pollfd){.fd = s->cancel_fd, .events = POLLIN}, 1, ASK_INTERVAL_MSEC) > 0 &&
-            !*resolution) {
+            !s->resolution) {
             mig_error_set(err, MIG_ERR_IN_DOUBT, 0, "migd ended before the source's decision was known");
             return -EINPROGRESS;
         }
@@ -252,14 +252,14 @@ static int prepare(struct session *s, struct mig_error *err)
                  : say(s, "prepared", err);
 }
 
-int session_handover(struct session *s, _Atomic int *resolution, struct mig_error *err)
+int session_handover(struct session *s, struct mig_error *err)
 {
     int r = prepare(s, err);
     if (r == 0)
         r = await_decision(s, err);
     if (r < 0 && s->prepared && r != -ECONNABORTED) {
         mig_error_clear(err);
-        r = session_ask_decision(s, resolution, err);
+        r = session_ask_decision(s, err);
     }
     if (r < 0)
         return r;

@@ -1,4 +1,6 @@
 libmigd_la_SOURCES += \
+	daemon/incoming/arrival.c daemon/incoming/arrival.h \
+	daemon/incoming/course.c \
 	daemon/incoming/accept.c \
 	daemon/incoming/apply.c daemon/incoming/apply.h \
 	daemon/incoming/greeting.c daemon/incoming/greeting.h \

@@ -13,6 +13,13 @@
 #include "migration/record.h"
 #include <pthread.h>
 
+struct session_end { /* how it ended, for the main thread */
+    enum mig_state state;
+    enum domain_state domain_state;
+    char problem[400]; /* makes the domain broken */
+    struct mig_error error;
+};
+
 struct session_connection {
     struct session *session;
     struct channel *channel;
@@ -48,14 +55,22 @@ struct session {
     struct session_connection pages[WIRE_CONNECTIONS_MAX];
     struct session_connection state_connection;
     uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */
-    uint32_t fence_answered;                    /* round + 1 */
     struct mig_error failure;                   /* the first of any thread */
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
     bool devices_touched, prepared, accepted;
     bool source_knows; /* that it runs here: nobody will ask any more */
     bool may_have_run; /* accepted by a daemon before this one: it can never be given back */
+
+    bool recovering; /* there is a record, and nothing to receive */
+    enum record_state recovered_state;
+    bool restored_broken;   /* the domain lost a part with the daemon before this one */
+    _Atomic int resolution; /* the operator's word, set by the main thread: 1 run, 2 drop */
+    struct session_end end;
 };
+
+/* course.c: the whole of it. */
+int session_run(struct session *s);
 
 /* accept.c: checks HELLO against the domain, prepares devices, answers. */
 int session_accept(struct session *s, struct mig_error *err);
@@ -70,13 +85,13 @@ void session_end_receiving(struct session *s);
 void session_close(struct session *s); /* ends and joins the threads, closes everything */
 /* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the
  * source owns it. -EINPROGRESS: in doubt and the daemon ends. */
-int session_handover(struct session *s, _Atomic int *resolution, struct mig_error *err);
+int session_handover(struct session *s, struct mig_error *err);
 /* The part after the decision, also for a restarted daemon. 0 or, when nothing has run and the record says
  * returned, -errno. */
 int session_run_workload(struct session *s, struct mig_error *err);
 /* Asks the source until it answers. 0: committed. -ECANCELED: aborted. -EINPROGRESS: the daemon ends.
  * Resolution: 0 none, 1 run, 2 drop. */
-int session_ask_decision(struct session *s, _Atomic int *resolution, struct mig_error *err);
+int session_ask_decision(struct session *s, struct mig_error *err);
 int session_write_record(struct session *s, enum record_state state, struct mig_error *err);
 /* Drops what was received: devices stopped and wiped, so that the domain can wait for the next. */
 void session_drop(struct session *s, char *problem, size_t size);

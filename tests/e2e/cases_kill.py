@@ -21,9 +21,10 @@ PHASES = {
     "final-pages": ("A", "final-pages"),
     "prepared": ("B", "in-prepared"),
     "committed": ("A", "committed"),
+    "accepted": ("B", "in-accepted"),
+    "resume": ("B", "in-resume"),
 }
-VICTIMS = ("migd-A", "migd-B", "device-A", "device-B", "workload-A", "workload-B", "migctl")
-
+AT_THE_END = ("committed", "accepted", "resume")
 
 def start_to(rig, phase):
     """A migration that stands at the phase: (rig, daemon that is stopped, migctl's process)."""
@@ -89,10 +90,11 @@ def kill_migd(side_name, phase):
         side.start_migd(build=r.migd_build)
         begun = time.monotonic()
         # The source's own daemon was killed before the decision: it runs again within a second.
-        if side_name == "A" and phase not in ("prepared", "committed"):
+        if side_name == "A" and phase not in ("prepared", *AT_THE_END):
             wait_for("the source running again", lambda: r.A.vmm_running() and r.progress(r.A)[1], 3)
             expect(time.monotonic() - begun < 1.5, f"the source took {time.monotonic() - begun:.1f} s to run again")
-        expected = {"prepared": "A" if side_name == "A" else "AB", "committed": "B"}.get(phase, "A")
+        # Once it was accepted it may have run, and is never given back.
+        expected = "B" if phase in AT_THE_END else "AB" if phase == "prepared" and side_name == "B" else "A"
         judge(r, expected)
         runs = sides_running(r)[0]
         r.judge_one_side(runs, r.B if runs is r.A else r.A, seconds=3)
@@ -112,9 +114,9 @@ def kill_device(side_name, phase):
         go_on(r, stopped, phase)
         p.popen.wait(40)
         if side_name == "A":
-            expected = "B" if phase == "committed" else "A"
+            expected = "B" if phase in AT_THE_END else "A"
         else:
-            expected = "AB" if phase == "committed" else "A"
+            expected = "AB" if phase in AT_THE_END else "A"
         judge(r, expected)
         status = r.A.status()
         if status["state"] == "failed":
@@ -131,7 +133,7 @@ def kill_workload(side_name, phase):
         p.popen.wait(40)
         judge(r, "AB", dead=side_name)
         status = r.A.status()
-        if side_name == "B" and phase != "committed":
+        if side_name == "B" and phase not in AT_THE_END:
             expect(status["state"] == "failed", f"the migration is {status['state']} although nobody can run at B")
             r.judge_one_side(r.A, r.B, seconds=3)
         if side_name == "A" and phase in ("setup", "full-send", "precopy"):
@@ -157,3 +159,60 @@ for _phase in PHASES:
         kill_device(_side, _phase)
         kill_workload(_side, _phase)
     kill_migctl(_phase)
+
+
+# -- nobody answers: the operator decides --
+
+def lose_source(rig):
+    """The destination is prepared, and the source is lost for good."""
+    r, stopped, p = start_to(rig, "prepared")
+    r.A.migd.kill()
+    go_on(r, stopped, "prepared")
+    p.popen.wait(20)
+    wait_for("B in doubt", lambda: r.B.show()["state"] == "in-doubt", 15)
+    expect(not r.B.vmm_running(), "B runs although it is in doubt")
+    code, _, _ = r.B.migctl("status", "demo", "--wait", check=False)
+    expect(code == 7, f"migctl status --wait: exit {code} in doubt, expected 7")
+    return r
+
+
+@CASES.case("in-doubt-dropped-at-the-destination")
+def doubt_drop(rig):
+    r = lose_source(rig)
+    r.B.migctl("resolve", "demo", "--drop")
+    wait_for("B waiting", lambda: r.B.show()["state"] == "waiting", 10)
+    r.A.start_migd(build=r.migd_build)
+    r.judge_stayed(seconds=4)
+
+
+@CASES.case("in-doubt-run-at-the-destination")
+def doubt_run(rig):
+    """The operator knows that the source's host is gone: its processes are killed first."""
+    r = lose_source(rig)
+    r.A.devices["nic0"].kill()
+    r.A.workload.kill()
+    r.killed = True
+    r.B.migctl("resolve", "demo", "--run")
+    wait_for("B running", lambda: r.B.show()["state"] == "running", 10)
+    r.judge_one_side(r.B, r.A)
+    r.judge_tracking_off(r.B)
+    memory = r.hold(r.B)
+    r.release(r.B)
+    r.stop_writers()
+    r.judge_content(memory, r.B, r.A)
+
+
+@CASES.case("in-doubt-run-at-the-source")
+def doubt_source(rig):
+    """The source has decided, and the destination is lost for good: the source goes on only by the operator's word."""
+    r, stopped, p = start_to(rig, "committed")
+    r.B.migd.kill()
+    r.B.devices["nic0"].kill()
+    r.B.workload.kill()
+    go_on(r, stopped, "committed")
+    wait_for("A in doubt", lambda: r.A.show()["state"] == "in-doubt", 15)
+    expect(not r.A.vmm_running(), "A runs although it has given the workload away")
+    r.A.migctl("resolve", "demo", "--run")
+    r.judge_one_side(r.A, r.B, seconds=4)
+    r.judge_tracking_off(r.A)
+    r.release(r.A)

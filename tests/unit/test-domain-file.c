@@ -178,7 +178,8 @@ static void bad_files(void **state)
         assert_true(err.code == MIG_ERR_INVALID_ARGUMENT);
     }
     refused("{\"colour\": []}", &err);
-    assert_string_equal(err.hint, "The keys are: name, incoming, memory, devices, trackers, controller");
+    assert_string_equal(err.hint,
+                        "The keys are: name, incoming, memory, containers, devices, trackers, controller");
     refused("{\"controller\": {\"bus\": 1}}", &err);
     assert_string_equal(err.hint, "The keys of a controller are: type, bus-name, path, timeout");
 }

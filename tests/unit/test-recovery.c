@@ -357,6 +357,68 @@ static void test_given_back_without_room_for_a_record(void **state)
     end_scene(&s);
 }
 
+/* Both were killed: whatever the source had not decided, it takes back, and the destination hears of it. */
+static void test_undecided_goes_back(void **state)
+{
+    static const enum record_state outs[] = {RECORD_INTENT, RECORD_ABORTED};
+    for (size_t i = 0; i < ELEMENTS(outs); i++) {
+        struct scene s;
+        bool aborted = outs[i] == RECORD_ABORTED; /* it has resumed already */
+        make_scene(&s, 2);
+        for (int k = 0; k < 2; k++) {
+            s.source.device[k]->state = aborted ? DEVICE_STATE_RUNNING : DEVICE_STATE_STOP_COPY;
+            s.source.device[k]->logging = !aborted;
+            s.destination.device[k]->state = DEVICE_STATE_STOP;
+        }
+        s.source.controller->runs = aborted;
+        recover_scene(&s, outs[i], RECORD_PREPARED);
+        assert_false(s.late);
+        assert_true(side_runs_whole(&s.source, 2));
+        assert_false(side_runs(&s.destination, 2));
+        assert_false(s.source.device[0]->logging || s.source.device[1]->logging);
+        assert_int_equal(s.source.domain->state, DOMAIN_STATE_RUNNING);
+        assert_int_equal(s.destination.domain->state, DOMAIN_STATE_WAITING);
+        assert_int_equal(scene_record(&s, false), RECORD_ABORTED);
+        assert_int_equal(scene_record(&s, true), -ENOENT);
+        end_scene(&s);
+    }
+}
+
+static void test_what_started_goes_on_without_a_record(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->state = DEVICE_STATE_PRE_COPY;
+    s.source.device[0]->logging = true;
+    recover_scene(&s, RECORD_STARTED, RECORD_STATE_MAX);
+    assert_true(side_runs_whole(&s.source, 1));
+    assert_false(s.source.device[0]->logging);
+    assert_int_equal(scene_record(&s, false), -ENOENT);
+    end_scene(&s);
+}
+
+static void test_committed_runs_there(void **state)
+{
+    struct scene s;
+    make_scene(&s, 2);
+    for (int k = 0; k < 2; k++) {
+        s.source.device[k]->state = DEVICE_STATE_STOP_COPY;
+        s.source.device[k]->logging = true;
+        s.destination.device[k]->state = DEVICE_STATE_STOP;
+    }
+    s.source.controller->runs = false;
+    recover_scene(&s, RECORD_COMMITTED, RECORD_PREPARED);
+    assert_false(s.late);
+    assert_false(side_runs(&s.source, 2));
+    assert_true(side_runs_whole(&s.destination, 2));
+    assert_false(s.source.device[0]->logging || s.source.device[1]->logging);
+    assert_int_equal(s.source.domain->state, DOMAIN_STATE_DEPARTED);
+    assert_int_equal(s.destination.domain->state, DOMAIN_STATE_RUNNING);
+    assert_int_equal(scene_record(&s, false), -ENOENT);
+    assert_int_equal(scene_record(&s, true), RECORD_ACTIVE);
+    end_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +430,9 @@ int main(void)
         cmocka_unit_test(test_a_departed_domain_that_receives_is_incoming),
         cmocka_unit_test(test_cancel_while_the_destination_loads),
         cmocka_unit_test(test_a_daemon_can_end_in_doubt),
+        cmocka_unit_test(test_undecided_goes_back),
+        cmocka_unit_test(test_what_started_goes_on_without_a_record),
+        cmocka_unit_test(test_committed_runs_there),
         cmocka_unit_test(test_the_operator_resolves),
         cmocka_unit_test(test_given_back_without_room_for_a_record),
     };

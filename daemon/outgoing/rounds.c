@@ -156,8 +156,9 @@ static void say_verdict(struct job *j, const struct convergence_result *c, const
     const char *down = FORMAT_USEC(c->expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
     switch (c->decision) {
     case CONVERGENCE_SWITCH_OVER:
-        migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed",
-                              left, down, limit);
+        migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed%s",
+                              left, down, limit,
+                              o->verify == VERIFY_STRICT ? ", and as long as the proof takes" : "");
         break;
     case CONVERGENCE_STALLED:
         migration_set_verdict(j->migration,

@@ -5,6 +5,7 @@ libmigd_la_SOURCES += \
 	daemon/base/fault.c daemon/base/fault.h \
 	daemon/base/fds.c daemon/base/fds.h \
 	daemon/base/format.c daemon/base/format.h \
+	daemon/base/hex.c daemon/base/hex.h \
 	daemon/base/json.c daemon/base/json.h \
 	daemon/base/log.c daemon/base/log.h \
 	daemon/base/ratelimit.c daemon/base/ratelimit.h \

@@ -6,6 +6,7 @@
 #include "incoming/incoming.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "incoming/arrival.h"
 #include "incoming/greeting.h"
@@ -68,11 +69,6 @@ static int start_arrival(struct incoming *in, struct arrival *a, struct mig_erro
     return 0;
 }
 
-static bool id_is_valid(const char *id)
-{
-    return strlen(id) == MIGRATION_ID_LEN && strspn(id, "0123456789abcdef") == MIGRATION_ID_LEN;
-}
-
 static struct arrival *find_id(struct incoming *in, const char *id)
 {
     for (size_t i = 0; i < in->narrivals; i++)
@@ -87,7 +83,7 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
 {
     const char *id, *name;
     if (json_get_string(hello, "migration", &id) < 0 || json_get_string(hello, "domain", &name) < 0 ||
-        !id_is_valid(id))
+        !hex_is_valid(id, MIGRATION_ID_LEN))
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO names no migration or no domain");
     struct domain *d = registry_find(in->registry, name);
     if (!d) {

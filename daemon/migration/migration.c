@@ -2,13 +2,13 @@
 #include "migration/migration.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 struct migration {
@@ -100,14 +100,9 @@ int migration_new(struct migration **ret, struct loop *loop, const char *id,
     struct migration_status *s = &m->status;
     if (id) {
         snprintf(s->id, sizeof s->id, "%s", id);
-    } else {
-        uint8_t random[MIGRATION_ID_LEN / 2];
-        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-            free(m);
-            return -EIO;
-        }
-        for (size_t i = 0; i < sizeof random; i++)
-            snprintf(s->id + 2 * i, 3, "%02x", random[i]);
+    } else if (hex_random(s->id, MIGRATION_ID_LEN) < 0) {
+        free(m);
+        return -EIO;
     }
     snprintf(s->domain, sizeof s->domain, "%s", domain);
     snprintf(s->peer, sizeof s->peer, "%s", peer);

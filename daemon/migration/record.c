@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "migration/record.h"
 #include "base/fds.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/log.h"
 #include <dirent.h>
@@ -22,16 +23,11 @@ const char *record_state_to_string(enum record_state s)
     return s < RECORD_STATE_MAX ? words[s] : "unknown";
 }
 
-static bool id_is_valid(const char *id)
-{
-    return strlen(id) == RECORD_ID_LEN && strspn(id, "0123456789abcdef") == RECORD_ID_LEN;
-}
-
 /* Both sides of a migration may live in one daemon (a rehearsal on one host), hence the direction in the
  * name. */
 static int record_path(char *buf, size_t size, const char *runtime_dir, const char *id, bool incoming)
 {
-    if (!id_is_valid(id))
+    if (!hex_is_valid(id, RECORD_ID_LEN))
         return -EINVAL;
     return (size_t)snprintf(buf, size, "%s/migrations/%s.%s", runtime_dir, id, incoming ? "in" : "out") < size
                ? 0

@@ -6,13 +6,13 @@
  */
 #include "outgoing/outgoing.h"
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "loop/worker.h"
 #include "outgoing/job.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 struct engine {
     struct outgoing_context context;
@@ -147,16 +147,6 @@ static const struct migration_ops ops = {
     .destroy = op_destroy,
 };
 
-static int random_token(char token[33])
-{
-    uint8_t bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        return -EIO;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(token + 2 * i, 3, "%02x", bytes[i]);
-    return 0;
-}
-
 /* What a domain must have before the peer is bothered. */
 static int check_domain(struct domain *d, const struct migration_options *o, struct mig_error *err)
 {
@@ -255,7 +245,7 @@ int outgoing_start(struct migration **ret, const struct outgoing_context *contex
         return mig_error_oom(err);
     e->context = *context;
     e->domain = domain;
-    r = random_token(e->job.token);
+    r = hex_random(e->job.token, sizeof e->job.token - 1);
     if (r < 0) {
         free(e);
         return mig_error_set(err, MIG_ERR_FAILED, -r, "No random numbers: %s", strerror(-r));

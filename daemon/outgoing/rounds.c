@@ -145,7 +145,7 @@ static void set_estimates(struct migration_counters *c, void *userdata)
     c->dirty_rate = d->result->dirty_rate;
     c->bandwidth = d->result->bandwidth;
     c->expected_downtime_usec = d->result->expected_downtime_usec;
-    c->remaining_usec = d->pending_bytes * USEC_PER_SEC / d->result->bandwidth;
+    c->remaining_usec = (uint64_t)((double)d->pending_bytes * USEC_PER_SEC / (double)d->result->bandwidth);
 }
 
 static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o,

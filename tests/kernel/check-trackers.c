@@ -2,6 +2,7 @@
 /* The trackers of kernel containers and device logs on a real kernel, with devices that really DMA. Runs
  * inside the lab. */
 #include "dirty/harvest.h"
+#include "base/clock.h"
 #include "lab.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
@@ -241,6 +242,114 @@ static void iommufd_without_tracking(void)
     close(fd);
 }
 
+/* R8: one bit of the IOMMU is as large as its entry. With the split option of the IOAS it is a page again. */
+static void huge_entries(void)
+{
+    const char *sysfs = lab_edu(0);
+    if (!sysfs)
+        lab_skip("no edu device");
+    int hugepages = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
+    LAB_CHECK(hugepages >= 0 && write(hugepages, "8", 1) == 1);
+    close(hugepages);
+    for (int split = 0; split < 2; split++) {
+        struct scene s = {0};
+        uint32_t ioas, devid, hwpt;
+        bool tracks = false;
+        int fd = open_iommufd(&ioas), edu = lab_open_by_cdev(sysfs, fd, &devid);
+        LAB_EQUAL(iommufd_device_tracks(fd, NULL, devid, &tracks), 0);
+        if (!tracks)
+            lab_skip("the IOMMU has no dirty bits");
+        if (split)
+            LAB_EQUAL(iommufd_huge_pages(fd, NULL, ioas, false), 0);
+        LAB_EQUAL(iommufd_hwpt_alloc_tracking(fd, NULL, devid, ioas, &hwpt), 0);
+        LAB_EQUAL(lab_attach(edu, hwpt), 0);
+        LAB_OK(region_new_made(&s.region, "ram", 4 << 20, 2 << 20, -1, &s.e), &s.e);
+        struct iova_mapping m = {0x200000, 4 << 20, s.region, 0, IOVA_READ | IOVA_WRITE};
+        LAB_EQUAL(iommufd_map(fd, NULL, ioas, s.region->map, m.size_bytes, m.iova), 0);
+        LAB_OK(container_new(&s.container, "dma0", fd, NULL, 0, ioas, NULL, &s.e), &s.e);
+        LAB_OK(container_map(s.container, &m, &s.e), &s.e);
+        LAB_OK(tracker_new_container(&s.tracker, s.container, &s.e), &s.e);
+        s.set = (struct harvest_set){&s.tracker, 1, &s.region, 1};
+        LAB_OK(harvest_start(&s.set, &s.e), &s.e);
+        lab_edu_dma(edu, m.iova + 700 * 4096, 64);
+        LAB_EQUAL(harvest(&s), split ? 1 : 512);
+        LAB_CHECK(bitmap_test(s.region->dirty, 700));
+        LAB_EQUAL(harvest(&s), 0);
+        harvest_stop(&s.set);
+        close(edu);
+        drop(&s);
+        close(fd);
+    }
+}
+
+/* What a read costs, clean and all dirty, for 256 MiB. An emulator's numbers; on real hardware the program
+ * gives real ones. */
+enum { COST_BYTES = 256 << 20, COST_READS = 8 };
+
+static void note_cost(struct scene *s, const char *what)
+{
+    uint64_t best = UINT64_MAX, pages = 0;
+    for (unsigned i = 0; i < COST_READS; i++) {
+        bitmap_clear_all(s->region->dirty);
+        uint64_t begun = now_usec();
+        LAB_OK(harvest_run(&s->set, NULL, &s->e), &s->e);
+        uint64_t took = now_usec() - begun;
+        if (took < best) {
+            best = took;
+            pages = bitmap_count(s->region->dirty);
+        }
+    }
+    lab_note("%s: %llu us for 256 MiB with %llu pages reported, %.1f ms per TiB", what,
+             (unsigned long long)best, (unsigned long long)pages, (double)best * 4096 / 1000);
+}
+
+static void cost_of_reads(void)
+{
+    struct scene s = {0};
+    struct iova_mapping m = {IOVA_BASE, COST_BYTES, NULL, 0, IOVA_READ | IOVA_WRITE};
+    int container = -1, mtty = lab_open_by_group(lab_new_mtty(), &container);
+    LAB_OK(region_new_made(&s.region, "ram", COST_BYTES, 0, -1, &s.e), &s.e);
+    m.region = s.region;
+    lab_type1_map(container, s.region->map, m.size_bytes, m.iova);
+    LAB_OK(container_new(&s.container, "dma0", container, NULL, 0, 0, NULL, &s.e), &s.e);
+    LAB_OK(container_map(s.container, &m, &s.e), &s.e);
+    LAB_OK(tracker_new_container(&s.tracker, s.container, &s.e), &s.e);
+    s.set = (struct harvest_set){&s.tracker, 1, &s.region, 1};
+    LAB_OK(harvest_start(&s.set, &s.e), &s.e);
+    note_cost(&s, "type1, mediated device");
+    harvest_stop(&s.set);
+    close(mtty);
+    drop(&s);
+    close(container);
+
+    const char *sysfs = lab_edu(0);
+    uint32_t ioas, devid, hwpt;
+    bool tracks = false;
+    if (!sysfs)
+        return;
+    int fd = open_iommufd(&ioas), edu = lab_open_by_cdev(sysfs, fd, &devid);
+    LAB_EQUAL(iommufd_device_tracks(fd, NULL, devid, &tracks), 0);
+    s = (struct scene){0};
+    if (tracks) {
+        LAB_EQUAL(iommufd_huge_pages(fd, NULL, ioas, false), 0);
+        LAB_EQUAL(iommufd_hwpt_alloc_tracking(fd, NULL, devid, ioas, &hwpt), 0);
+        LAB_EQUAL(lab_attach(edu, hwpt), 0);
+        LAB_OK(region_new_made(&s.region, "ram", COST_BYTES, 0, -1, &s.e), &s.e);
+        m = (struct iova_mapping){UINT64_C(0x100000), COST_BYTES, s.region, 0, IOVA_READ | IOVA_WRITE};
+        LAB_EQUAL(iommufd_map(fd, NULL, ioas, s.region->map, m.size_bytes, m.iova), 0);
+        LAB_OK(container_new(&s.container, "dma0", fd, NULL, 0, ioas, NULL, &s.e), &s.e);
+        LAB_OK(container_map(s.container, &m, &s.e), &s.e);
+        LAB_OK(tracker_new_container(&s.tracker, s.container, &s.e), &s.e);
+        s.set = (struct harvest_set){&s.tracker, 1, &s.region, 1};
+        LAB_OK(harvest_start(&s.set, &s.e), &s.e);
+        note_cost(&s, "iommufd, entries of 4 KiB");
+        harvest_stop(&s.set);
+    }
+    close(edu);
+    drop(&s);
+    close(fd);
+}
+
 static void iommufd_as_container(void)
 {
     struct scene s = {0};
@@ -307,6 +416,8 @@ int main(void)
         {"type1 container with edu: recognised as knowing nothing", type1_with_edu},
         {"iommufd with edu: the IOMMU's dirty bits, read before unmap", iommufd_with_edu},
         {"iommufd: an HWPT without tracking is refused in words", iommufd_without_tracking},
+        {"iommufd: entries of 2 MiB report 512 pages, split ones a page", huge_entries},
+        {"what reading the bitmap costs", cost_of_reads},
         {"iommufd that plays a container is recognised", iommufd_as_container},
         {"device log of mtty: exact bits, unmap, late mappings", device_log_with_mtty},
     };

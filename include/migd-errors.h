@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every error that migd answers with, in one table: the daemon maps them to D-Bus names, migctl to exit codes, and
- * peers carry the word in ABORT frames.
+ * Every error that migd answers with, in one table: the daemon maps them to D-Bus names, migctl to exit
+ * codes, and peers carry the word in ABORT frames.
  *
  *   X(symbol, word, default errno, exit code of migctl)
  *
- * The D-Bus name is MIGD_ERROR_PREFIX + word. The sentence that an administrator reads is made where the fact is
- * known and travels as the message; see daemon/base/error.h.
+ * The D-Bus name is MIGD_ERROR_PREFIX + word. The sentence that an administrator reads is made where the fact
+ * is known and travels as the message; see daemon/base/error.h.
  */
 #pragma once
 
 #define MIGD_ERROR_PREFIX "org.migd.Migd1.Error."
 
-#define MIGD_EXIT_DONE 0
-#define MIGD_EXIT_FAILED 1
-#define MIGD_EXIT_USAGE 2
-#define MIGD_EXIT_NOT_FOUND 3
-#define MIGD_EXIT_NOT_ALLOWED 4
-#define MIGD_EXIT_CANCELLED 5
+#define MIGD_EXIT_DONE          0
+#define MIGD_EXIT_FAILED        1
+#define MIGD_EXIT_USAGE         2
+#define MIGD_EXIT_NOT_FOUND     3
+#define MIGD_EXIT_NOT_ALLOWED   4
+#define MIGD_EXIT_CANCELLED     5
 #define MIGD_EXIT_NOT_CONVERGED 6
-#define MIGD_EXIT_IN_DOUBT 7
+#define MIGD_EXIT_IN_DOUBT      7
 
+/* clang-format off */
 #define MIGD_ERROR_TABLE(X)                                                                                  \
     X(MIG_ERR_FAILED, "Failed", EIO, MIGD_EXIT_FAILED)                                                       \
     X(MIG_ERR_NO_MEMORY, "NoMemory", ENOMEM, MIGD_EXIT_FAILED)                                               \
@@ -56,6 +57,7 @@
     X(MIG_ERR_IN_DOUBT, "InDoubt", EINPROGRESS, MIGD_EXIT_IN_DOUBT)                                          \
     X(MIG_ERR_RETURNED, "Returned", EREMOTEIO, MIGD_EXIT_FAILED)                                             \
     X(MIG_ERR_CONFIG, "Config", EINVAL, MIGD_EXIT_USAGE)
+/* clang-format on */
 
 enum mig_error_code {
     MIG_ERR_NONE = 0,

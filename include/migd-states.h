@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* clang-format off */
 /*
  * States and phases of a migration, as words on the bus and in records. A state says how it stands, a phase where it is.
  * Cancel requested, guest paused, device quiet are facts of their own, not states.
@@ -52,6 +53,7 @@
     X(DOMAIN_STATE_IN_DOUBT, "in-doubt")   /* prepared, the decision is not known */                         \
     X(DOMAIN_STATE_DEPARTED, "departed")   /* runs elsewhere now */                                          \
     X(DOMAIN_STATE_BROKEN, "broken")       /* a device could not be brought back, see Problem */
+/* clang-format on */
 
 enum mig_state {
 #define X(symbol, word) symbol,

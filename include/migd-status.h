@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keys of Migration.Status (a{sv}) and of `migctl --json status`, with their types and units. One table: the daemon writes from it, migctl prints
- * from it.
+ * The keys of Migration.Status (a{sv}) and of `migctl --json status`, with their types and units. One table:
+ * the daemon writes from it, migctl prints from it.
  *
  *   X(field of struct migration_counters, key, unit)       all are t (uint64) on the bus
  *
- * Besides these the dictionary has: "id" s, "domain" s, "direction" s, "peer" s, "state" s, "phase" s, "round" u, "verdict" s, "error" s (word), "message" s,
- * "hint" s, "cancel-requested" b, "paused" b, "gate" s ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device wrote after the decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "trackers" aa{sv} (as Domain.Trackers), "options" a{sv}.
+ * Besides these the dictionary has: "id" s, "domain" s, "direction" s, "peer" s, "state" s, "phase" s,
+ * "round" u, "verdict" s, "error" s (word), "message" s, "hint" s, "cancel-requested" b, "paused" b, "gate" s
+ * ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device wrote after the
+ * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "trackers" aa{sv} (as Domain.Trackers),
+ * "options" a{sv}.
  */
 #pragma once
 
 #define MIGD_UNIT_BYTES 'B'
-#define MIGD_UNIT_USEC 'u'
+#define MIGD_UNIT_USEC  'u'
 #define MIGD_UNIT_PAGES 'p'
-#define MIGD_UNIT_RATE 'r' /* bytes per second */
+#define MIGD_UNIT_RATE  'r' /* bytes per second */
 #define MIGD_UNIT_COUNT 'n'
 #define MIGD_UNIT_MILLI 'm' /* thousandths: 1500 is 1.5 */
 
+/* clang-format off */
 #define MIGD_STATUS_TABLE(X)                                                                                 \
     X(memory_bytes, "memory-total", MIGD_UNIT_BYTES)           /* of all regions */                          \
     X(started_usec, "started", MIGD_UNIT_USEC)                 /* CLOCK_REALTIME */                          \
@@ -55,3 +59,4 @@
     X(verify_pages, "verify-pages", MIGD_UNIT_PAGES)           /* compared */                                \
     X(verify_bad_pages, "verify-bad-pages", MIGD_UNIT_PAGES)                                                 \
     X(connections, "connections", MIGD_UNIT_COUNT)
+/* clang-format on */

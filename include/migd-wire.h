@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* clang-format off */
 /*
  * The wire between two daemons, protocol version 1.
  *
@@ -35,13 +36,15 @@
  *   and the source, when it lost the destination after commit: HELLO {"outcome": ID, "token"} to the destination:
  *                                                  ◀──  HELLO {"outcome": "active" | "returned" | "pending" | "unknown"}
  */
+/* clang-format on */
 #pragma once
 #include <assert.h>
 #include <stdint.h>
 
-#define WIRE_MAGIC UINT32_C(0x4447494d) /* "MIGD" */
+#define WIRE_MAGIC   UINT32_C(0x4447494d) /* "MIGD" */
 #define WIRE_VERSION 1
 
+/* clang-format off */
 #define WIRE_JSON_MAX_BYTES (256u * 1024)     /* HELLO and MESSAGE */
 #define WIRE_PAYLOAD_MAX_BYTES (4u << 20)     /* of any frame, extent table included */
 #define WIRE_EXTENTS_MAX 1024u                /* per frame */
@@ -49,7 +52,9 @@
 #define WIRE_REGIONS_MAX 1024u
 #define WIRE_DEVICES_MAX 256u
 #define WIRE_STATE_VMM UINT32_C(0xffffffff)   /* device index of the VMM's own state */
+/* clang-format on */
 
+/* clang-format off */
 enum wire_type {
     WIRE_HELLO = 1,     /* payload: JSON object */
     WIRE_MESSAGE = 2,   /* payload: JSON object */
@@ -60,9 +65,11 @@ enum wire_type {
     WIRE_STATE_END = 7, /* region: device index; offset: bytes in all; payload: u64 XXH3-64 of the whole stream */
     WIRE_DIGESTS = 8,   /* region; offset: byte offset of the first page; payload: u64 XXH3-64 per 4 KiB page */
 };
+/* clang-format on */
 
 #define WIRE_FLAG_CHECKSUM 1u /* payload_checksum is XXH3-64 of the payload */
 
+/* clang-format off */
 struct wire_header {
     uint32_t magic;
     uint8_t version;
@@ -78,6 +85,7 @@ struct wire_header {
     uint32_t reserved;        /* 0 */
     uint64_t header_checksum; /* XXH3-64 of the 56 bytes before */
 };
+/* clang-format on */
 static_assert(sizeof(struct wire_header) == 64, "wire");
 
 struct wire_extent {

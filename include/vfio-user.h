@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The vfio-user protocol as bytes: shared by the daemon's client, its pass-through server, and device servers.
+ * The vfio-user protocol as bytes: shared by the daemon's client, its pass-through server, and device
+ * servers.
  *
- * Source of the facts: the protocol text in QEMU's documentation (interop/vfio-user), and what libvfio-user really
- * does. All integers are host byte order; every structure is packed as written (natural alignment, no padding).
- * One AF_UNIX stream connection serves one device. Descriptors travel with the bytes of the header.
+ * Source of the facts: the protocol text in QEMU's documentation (interop/vfio-user), and what libvfio-user
+ * really does. All integers are host byte order; every structure is packed as written (natural alignment, no
+ * padding). One AF_UNIX stream connection serves one device. Descriptors travel with the bytes of the header.
  */
 #pragma once
 #include <assert.h>
@@ -13,10 +14,11 @@
 #define VFU_VERSION_MAJOR 0
 #define VFU_VERSION_MINOR 0 /* what is proposed; the minor number says nothing about migration */
 
-/* Payloads of at most this many bytes reach a libvfio-user server in one piece whatever the socket buffer is. */
-#define VFU_SAFE_PAYLOAD_BYTES 32768u
+/* Payloads of at most this many bytes reach a libvfio-user server in one piece whatever the socket buffer is.
+ */
+#define VFU_SAFE_PAYLOAD_BYTES  32768u
 #define VFU_MAX_DATA_XFER_BYTES 1048576u
-#define VFU_MAX_MSG_FDS 8
+#define VFU_MAX_MSG_FDS         8
 
 enum vfu_command {
     VFU_VERSION = 1,
@@ -39,10 +41,10 @@ enum vfu_command {
 };
 
 #define VFU_FLAG_TYPE_MASK 0xfu
-#define VFU_FLAG_COMMAND 0x0u
-#define VFU_FLAG_REPLY 0x1u
-#define VFU_FLAG_NO_REPLY 0x10u
-#define VFU_FLAG_ERROR 0x20u
+#define VFU_FLAG_COMMAND   0x0u
+#define VFU_FLAG_REPLY     0x1u
+#define VFU_FLAG_NO_REPLY  0x10u
+#define VFU_FLAG_ERROR     0x20u
 
 struct vfu_header {
     uint16_t msg_id;
@@ -60,7 +62,7 @@ struct vfu_version {
 };
 static_assert(sizeof(struct vfu_version) == 4, "wire");
 
-#define VFU_DMA_MAP_READ 1u  /* the device may read */
+#define VFU_DMA_MAP_READ  1u /* the device may read */
 #define VFU_DMA_MAP_WRITE 2u /* the device may write */
 struct vfu_dma_map {
     uint32_t argsz; /* 32 */
@@ -72,7 +74,7 @@ struct vfu_dma_map {
 static_assert(sizeof(struct vfu_dma_map) == 32, "wire");
 
 #define VFU_DMA_UNMAP_BITMAP 1u
-#define VFU_DMA_UNMAP_ALL 2u
+#define VFU_DMA_UNMAP_ALL    2u
 struct vfu_dma_unmap {
     uint32_t argsz; /* largest reply payload that is acceptable */
     uint32_t flags;
@@ -87,14 +89,15 @@ struct vfu_bitmap_desc {
 };
 static_assert(sizeof(struct vfu_bitmap_desc) == 16, "wire");
 
-struct vfu_dma_rw { /* DMA_READ, DMA_WRITE: request and both replies (libvfio-user: count is u64 everywhere) */
+struct vfu_dma_rw { /* DMA_READ, DMA_WRITE: request and both replies (libvfio-user: count is u64 everywhere)
+                     */
     uint64_t address;
     uint64_t count;
 };
 static_assert(sizeof(struct vfu_dma_rw) == 16, "wire");
 
 #define VFU_DEVICE_FLAGS_RESET 1u
-#define VFU_DEVICE_FLAGS_PCI 2u
+#define VFU_DEVICE_FLAGS_PCI   2u
 struct vfu_device_info {
     uint32_t argsz;
     uint32_t flags;
@@ -103,10 +106,10 @@ struct vfu_device_info {
 };
 static_assert(sizeof(struct vfu_device_info) == 16, "wire");
 
-#define VFU_REGION_FLAG_READ 1u
+#define VFU_REGION_FLAG_READ  1u
 #define VFU_REGION_FLAG_WRITE 2u
-#define VFU_REGION_FLAG_MMAP 4u
-#define VFU_REGION_FLAG_CAPS 8u
+#define VFU_REGION_FLAG_MMAP  4u
+#define VFU_REGION_FLAG_CAPS  8u
 #define VFU_PCI_CONFIG_REGION 7u
 struct vfu_region_info {
     uint32_t argsz;
@@ -143,9 +146,9 @@ struct vfu_region_rw { /* REGION_READ, REGION_WRITE; data follows */
 static_assert(sizeof(struct vfu_region_rw) == 16, "wire");
 
 /* DEVICE_FEATURE: feature number in bits 0-15. */
-#define VFU_FEATURE_MASK 0xffffu
-#define VFU_FEATURE_GET (1u << 16)
-#define VFU_FEATURE_SET (1u << 17)
+#define VFU_FEATURE_MASK  0xffffu
+#define VFU_FEATURE_GET   (1u << 16)
+#define VFU_FEATURE_SET   (1u << 17)
 #define VFU_FEATURE_PROBE (1u << 18)
 enum vfu_feature {
     VFU_FEATURE_MIGRATION = 1,
@@ -161,15 +164,17 @@ struct vfu_feature_header {
 static_assert(sizeof(struct vfu_feature_header) == 8, "wire");
 
 #define VFU_MIGRATION_STOP_COPY 1u
-#define VFU_MIGRATION_P2P 2u
-#define VFU_MIGRATION_PRE_COPY 4u
-struct vfu_mig_state { /* data of MIG_DEVICE_STATE; state: the numbers of the kernel's vfio_device_mig_state */
+#define VFU_MIGRATION_P2P       2u
+#define VFU_MIGRATION_PRE_COPY  4u
+struct vfu_mig_state { /* data of MIG_DEVICE_STATE; state: the numbers of the kernel's vfio_device_mig_state
+                        */
     uint32_t state;
     int32_t data_fd; /* unused */
 };
 static_assert(sizeof(struct vfu_mig_state) == 8, "wire");
 
-struct vfu_log_control { /* data of DMA_LOGGING_START; num_ranges vfu_log_range follow inline; 0 ranges mean all */
+struct vfu_log_control { /* data of DMA_LOGGING_START; num_ranges vfu_log_range follow inline; 0 ranges mean
+                            all */
     uint64_t page_size;
     uint32_t num_ranges;
     uint32_t reserved;
@@ -187,7 +192,8 @@ struct vfu_log_report { /* data of DMA_LOGGING_REPORT; in the reply the bitmap f
 };
 static_assert(sizeof(struct vfu_log_report) == 24, "wire");
 
-struct vfu_mig_data { /* MIG_DATA_READ: request, reply + data; MIG_DATA_WRITE: request + data, header-only reply */
+struct vfu_mig_data { /* MIG_DATA_READ: request, reply + data; MIG_DATA_WRITE: request + data, header-only
+                         reply */
     uint32_t argsz;
     uint32_t size;
 };

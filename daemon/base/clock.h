@@ -3,7 +3,7 @@
 #pragma once
 #include <stdint.h>
 
-#define USEC_PER_SEC 1000000ull
+#define USEC_PER_SEC  1000000ull
 #define USEC_PER_MSEC 1000ull
 #define USEC_INFINITY UINT64_MAX
 

@@ -8,10 +8,9 @@ static const struct {
     const char *word;
     int err;
     int exit_code;
-} table[MIG_ERR_MAX] = {
-    [MIG_ERR_NONE] = {"None", EIO, MIGD_EXIT_FAILED},
+} table[MIG_ERR_MAX] = {[MIG_ERR_NONE] = {"None", EIO, MIGD_EXIT_FAILED},
 #define X(symbol, w, e, x) [symbol] = {w, e, x},
-    MIGD_ERROR_TABLE(X)
+                        MIGD_ERROR_TABLE(X)
 #undef X
 };
 
@@ -58,7 +57,8 @@ int mig_error_wrap(struct mig_error *e, const char *format, ...)
     vsnprintf(context, sizeof context, format, ap);
     va_end(ap);
     size_t n = strlen(context), room = sizeof e->message - 1;
-    if (n + 2 < room) { /* a context that fills the whole text would hide the cause: then keep the cause alone */
+    if (n + 2 <
+        room) { /* a context that fills the whole text would hide the cause: then keep the cause alone */
         size_t keep = MIN(strlen(e->message), room - n - 2);
         memmove(e->message + n + 2, e->message, keep);
         memcpy(e->message, context, n);

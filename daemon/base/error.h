@@ -2,11 +2,12 @@
 /*
  * Errors that an administrator will read.
  *
- * Theory of operation: helpers and hot paths return a plain negative errno. Where the failure will be shown to a person,
- * the last parameter is a struct mig_error that the function fills where the fact is known ("DMA_UNMAP of 0x1000 on device
- * nic0 timed out after 5 s"), and callers on the way up wrap with what they were about ("turning tracking on: ..."). The
- * struct owns no memory, so it can be copied by assignment, live on the stack, and be filled when memory is short. A
- * function that fails fills it exactly once; on success it is untouched. Passing NULL is always allowed.
+ * Theory of operation: helpers and hot paths return a plain negative errno. Where the failure will be shown
+ * to a person, the last parameter is a struct mig_error that the function fills where the fact is known
+ * ("DMA_UNMAP of 0x1000 on device nic0 timed out after 5 s"), and callers on the way up wrap with what they
+ * were about ("turning tracking on: ..."). The struct owns no memory, so it can be copied by assignment, live
+ * on the stack, and be filled when memory is short. A function that fails fills it exactly once; on success
+ * it is untouched. Passing NULL is always allowed.
  */
 #pragma once
 #include "base/util.h"
@@ -26,10 +27,12 @@ struct mig_error {
     }
 
 /* Fills *e. err is a positive errno, or 0 for the code's default from the table. Returns -errno, never 0. */
-int mig_error_set(struct mig_error *e, enum mig_error_code code, int err, const char *format, ...) _printf_(4, 5);
+int mig_error_set(struct mig_error *e, enum mig_error_code code, int err, const char *format, ...)
+    _printf_(4, 5);
 /* Sets the remedy. */
 void mig_error_hint(struct mig_error *e, const char *format, ...) _printf_(2, 3);
-/* Puts "context: " before the message. Returns -e->err (or -EIO for NULL), so that `return mig_error_wrap(...)` reads well. */
+/* Puts "context: " before the message. Returns -e->err (or -EIO for NULL), so that `return
+ * mig_error_wrap(...)` reads well. */
 int mig_error_wrap(struct mig_error *e, const char *format, ...) _printf_(2, 3);
 /* For out of memory: fills and returns -ENOMEM. */
 int mig_error_oom(struct mig_error *e);

@@ -16,7 +16,8 @@ int pread_full(int fd, void *buf, size_t size, uint64_t offset);
 int fd_wait(int fd, short events, int cancel_fd, uint64_t deadline_usec);
 /* A path, whole, of at most max bytes, NUL-terminated (for JSON and records). */
 int read_file(const char *path, size_t max, char **ret, size_t *ret_size);
-/* Writes path atomically: PATH.tmp, then rename. No sync: see design, the record must survive the daemon, not the host. */
+/* Writes path atomically: PATH.tmp, then rename. No sync: see design, the record must survive the daemon, not
+ * the host. */
 int write_file_atomic(const char *path, const void *data, size_t size);
 /* mkdir -p; 0700 for what it makes. */
 int mkdir_parents(const char *path);

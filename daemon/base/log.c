@@ -10,7 +10,8 @@
 #include <systemd/sd-journal.h>
 
 static atomic_int max_level = LOG_INFO;
-static const char *const level_names[] = {"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"};
+static const char *const level_names[] = {"emerg",   "alert",  "crit", "err",
+                                          "warning", "notice", "info", "debug"};
 
 void log_set_max_level(int level)
 {
@@ -37,7 +38,8 @@ const char *log_level_to_string(int level)
     return level >= 0 && level < (int)ELEMENTS(level_names) ? level_names[level] : "unknown";
 }
 
-/* systemd sets JOURNAL_STREAM to the device and inode of the journal's socket: it is ours only if stderr still is it. */
+/* systemd sets JOURNAL_STREAM to the device and inode of the journal's socket: it is ours only if stderr
+ * still is it. */
 static bool stderr_is_journal(void)
 {
     static atomic_int cached = -1;
@@ -47,8 +49,8 @@ static bool stderr_is_journal(void)
     const char *env = getenv("JOURNAL_STREAM");
     unsigned long long dev, ino;
     struct stat st;
-    bool is = env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
-              st.st_ino == ino;
+    bool is = env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+              st.st_dev == dev && st.st_ino == ino;
     atomic_store(&cached, is);
     return is;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Log lines: to the journal with structured fields when stderr is the journal, else to stderr as "<level> text".
- * Callable from any thread. Levels are syslog's (LOG_ERR..LOG_DEBUG).
+ * Log lines: to the journal with structured fields when stderr is the journal, else to stderr as "<level>
+ * text". Callable from any thread. Levels are syslog's (LOG_ERR..LOG_DEBUG).
  */
 #pragma once
 #include "base/util.h"
@@ -27,8 +27,8 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
 /* "prefix: message (hint)" at LOG_ERR or the given level. */
 void log_mig_error(int level, const struct log_fields *fields, const struct mig_error *e, const char *prefix);
 
-#define log_error(...) log_write(LOG_ERR, NULL, __VA_ARGS__)
+#define log_error(...)   log_write(LOG_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, NULL, __VA_ARGS__)
-#define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)
-#define log_info(...) log_write(LOG_INFO, NULL, __VA_ARGS__)
-#define log_debug(...) log_write(LOG_DEBUG, NULL, __VA_ARGS__)
+#define log_notice(...)  log_write(LOG_NOTICE, NULL, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_INFO, NULL, __VA_ARGS__)
+#define log_debug(...)   log_write(LOG_DEBUG, NULL, __VA_ARGS__)

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(f) __attribute__((cleanup(f)))
+#define _cleanup_(f)   __attribute__((cleanup(f)))
 #define _printf_(a, b) __attribute__((format(printf, a, b)))
-#define _warn_unused_ __attribute__((warn_unused_result))
+#define _warn_unused_  __attribute__((warn_unused_result))
 
-#define ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
+#define ELEMENTS(a)                   (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 #define MIN(a, b)                                                                                            \
     ({                                                                                                       \
@@ -42,7 +42,7 @@ static inline void free_ptr(void *p)
     free(*(void **)p);
 }
 #define _cleanup_close_ _cleanup_(close_fd)
-#define _cleanup_free_ _cleanup_(free_ptr)
+#define _cleanup_free_  _cleanup_(free_ptr)
 
 #define TAKE_PTR(p)                                                                                          \
     ({                                                                                                       \

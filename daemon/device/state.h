@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The migration states of a passthrough device, shared by kernel VFIO and vfio-user: numbers, names, and which arcs exist.
- * Source: struct vfio_device_feature_mig_state in the kernel's linux/vfio.h. Numbers are history, not order.
+ * The migration states of a passthrough device, shared by kernel VFIO and vfio-user: numbers, names, and
+ * which arcs exist. Source: struct vfio_device_feature_mig_state in the kernel's linux/vfio.h. Numbers are
+ * history, not order.
  */
 #pragma once
 #include "base/util.h"
@@ -19,8 +20,8 @@ enum device_state {
 };
 
 #define DEVICE_MIGRATION_STOP_COPY 1u
-#define DEVICE_MIGRATION_P2P 2u
-#define DEVICE_MIGRATION_PRE_COPY 4u
+#define DEVICE_MIGRATION_P2P       2u
+#define DEVICE_MIGRATION_PRE_COPY  4u
 
 /* "running", "stop-copy", ...; "unknown" for anything else. Never NULL. */
 const char *device_state_to_string(enum device_state s);
@@ -28,8 +29,8 @@ const char *device_state_to_string(enum device_state s);
 int device_state_from_string(const char *text);
 /* Whether a device with these DEVICE_MIGRATION_* flags has the state at all. */
 bool device_state_exists(uint32_t flags, enum device_state s);
-/* The next state on the way from `from` to `to` for a device with these flags, by the kernel's table with states that the
- * device lacks skipped; DEVICE_STATE_ERROR when there is no way. */
+/* The next state on the way from `from` to `to` for a device with these flags, by the kernel's table with
+ * states that the device lacks skipped; DEVICE_STATE_ERROR when there is no way. */
 enum device_state device_state_next(uint32_t flags, enum device_state from, enum device_state to);
 /* The state to try when from -> to failed, before a reset (rule R12). */
 enum device_state device_state_recovery(enum device_state from, enum device_state to);

@@ -128,7 +128,8 @@ static int scan_error(const struct tracker_uffd *u, int rc, struct mig_error *er
             err,
             "PAGEMAP_SCAN needs Linux 6.7 or newer; a log that the VMM fills (cpu-log) works everywhere");
     else if (rc == -EPERM && u->base.started)
-        mig_error_hint(err, "the workload has mapped something else over the memory, or unregistered its userfaultfd");
+        mig_error_hint(
+            err, "the workload has mapped something else over the memory, or unregistered its userfaultfd");
     else if (rc == -EPERM)
         mig_error_hint(
             err, "the workload must make the userfaultfd itself, with UFFD_FEATURE_WP_ASYNC in UFFDIO_API");

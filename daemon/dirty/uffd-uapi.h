@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the kernel's interface for watching writes looks like: PAGEMAP_SCAN (linux/fs.h) and userfaultfd's asynchronous write
- * protection (linux/userfaultfd.h), both since Linux 6.7. Declared here under names of our own, since Debian 12's headers are of
- * 6.1 and newer ones would clash. Facts: Documentation/admin-guide/mm/pagemap.rst and userfaultfd.rst of the kernel.
+ * What the kernel's interface for watching writes looks like: PAGEMAP_SCAN (linux/fs.h) and userfaultfd's
+ * asynchronous write protection (linux/userfaultfd.h), both since Linux 6.7. Declared here under names of our
+ * own, since Debian 12's headers are of 6.1 and newer ones would clash. Facts:
+ * Documentation/admin-guide/mm/pagemap.rst and userfaultfd.rst of the kernel.
  */
 #pragma once
 #include <linux/ioctl.h>
@@ -13,7 +14,7 @@
 #define UFFD_WANT_WP_HUGETLBFS_SHMEM (UINT64_C(1) << 12)
 #define UFFD_WANT_WP_UNPOPULATED     (UINT64_C(1) << 13)
 #define UFFD_WANT_WP_ASYNC           (UINT64_C(1) << 15)
-#define UFFD_WANT (UFFD_WANT_WP_HUGETLBFS_SHMEM | UFFD_WANT_WP_UNPOPULATED | UFFD_WANT_WP_ASYNC)
+#define UFFD_WANT                    (UFFD_WANT_WP_HUGETLBFS_SHMEM | UFFD_WANT_WP_UNPOPULATED | UFFD_WANT_WP_ASYNC)
 
 /* Categories of a page. */
 #define PMSCAN_WPALLOWED (UINT64_C(1) << 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where a peer is, as people write it: "host[:port]", "[v6][:port]", "unix:PATH" or an absolute path. Resolves nothing. */
+/* Where a peer is, as people write it: "host[:port]", "[v6][:port]", "unix:PATH" or an absolute path.
+ * Resolves nothing. */
 #pragma once
 #include "base/error.h"
 #include <sys/un.h>

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A channel: one connection to the peer, as bytes. TCP and UNIX sockets fill the ops today; TLS goes behind the same table.
+ * A channel: one connection to the peer, as bytes. TCP and UNIX sockets fill the ops today; TLS goes behind
+ * the same table.
  *
- * Every call blocks its thread, wakes at once when the channel's cancel descriptor becomes readable (-ECANCELED), and fails with -ETIMEDOUT when
- * not a single byte moved for the channel's stall timeout. A channel may be sent to by one thread and received from by another.
+ * Every call blocks its thread, wakes at once when the channel's cancel descriptor becomes readable
+ * (-ECANCELED), and fails with -ETIMEDOUT when not a single byte moved for the channel's stall timeout. A
+ * channel may be sent to by one thread and received from by another.
  */
 #pragma once
 #include "base/error.h"
@@ -12,13 +14,16 @@
 
 struct channel;
 struct channel_ops {
-    const char *kind; /* "tcp", "unix" */
+    const char *kind;                                               /* "tcp", "unix" */
     int (*sendv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; iov is consumed */
-    /* size bytes of a file from offset, without a copy in user space; -EOPNOTSUPP when the channel cannot: then use sendv. */
+    /* size bytes of a file from offset, without a copy in user space; -EOPNOTSUPP when the channel cannot:
+     * then use sendv. */
     int (*send_file)(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes);
-    /* All of it; iov is consumed. -EPIPE when the peer closed before the first byte, -ECONNRESET in the middle. */
+    /* All of it; iov is consumed. -EPIPE when the peer closed before the first byte, -ECONNRESET in the
+     * middle. */
     int (*recvv)(struct channel *c, struct iovec *iov, int iovcnt);
-    /* Until there is something to receive, or the end of the stream; moves nothing. For places where a silent peer is in order. */
+    /* Until there is something to receive, or the end of the stream; moves nothing. For places where a silent
+     * peer is in order. */
     int (*wait_readable)(struct channel *c, uint64_t timeout_usec);
     void (*shutdown)(struct channel *c); /* any thread: ends blocked calls on both sides */
     void (*destroy)(struct channel *c);
@@ -29,9 +34,10 @@ struct channel {
     int cancel_fd; /* borrowed; -1: none */
     uint64_t stall_timeout_usec;
     uint64_t deadline_usec; /* of every wait, whatever moved; 0: none */
-    bool send_more;  /* sender's thread: the next sendv is followed by more at once, so it need not become a packet of its own */
-    bool local;      /* the peer is on this host */
-    char peer[128];  /* for messages: "10.0.0.2:16509" */
+    bool send_more; /* sender's thread: the next sendv is followed by more at once, so it need not become a
+                       packet of its own */
+    bool local;     /* the peer is on this host */
+    char peer[128]; /* for messages: "10.0.0.2:16509" */
     _Atomic uint64_t sent_bytes, received_bytes;
 };
 
@@ -45,11 +51,15 @@ DEFINE_CLEANUP(struct channel *, channel_free)
 
 #define CHANNEL_STALL_TIMEOUT_USEC UINT64_C(10000000)
 
-/* "host[:port]", "[v6]:port", "unix:PATH" (or an absolute path). Connects within timeout; err says which address and why. */
-int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec, int cancel_fd, struct mig_error *err);
+/* "host[:port]", "[v6]:port", "unix:PATH" (or an absolute path). Connects within timeout; err says which
+ * address and why. */
+int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec, int cancel_fd,
+                    struct mig_error *err);
 /* An accepted socket, taken over (also on failure). */
 int channel_from_socket(struct channel **ret, int fd, const char *peer, int cancel_fd);
-/* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed address it is bound to. */
+/* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed
+ * address it is bound to. */
 int channel_listen(int *ret_fd, char **ret_bound, const char *address, struct mig_error *err);
-/* For the negative errno r of a call above: fills err with the fitting code, "WHAT: PEER: why", and the remedy. Returns r. */
+/* For the negative errno r of a call above: fills err with the fitting code, "WHAT: PEER: why", and the
+ * remedy. Returns r. */
 int channel_error(const struct channel *c, int r, struct mig_error *err, const char *what);

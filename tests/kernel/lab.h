@@ -44,7 +44,8 @@ void lab_note(const char *format, ...) _printf_(1, 2);
 
 /* ---- devices ---- */
 
-/* A fresh mtty with one port; its sysfs folder. The kernel has room for 24 of them; init removes them after each program. */
+/* A fresh mtty with one port; its sysfs folder. The kernel has room for 24 of them; init removes them after
+ * each program. */
 const char *lab_new_mtty(void);
 /* The n-th edu, bound to vfio-pci. NULL: there is none. */
 const char *lab_edu(unsigned n);

@@ -59,7 +59,8 @@ static void assert_marks(struct world *w)
         region_take_marks(w->region[r]);
         for (uint64_t p = 0; p < REGION_PAGES; p++)
             if (bitmap_test(w->region[r]->dirty, p) != w->marked[r][p])
-                fail_msg("page %lu of region %d should%s be marked", (unsigned long)p, r, w->marked[r][p] ? "" : " not");
+                fail_msg("page %lu of region %d should%s be marked", (unsigned long)p, r,
+                         w->marked[r][p] ? "" : " not");
         bitmap_clear_all(w->region[r]->dirty);
     }
     memset(w->marked, 0, sizeof w->marked);
@@ -223,7 +224,8 @@ static void test_refused(void **state)
     m = good, m.iova = UINT64_MAX - 0x4fff;
     assert_int_equal(iova_map_add(w->map, &m, &e), 0); /* the highest that there can be */
     bits = 1;
-    assert_int_equal(iova_map_mark_bitmap(w->map, UINT64_MAX - 0xffff, 0x10000, &bits, 1), 4); /* up to 2^64 */
+    assert_int_equal(iova_map_mark_bitmap(w->map, UINT64_MAX - 0xffff, 0x10000, &bits, 1),
+                     4); /* up to 2^64 */
     /* A bit of 2 MiB over a region of 256 KiB that is mapped in the middle. */
     bits = 1;
     assert_int_equal(iova_map_mark_bitmap(w->map, 0, 2 << 20, &bits, 1), 4);

@@ -63,7 +63,7 @@ static int start_streams(struct job *j, struct mig_error *err)
         sources[i].precopy = domain_device_precopies(&d->devices[i]);
     }
     return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, d->ndevices,
-                            controller_has_state(d->controller), j->cancel_fd, err);
+                            controller_has_state(d->controller) ? d->controller : NULL, j->cancel_fd, err);
 }
 
 static int start_devices(struct job *j, struct mig_error *err)

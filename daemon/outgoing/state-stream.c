@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#define CHUNK_BYTES (256u * 1024)
+#define SAVE_TIMEOUT_USEC (30 * USEC_PER_SEC)
+#define CHUNK_BYTES       (256u * 1024)
 /* A device that hands out PRE_COPY data without end must not hold up a round. */
 #define DRAIN_MAX_BYTES (UINT64_C(64) << 20)
 
@@ -29,8 +30,8 @@ struct state_stream {
     struct source *sources;
     size_t nsources;
     uint8_t *chunk;
-    int vmm_state_fd;
-    bool vmm_state; /* HELLO announced it: its stream is ended even when it is empty */
+    struct controller
+        *vmm; /* NULL: none with state. Else HELLO announced it, and its stream is ended even when empty */
     _Atomic uint64_t device_bytes, vmm_bytes;
 
     pthread_t thread;
@@ -91,36 +92,43 @@ static int copy_device(struct state_stream *s, uint32_t index, bool final, struc
     return final ? send_end(s, index, src->bytes, XXH3_64bits_digest(src->digest), err) : 0;
 }
 
-static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
+static int copy_memfd(struct state_stream *s, int fd, uint64_t size, XXH3_state_t *digest,
+                      struct mig_error *err)
 {
-    XXH3_state_t *digest =
-        s->nsources ? s->sources[0].digest : NULL; /* its owner has ended: it is free for this */
-    XXH3_state_t *own = digest ? NULL : XXH3_createState();
-    if (!digest)
-        digest = own;
-    if (!digest)
-        return mig_error_oom(err);
-    XXH3_64bits_reset(digest);
-    struct stat st;
-    int r = s->vmm_state_fd >= 0 && fstat(s->vmm_state_fd, &st) < 0 ? -errno : 0;
-    uint64_t size = r == 0 && s->vmm_state_fd >= 0 ? (uint64_t)st.st_size : 0;
-    for (uint64_t at = 0; r == 0 && at < size;) {
+    for (uint64_t at = 0; at < size;) {
         size_t n = MIN(size - at, (uint64_t)CHUNK_BYTES);
-        r = pread_full(s->vmm_state_fd, s->chunk, n, at);
+        int r = pread_full(fd, s->chunk, n, at);
         if (r < 0)
-            break;
+            return mig_error_set(err, MIG_ERR_CONTROLLER, -r, "Reading the VMM's saved state: %s",
+                                 strerror(-r));
         XXH3_64bits_update(digest, s->chunk, n);
         r = send_chunk(s, WIRE_STATE_VMM, at, n, err);
         if (r < 0)
-            break;
+            return r;
         at += n;
         s->vmm_bytes += n;
     }
+    return 0;
+}
+
+static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
+{
+    _cleanup_close_ int fd = -1;
+    int r = s->vmm->ops->save(s->vmm, deadline_in(SAVE_TIMEOUT_USEC), &fd, err);
+    if (r < 0)
+        return mig_error_wrap(err, "Saving the state of the VMM");
+    struct stat st = {0};
+    if (fd >= 0 && fstat(fd, &st) < 0)
+        return mig_error_set(err, MIG_ERR_CONTROLLER, errno, "Reading the VMM's saved state: %s",
+                             strerror(errno));
+    XXH3_state_t *digest = XXH3_createState();
+    if (!digest)
+        return mig_error_oom(err);
+    XXH3_64bits_reset(digest);
+    r = copy_memfd(s, fd, (uint64_t)st.st_size, digest, err);
     if (r == 0)
-        r = send_end(s, WIRE_STATE_VMM, size, XXH3_64bits_digest(digest), err);
-    else if (!mig_error_is_set(err))
-        mig_error_set(err, MIG_ERR_CONTROLLER, -r, "Reading the VMM's saved state: %s", strerror(-r));
-    XXH3_freeState(own);
+        r = send_end(s, WIRE_STATE_VMM, (uint64_t)st.st_size, XXH3_64bits_digest(digest), err);
+    XXH3_freeState(digest);
     return r;
 }
 
@@ -134,7 +142,7 @@ static int do_work(struct state_stream *s, enum work work, struct mig_error *err
         if (r < 0)
             return r;
     }
-    return final && s->vmm_state ? copy_vmm_state(s, err) : 0;
+    return final && s->vmm ? copy_vmm_state(s, err) : 0;
 }
 
 static void *run(void *userdata)
@@ -175,9 +183,8 @@ void state_stream_drain(struct state_stream *s)
     begin(s, WORK_DRAIN);
 }
 
-void state_stream_finish(struct state_stream *s, int vmm_state_fd)
+void state_stream_finish(struct state_stream *s)
 {
-    s->vmm_state_fd = vmm_state_fd;
     begin(s, WORK_FINISH);
 }
 
@@ -223,8 +230,8 @@ struct state_stream *state_stream_free(struct state_stream *s)
 }
 
 int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
-                     const struct state_source *sources, size_t nsources, bool vmm_state, int cancel_fd,
-                     struct mig_error *err)
+                     const struct state_source *sources, size_t nsources, struct controller *vmm,
+                     int cancel_fd, struct mig_error *err)
 {
     _cleanup_(state_stream_freep) struct state_stream *s = calloc(1, sizeof *s);
     if (!s)
@@ -233,8 +240,7 @@ int state_stream_new(struct state_stream **ret, struct channel *channel, bool ch
     pthread_cond_init(&s->wake, NULL);
     s->channel = channel;
     s->cancel_fd = cancel_fd;
-    s->vmm_state = vmm_state;
-    s->vmm_state_fd = -1;
+    s->vmm = vmm;
     frame_stream_init(&s->frames, channel, checksum);
     s->frames.send_sequence = s->frames.recv_sequence = 1; /* HELLO was 0 */
     s->chunk = malloc(CHUNK_BYTES);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "device/device.h"
 #include "transport/frame.h"
+#include "vmm/controller.h"
 
 struct state_stream;
 
@@ -16,17 +17,18 @@ struct state_source {
     bool precopy;          /* is in PRE_COPY while rounds run */
 };
 
+/* vmm: borrowed; NULL when it has no state of its own. */
 int state_stream_new(struct state_stream **ret, struct channel *channel, bool checksum,
-                     const struct state_source *sources, size_t nsources, bool vmm_state, int cancel_fd,
-                     struct mig_error *err);
+                     const struct state_source *sources, size_t nsources, struct controller *vmm,
+                     int cancel_fd, struct mig_error *err);
 struct state_stream *state_stream_free(struct state_stream *s);
 DEFINE_CLEANUP(struct state_stream *, state_stream_free)
 
 /* Begins to drain PRE_COPY data of all devices; state_stream_wait returns when nothing is there at the
  * moment. *ret_bytes of wait: sent since the start. */
 void state_stream_drain(struct state_stream *s);
-/* Begins the rest: all devices are in STOP_COPY. vmm_state_fd: memfd, or -1; borrowed until wait. */
-void state_stream_finish(struct state_stream *s, int vmm_state_fd);
+/* Begins the rest: all devices are in STOP_COPY, the VMM is paused. The VMM saves its own state meanwhile. */
+void state_stream_finish(struct state_stream *s);
 int state_stream_wait(struct state_stream *s, struct mig_error *err);
 /* Any thread. */
 uint64_t state_stream_device_bytes(const struct state_stream *s);

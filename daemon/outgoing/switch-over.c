@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
-#define SAVE_TIMEOUT_USEC    (30 * USEC_PER_SEC)
 #define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
 
 struct account {
@@ -76,15 +75,10 @@ static void set_final_bytes(struct migration_counters *c, void *userdata)
 /* Pages by the page connections, device and VMM state by the state connection, at the same time. */
 static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
 {
-    _cleanup_close_ int vmm_state = -1;
-    struct controller *c = j->domain->controller;
-    int r = c->ops->save(c, deadline_in(SAVE_TIMEOUT_USEC), &vmm_state, err);
-    if (r < 0)
-        return mig_error_wrap(err, "Saving the state of the VMM");
     migration_set_phase(j->migration, MIG_PHASE_FINAL_PAGES);
-    state_stream_finish(j->state, vmm_state);
+    state_stream_finish(j->state);
     struct page_round sent;
-    r = job_send_round(j, true, &sent, err);
+    int r = job_send_round(j, true, &sent, err);
     JOB_ACCOUNT(j, downtime_pages_usec, since);
     if (r == 0) {
         migration_update(j->migration, set_final_bytes, &sent.payload_bytes);
@@ -93,7 +87,7 @@ static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
         j->state_channel->ops->shutdown(j->state_channel); /* what is still under way is of no use */
     }
     struct mig_error state_error = MIG_ERROR_INIT;
-    int state_r = state_stream_wait(j->state, &state_error); /* always: it borrows vmm_state */
+    int state_r = state_stream_wait(j->state, &state_error); /* always: its thread uses devices and VMM */
     JOB_ACCOUNT(j, downtime_device_usec, since);
     if (r == 0 && state_r < 0 && err)
         *err = state_error;

@@ -39,6 +39,9 @@ void container_clear(struct container *c)
 int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
                   uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err)
 {
+    if (!kernel_fd_may_be_asked(fd))
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "container %s: its descriptor is neither a VFIO container nor an iommufd", name);
     if (iommufd_is(fd, calls))
         return container_new_iommufd(ret, name, fd, hwpts, nhwpts, ioas, calls, err);
     if (nhwpts || ioas)
@@ -131,9 +134,6 @@ int container_map(struct container *c, const struct iova_mapping *m, struct mig_
 {
     pthread_mutex_lock(&c->lock);
     int r = iova_map_add(c->map, m, err);
-    /* It may have been mapped, and written, for a while. */
-    if (r == 0 && c->tracking && (m->prot & IOVA_WRITE))
-        iova_map_mark(c->map, m->iova, m->size_bytes);
     pthread_mutex_unlock(&c->lock);
     return r < 0 ? mig_error_wrap(err, "container %s", c->name) : 0;
 }

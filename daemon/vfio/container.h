@@ -71,7 +71,9 @@ void container_stop(struct container *c);
  * because the kernel then answers with a clean bitmap. */
 int container_report(struct container *c, bool keep, container_report_cb cb, void *userdata,
                      struct mig_error *err);
-/* The owner has mapped this: exactly as one mapping of the kernel (type1), or as a part of several. */
+/* The owner has mapped this: exactly as one mapping of the kernel (type1), or as a part of several. What was
+ * written before migd is told is not lost: the kernel keeps the bits of a new mapping from its beginning,
+ * until they are read. */
 int container_map(struct container *c, const struct iova_mapping *m, struct mig_error *err);
 /* Takes the last bits as marks of the regions, and unmaps in the kernel where migd can (*ret_unmapped). gone:
  * the owner has unmapped already, the last bits are lost, and every page of it counts as written. */

@@ -99,7 +99,8 @@ static void learn_pci(struct kvfio_device *kd)
 int kvfio_learn(struct kvfio_device *kd, struct mig_error *err)
 {
     struct kvfio_device_info answer = {.argsz = sizeof answer};
-    int r = kernel_ioctl(kd->calls, kd->fd, KVFIO_DEVICE_GET_INFO, &answer);
+    int r = kernel_fd_may_be_asked(kd->fd) ? kernel_ioctl(kd->calls, kd->fd, KVFIO_DEVICE_GET_INFO, &answer)
+                                           : -ENOTTY;
     if (r < 0) {
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, -r,
                           "device %s: its descriptor does not tell what it is: %s", kd->device.name,

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #define HUGE_BYTES ((size_t)2 << 20)
 
@@ -23,6 +24,13 @@ int kernel_ioctl(const struct kernel_calls *calls, int fd, unsigned long request
         r = calls->ioctl(calls, fd, request, arg);
     while (r == -EINTR);
     return r;
+}
+
+bool kernel_fd_may_be_asked(int fd)
+{
+    struct stat st;
+    /* Containers, iommufds and cdevs are character devices; a device of a group is a file without a type. */
+    return fstat(fd, &st) == 0 && (S_ISCHR(st.st_mode) || (st.st_mode & S_IFMT) == 0);
 }
 
 int kernel_bitmap_prepare(struct kernel_bitmap *b, uint64_t nbits)

@@ -17,6 +17,10 @@ extern const struct kernel_calls kernel_calls_real;
 /* calls NULL: the real kernel. */
 int kernel_ioctl(const struct kernel_calls *calls, int fd, unsigned long request, void *arg);
 
+/* Whether requests may be tried on the descriptor at all: not on a file, a socket or a pipe, whose file
+ * system could keep whoever asks waiting for ever. */
+bool kernel_fd_may_be_asked(int fd);
+
 /* A bitmap for the kernel to write into: page aligned, on huge pages where possible since the kernel pins it
  * while it walks (R7), and empty memory until it is used. */
 struct kernel_bitmap {

@@ -30,6 +30,7 @@ struct fake_kernel {
     bool dirty[HWPTS][PAGES];
     unsigned gets, starts, stops;
     int get_rc;
+    pthread_mutex_t lock; /* one call at a time, and device writes between them */
 };
 
 static struct fake_kernel *kernel_of(const struct kernel_calls *c)
@@ -191,7 +192,10 @@ static int call_iommufd(struct fake_kernel *k, unsigned long request, void *arg)
 static int call(const struct kernel_calls *calls, int fd, unsigned long request, void *arg)
 {
     struct fake_kernel *k = kernel_of(calls);
-    return k->iommufd ? call_iommufd(k, request, arg) : call_type1(k, request, arg);
+    pthread_mutex_lock(&k->lock);
+    int r = k->iommufd ? call_iommufd(k, request, arg) : call_type1(k, request, arg);
+    pthread_mutex_unlock(&k->lock);
+    return r;
 }
 
 /* ---- the rig ---- */
@@ -210,6 +214,7 @@ static int setup(void **state)
 {
     struct rig *g = calloc(1, sizeof *g);
     g->k.calls.ioctl = call;
+    pthread_mutex_init(&g->k.lock, NULL);
     g->k.max_bitmap_bytes = 1 << 20;
     g->fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(region_new_made(&g->region, "ram", PAGES * 4096, 0, -1, &g->e), 0);
@@ -227,6 +232,7 @@ static int teardown(void **state)
     assert_int_equal(g->region->refs, 1);
     region_unref(g->region);
     close_fd(&g->fd);
+    pthread_mutex_destroy(&g->k.lock);
     free(g);
     return 0;
 }
@@ -363,6 +369,9 @@ static void test_type1_refused(void **state)
 static void test_type1_without_capability(void **state)
 {
     struct rig *g = *state;
+    /* A file is not even asked. */
+    assert_int_equal(container_new(&g->c, "dma0", g->region->fd, NULL, 0, 0, &g->k.calls, &g->e), -EINVAL);
+    mig_error_clear(&g->e);
     g->k.no_migration_cap = true;
     assert_int_equal(container_new(&g->c, "dma0", g->fd, NULL, 0, 0, &g->k.calls, &g->e), -EOPNOTSUPP);
     /* An iommufd that plays a container: whoever asks for type1 is told. */
@@ -447,6 +456,79 @@ static void test_iommufd_refused(void **state)
     assert_false(g->c->tracking);
 }
 
+/* A vIOMMU guest: maps, lets the device write one page, unmaps, again and again, beside the harvests. Each
+ * page of the region is written in exactly one turn, and must be found in the end, whether a read or an unmap
+ * got its bit (R6). */
+enum { CHURN_PAGES = 8, CHURN_PLACES = PAGES / CHURN_PAGES };
+
+struct churn {
+    struct rig *g;
+    _Atomic bool done;
+    _Atomic unsigned turns;
+};
+
+static void *churn(void *userdata)
+{
+    struct churn *ch = userdata;
+    struct rig *g = ch->g;
+    for (unsigned n = 0; n < PAGES; n++) {
+        uint64_t iova_page = 100 + n % 3 * 100, first = n % CHURN_PLACES * CHURN_PAGES, k = n / CHURN_PLACES;
+        struct iova_mapping m = {BASE + iova_page * 4096, CHURN_PAGES * 4096, g->region, first * 4096,
+                                 IOVA_WRITE};
+        struct mig_error e = MIG_ERROR_INIT;
+        pthread_mutex_lock(&g->k.lock);
+        g->k.maps[1].iova = m.iova;
+        g->k.maps[1].size = m.size_bytes;
+        pthread_mutex_unlock(&g->k.lock);
+        if (container_map(g->c, &m, &e) < 0)
+            break;
+        pthread_mutex_lock(&g->k.lock);
+        wrote(g, 0, iova_page + k);
+        pthread_mutex_unlock(&g->k.lock);
+        if (n % 5 == 0)
+            usleep(100); /* let a harvest come between */
+        if (container_unmap(g->c, m.iova, m.size_bytes, false, NULL, &e) < 0)
+            break;
+        ch->turns++;
+    }
+    ch->done = true;
+    return NULL;
+}
+
+static void churn_beside_harvests(struct rig *g)
+{
+    struct churn ch = {.g = g};
+    pthread_t thread;
+    unsigned harvests = 0;
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    assert_int_equal(pthread_create(&thread, NULL, churn, &ch), 0);
+    do {
+        if (harvest_run(&g->set, NULL, &g->e) < 0)
+            fail_msg("%s", g->e.message);
+        harvests++;
+    } while (!ch.done);
+    pthread_join(thread, NULL);
+    assert_int_equal(ch.turns, PAGES);
+    assert_int_equal(harvest_run(&g->set, NULL, &g->e), 0);
+    assert_int_equal(bitmap_count(g->region->dirty), PAGES);
+    assert_true(harvests > 1);
+    harvest_stop(&g->set);
+}
+
+static void test_type1_churn(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    churn_beside_harvests(g);
+}
+
+static void test_iommufd_churn(void **state)
+{
+    struct rig *g = *state;
+    make(g, true, 7);
+    churn_beside_harvests(g);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -458,6 +540,8 @@ int main(void)
         T(test_type1_without_capability),
         T(test_iommufd),
         T(test_iommufd_unmap),
+        T(test_type1_churn),
+        T(test_iommufd_churn),
         T(test_iommufd_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@ static struct mig_error e;
 static struct device *open_mtty(int *ret_fd, int *container)
 {
     struct device *d = NULL;
-    *ret_fd = lab_open_by_group(lab_new_mtty(), container);
+    *ret_fd = lab_open_by_group(lab_new_mtty(1), container);
     const struct kvfio_device_options o = {.fd = *ret_fd, .gone_fd = -1};
     LAB_OK(kvfio_device_new(&d, "tty0", &o, &e), &e);
     return d;
@@ -153,7 +153,7 @@ static void by_cdev(void)
     uint32_t devid;
     if (iommufd < 0)
         lab_skip("this kernel has no iommufd");
-    int fd = lab_open_by_cdev(lab_new_mtty(), iommufd, &devid);
+    int fd = lab_open_by_cdev(lab_new_mtty(1), iommufd, &devid);
     const struct kvfio_device_options o = {.fd = fd, .gone_fd = -1};
     LAB_OK(kvfio_device_new(&d, "tty0", &o, &e), &e);
     go(d, DEVICE_STATE_RUNNING_P2P);

@@ -93,7 +93,7 @@ static void need_dma(int mtty, struct scene *s)
 static void type1_with_mtty(void)
 {
     struct scene s = {0};
-    int container = -1, mtty = lab_open_by_group(lab_new_mtty(), &container);
+    int container = -1, mtty = lab_open_by_group(lab_new_mtty(1), &container);
     bool unmapped = false;
     make_memory(&s);
     for (unsigned i = 0; i < ELEMENTS(layout); i++)
@@ -127,7 +127,7 @@ static void type1_with_mtty(void)
 static void type1_half_a_mapping(void)
 {
     struct scene s = {0};
-    int container = -1, mtty = lab_open_by_group(lab_new_mtty(), &container);
+    int container = -1, mtty = lab_open_by_group(lab_new_mtty(1), &container);
     make_memory(&s);
     lab_type1_map(container, s.region->map, PAGES * 4096,
                   IOVA_BASE); /* one mapping, where migd is told two */
@@ -307,7 +307,7 @@ static void cost_of_reads(void)
 {
     struct scene s = {0};
     struct iova_mapping m = {IOVA_BASE, COST_BYTES, NULL, 0, IOVA_READ | IOVA_WRITE};
-    int container = -1, mtty = lab_open_by_group(lab_new_mtty(), &container);
+    int container = -1, mtty = lab_open_by_group(lab_new_mtty(1), &container);
     LAB_OK(region_new_made(&s.region, "ram", COST_BYTES, 0, -1, &s.e), &s.e);
     m.region = s.region;
     lab_type1_map(container, s.region->map, m.size_bytes, m.iova);
@@ -364,7 +364,7 @@ static void device_log_with_mtty(void)
 {
     struct scene s = {0};
     struct device *device = NULL;
-    int container = -1, mtty = lab_open_by_group(lab_new_mtty(), &container);
+    int container = -1, mtty = lab_open_by_group(lab_new_mtty(1), &container);
     make_memory(&s);
     for (unsigned i = 0; i < ELEMENTS(layout); i++)
         lab_type1_map(container, memory_of(&s, i), layout[i].npages * 4096, layout[i].iova);

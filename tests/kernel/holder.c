@@ -5,12 +5,13 @@
  * mtty. It keeps a journal of the last number of each page, which travels as its own state; at the
  * destination every page is held against it.
  *
- *   holder DOMAIN KIND [incoming] [rogue] [silent]
+ *   holder DOMAIN KIND [incoming] [rogue] [silent] [other]
  *
  * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), type1-mtty (mtty in a type1
  * container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it was
  * paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors it
- * has, so that migctl can take them.
+ * has, so that migctl can take them. other: its mtty is of another type, which refuses the state of the
+ * first.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
@@ -33,7 +34,7 @@ enum { PAGES = 2048, UART_SCRATCH = 7 };
 
 static struct {
     const char *domain, *kind;
-    bool incoming, rogue, silent;
+    bool incoming, rogue, silent, other;
     int memory_fd;
     uint8_t *memory;
     uint64_t *scratch;
@@ -71,13 +72,13 @@ static void open_iommufd(void)
     LAB_EQUAL(lab_attach(h.edu, hwpt), 0);
     LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.memory, PAGES * 4096, IOVA), 0);
     LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.scratch, 4096, SCRATCH), 0);
-    h.mtty = lab_open_by_cdev(lab_new_mtty(), h.iommufd, &devid);
+    h.mtty = lab_open_by_cdev(lab_new_mtty(h.other ? 2 : 1), h.iommufd, &devid);
     LAB_EQUAL(lab_attach(h.mtty, h.ioas), 0);
 }
 
 static void open_type1(void)
 {
-    h.mtty = lab_open_by_group(lab_new_mtty(), &h.mtty_container);
+    h.mtty = lab_open_by_group(lab_new_mtty(h.other ? 2 : 1), &h.mtty_container);
     lab_type1_map(h.mtty_container, h.memory, PAGES * 4096, IOVA);
     if (strcmp(h.kind, "type1-edu") != 0)
         return;
@@ -291,6 +292,7 @@ int main(int argc, char **argv)
         h.incoming |= strcmp(argv[i], "incoming") == 0;
         h.rogue |= strcmp(argv[i], "rogue") == 0;
         h.silent |= strcmp(argv[i], "silent") == 0;
+        h.other |= strcmp(argv[i], "other") == 0;
     }
     return lab_run(cases, ELEMENTS(cases));
 }

@@ -88,12 +88,12 @@ static bool read_text(const char *path, char *text, size_t size)
     return n >= 0;
 }
 
-const char *lab_new_mtty(void)
+const char *lab_new_mtty(unsigned ports)
 {
     static char paths[64][80];
     static unsigned n;
-    static const char type[] = "/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-1/create";
-    char uuid[40];
+    char uuid[40], type[80];
+    snprintf(type, sizeof type, "/sys/class/mdev_bus/mtty/mdev_supported_types/mtty-%u/create", ports);
     if (access(type, F_OK) < 0)
         lab_skip("this kernel has no mtty");
     if (n >= ELEMENTS(paths))

@@ -44,9 +44,9 @@ void lab_note(const char *format, ...) _printf_(1, 2);
 
 /* ---- devices ---- */
 
-/* A fresh mtty with one port; its sysfs folder. The kernel has room for 24 of them; init removes them after
+/* A fresh mtty with 1 or 2 ports; its sysfs folder. The kernel has room for 24 ports; init removes them after
  * each program. */
-const char *lab_new_mtty(void);
+const char *lab_new_mtty(unsigned ports);
 /* The n-th edu, bound to vfio-pci. NULL: there is none. */
 const char *lab_edu(unsigned n);
 /* By group: into a type1 v2 container, which is made when *container is -1. */

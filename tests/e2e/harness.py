@@ -463,7 +463,8 @@ class Rig:
             argv += ["--journal", (source or side).journal(d)]
             if source:
                 argv += ["--journal", side.journal(d)]
-            if self.killed:
+            # Of a message that was under way when migd let go the device cannot know whether it arrived.
+            if self.killed or "--by-message" in d.args:
                 argv.append("--killed")
             self.run_judge(argv)
 

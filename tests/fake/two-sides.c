@@ -349,13 +349,24 @@ void make_scene(struct scene *s, size_t ndevices)
     memset(s->source.region->map + MEMORY_BYTES / 2, 0, MEMORY_BYTES / 8);
 }
 
+/* What was posted for a migration holds a reference that only the loop gives back, and so does its thread. */
+static void let_end(struct scene *s, struct side *side)
+{
+    for (int i = 0; i < 300 && side->migration; i++) {
+        migration_shutdown(side->migration);
+        loop_timer_arm(s->patience, 2000);
+        loop_run(s->loop);
+        if (migration_get_state(side->migration) != MIG_STATE_RUNNING)
+            break;
+    }
+}
+
 void end_scene(struct scene *s)
 {
     for (int i = 0; i < 2; i++) {
-        struct migration *m = i ? s->destination.migration : s->source.migration;
-        if (m)
-            migration_shutdown(m);
-        migration_unref(m);
+        struct side *side = i ? &s->destination : &s->source;
+        let_end(s, side);
+        migration_unref(side->migration);
     }
     incoming_free(s->incoming);
     for (int i = 0; i < 2; i++) {

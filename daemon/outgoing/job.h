@@ -83,6 +83,9 @@ int job_rounds(struct job *j, struct mig_error *err);
 /* One round on the wire: pages, fences, and the device state that is there; counters and history are the
  * caller's. */
 int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig_error *err);
+/* When a connection breaks, the peer often has said why on the control connection: err becomes that. Returns
+ * -errno. */
+int job_explain_break(struct job *j, int error, struct mig_error *err);
 void job_publish_trackers(struct job *j);
 /* switch-over.c: pause to PREPARED, gate, verify, up to the decision record. */
 int job_switch_over(struct job *j, struct mig_error *err);

@@ -82,7 +82,7 @@ static void add_round_counters(struct migration_counters *c, void *userdata)
 }
 
 /* When a connection breaks, the peer often has said why on the control connection. */
-static int explain_break(struct job *j, int error, struct mig_error *err)
+int job_explain_break(struct job *j, int error, struct mig_error *err)
 {
     if (!err ||
         (err->code != MIG_ERR_PEER_LOST && err->code != MIG_ERR_PEER_TIMEOUT && err->code != MIG_ERR_FAILED))
@@ -96,7 +96,7 @@ static int explain_break(struct job *j, int error, struct mig_error *err)
         int name, r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, &said);
         if (r == 0)
             continue; /* an older answer */
-        if (said.code != MIG_ERR_PEER_LOST && said.code != MIG_ERR_PEER_TIMEOUT)
+        if (r == -ECONNABORTED || (said.code != MIG_ERR_PEER_LOST && said.code != MIG_ERR_PEER_TIMEOUT))
             *err = said;
         break;
     }
@@ -113,11 +113,11 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
     struct mig_error state_error = MIG_ERROR_INIT;
     int state_r = final ? 0 : state_stream_wait(j->state, &state_error);
     if (r < 0)
-        return explain_break(j, r, err);
+        return job_explain_break(j, r, err);
     if (state_r < 0) {
         if (err)
             *err = state_error;
-        return explain_break(j, state_r, err);
+        return job_explain_break(j, state_r, err);
     }
     /* The answer comes when the last page is in place. What was still under way belongs to the round; it says
      * how quick the peer is only when little was. */

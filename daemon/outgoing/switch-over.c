@@ -89,9 +89,11 @@ static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
     struct mig_error state_error = MIG_ERROR_INIT;
     int state_r = state_stream_wait(j->state, &state_error); /* always: its thread uses devices and VMM */
     JOB_ACCOUNT(j, downtime_device_usec, since);
-    if (r == 0 && state_r < 0 && err)
+    if (r < 0 || state_r == 0)
+        return r;
+    if (err)
         *err = state_error;
-    return r < 0 ? r : state_r;
+    return job_explain_break(j, state_r, err);
 }
 
 static void set_state_bytes(struct migration_counters *c, void *userdata)

@@ -4,6 +4,7 @@ libmigd_la_SOURCES += \
 	daemon/base/error.c daemon/base/error.h \
 	daemon/base/fault.c daemon/base/fault.h \
 	daemon/base/fds.c daemon/base/fds.h \
+	daemon/base/finding.c daemon/base/finding.h \
 	daemon/base/format.c daemon/base/format.h \
 	daemon/base/hex.c daemon/base/hex.h \
 	daemon/base/json.c daemon/base/json.h \

@@ -12,3 +12,4 @@ include tests/unit/dirty.mk
 include tests/unit/engine.mk
 include tests/unit/cli.mk
 include tests/unit/domain.mk
+include tests/unit/finding.mk

@@ -9,6 +9,7 @@ libmigd_la_SOURCES += \
 	daemon/base/hex.c daemon/base/hex.h \
 	daemon/base/json.c daemon/base/json.h \
 	daemon/base/log.c daemon/base/log.h \
+	daemon/base/printable.c daemon/base/printable.h \
 	daemon/base/ratelimit.c daemon/base/ratelimit.h \
 	daemon/base/parse.c daemon/base/parse.h \
 	daemon/base/util.h \

@@ -9,7 +9,7 @@ tests_kernel_check_device_LDADD = libmigd.la
 tests_kernel_holder_SOURCES = tests/kernel/holder.c $(KERNEL_LAB)
 tests_kernel_holder_LDADD = libmigd.la
 dist_noinst_SCRIPTS += tests/kernel/check-migration tests/kernel/run tests/kernel/mkinitramfs tests/kernel/init tests/kernel/make-lab
-dist_noinst_DATA += tests/kernel/README.md tests/kernel/kernel.config tests/kernel/mtty-dma.patch tests/kernel/qemu-ssads.patch
+dist_noinst_DATA += tests/kernel/README.md tests/kernel/suite tests/kernel/machine.py tests/kernel/kernel.config tests/kernel/mtty-dma.patch tests/kernel/qemu-ssads.patch
 
 check-kernel: all $(check_PROGRAMS)
 	TOP_BUILDDIR='$(abs_top_builddir)' $(top_srcdir)/tests/kernel/run || test $$? = 77

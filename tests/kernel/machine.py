@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where the lab is, and the command that boots it.
+
+A lab is a folder with
+    bzImage                 a kernel with VFIO, iommufd, mtty built in
+    qemu-system-x86_64      a QEMU whose intel-iommu has dirty bits (optional: else the one in PATH, and what needs them is skipped)
+    lib/, firmware/         libraries and firmware for that QEMU (optional: else those of the system)
+    busybox                 a static one (optional: else the one in PATH)
+"""
+import os
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.environ.get("TOP_BUILDDIR", os.getcwd())
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class Missing(Exception):
+    """What the lab lacks, in words for whoever runs the tests."""
+
+
+def cache_folder():
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "migd")
+
+
+def find_lab():
+    """MIGD_LAB_DIR; else where make-lab puts it; else shared/lab beside the checkout. The source tree may be a copy of the checkout
+    (tests/run makes one): then MIGD_SOURCE_DIR says where that is."""
+    checkout = os.environ.get("MIGD_SOURCE_DIR") or SOURCE
+    named = os.environ.get("MIGD_LAB_DIR")
+    places = [named] if named else [os.path.join(cache_folder(), "kernel-lab"), os.path.join(os.path.dirname(checkout), "shared", "lab")]
+    for lab in places:
+        if os.path.exists(os.path.join(lab, "bzImage")):
+            return lab
+    raise Missing(f"no kernel lab in {' or '.join(places)}: make one with tests/kernel/make-lab, or name one with MIGD_LAB_DIR")
+
+
+def find_program(name, what):
+    """A file of the build folder or of the source tree, or a command."""
+    for path in (os.path.join(BUILD, name), os.path.join(SOURCE, name)):
+        if os.path.isfile(path):
+            return path
+    found = shutil.which(name, path=PATH)
+    if not found:
+        raise Missing(f"{what} needs {name}, which is neither built nor installed")
+    return found
+
+
+def busybox(lab):
+    for path in (os.path.join(lab, "busybox"), os.path.join(lab, "bin", "busybox"), shutil.which("busybox", path=PATH)):
+        if path and os.path.exists(path):
+            if subprocess.run(["ldd", path], capture_output=True, check=False).returncode == 0:
+                raise Missing(f"{path} is not static (Debian: busybox-static)")
+            return path
+    raise Missing("no static busybox in the lab or in PATH (Debian: busybox-static)")
+
+
+class Qemu:
+    """A QEMU that runs: its command and environment."""
+
+    def __init__(self, lab):
+        own = os.path.join(lab, "qemu-system-x86_64")
+        path = own if os.path.exists(own) else shutil.which("qemu-system-x86_64", path=PATH)
+        if not path:
+            raise Missing("no qemu-system-x86_64 in the lab or in PATH (Debian: qemu-system-x86)")
+        self.env = dict(os.environ)
+        if path == own and os.path.isdir(os.path.join(lab, "lib")):
+            self.env["LD_LIBRARY_PATH"] = os.path.join(lab, "lib")
+        absent = [w.split()[0] for w in self._output(["ldd", path]).splitlines() if "not found" in w]
+        if absent:
+            raise Missing(f"{path} lacks {', '.join(absent)} (Debian: libfdt1, libglib2.0-0, zlib1g)")
+        self.command = [path]
+        firmware = [f for f in (os.path.join(lab, "firmware"), "/usr/share/seabios", "/usr/share/qemu") if os.path.isdir(f)]
+        for name in ("bios-256k.bin", "linuxboot_dma.bin"):
+            if not any(os.path.exists(os.path.join(f, name)) for f in firmware):
+                raise Missing(f"QEMU's firmware {name} is not there (Debian: seabios, qemu-system-data)")
+        for folder in firmware:
+            self.command += ["-L", folder]
+        self.dirty_bits = "x-ssads" in self._output([path, "-device", "intel-iommu,help"])
+
+    def _output(self, command):
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False).stdout
+
+    def machine(self, kernel, initramfs, memory, smp, devices, append):
+        iommu = "intel-iommu,intremap=on,x-scalable-mode=on" + (",x-ssads=on" if self.dirty_bits else "")
+        command = self.command + [
+            "-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-accel",
+            "tcg,thread=multi", "-cpu", "max", "-smp", str(smp), "-m", str(memory), "-machine", "q35,kernel-irqchip=split"]
+        for device in [iommu, "edu", "edu", *devices]:
+            command += ["-device", device]
+        # Without no_timer_check a busy host makes the kernel panic.
+        words = ["console=ttyS0", "panic=-1", "quiet", "no_timer_check", *append]
+        return command + ["-kernel", kernel, "-initrd", initramfs, "-append", " ".join(words)]
+
+
+def make_initramfs(output, busybox_path, tests, programs, files):
+    """tests: pairs of a program and its limit in seconds, in the order in which they run."""
+    command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox_path, "--init", os.path.join(HERE, "init")]
+    for path, seconds in tests:
+        command += ["--test", f"{path}:{seconds}"]
+    for pair in programs:
+        command += ["--program", ":".join(pair)]
+    for pair in files:
+        command += ["--file", ":".join(pair)]
+    subprocess.run(command, check=True)

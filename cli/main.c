@@ -28,6 +28,9 @@ static const struct verb verbs[] = {
      verb_resolve},
     {"release", VERB_RELEASE, 1, 1, "NAME", "give a domain's memory and devices back and forget it", NULL,
      verb_release},
+    {"config", VERB_CONFIG, 0, 1, "[KEY|SECTION]",
+     "show the daemon's configuration and where each value comes from",
+     "SIGHUP or systemctl reload migd makes the daemon read its files again.", verb_config},
 };
 
 static int help(const struct verb *verb)

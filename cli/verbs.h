@@ -16,6 +16,7 @@
 #define VERB_CANCEL   (1u << 7)
 #define VERB_RESOLVE  (1u << 8)
 #define VERB_RELEASE  (1u << 9)
+#define VERB_CONFIG   (1u << 10)
 #define VERB_ALL      (~0u)
 
 struct verb {
@@ -38,3 +39,4 @@ int verb_set(const struct args *args);
 int verb_cancel(const struct args *args);
 int verb_resolve(const struct args *args);
 int verb_release(const struct args *args);
+int verb_config(const struct args *args);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "migd-bus.h"
+#include "migration/configured.h"
 #include "service.h"
 #include <getopt.h>
 #include <malloc.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 
 static const char *arg_config, *arg_listen, *arg_runtime_dir, *arg_log_level;
+static bool arg_print_config;
 
 static void print_help(void)
 {
@@ -23,14 +25,15 @@ static void print_help(void)
         "     --config FILE       Read this configuration and no other\n"
         "     --listen ADDRESS    Where peers reach it: host[:port], [v6]:port, unix:PATH; \"\" for nowhere\n"
         "     --runtime-dir DIR   Saved domains and records of migrations\n"
-        "     --log-level LEVEL   emerg, alert, crit, err, warning, notice, info, debug or 0 to 7\n\n"
+        "     --log-level LEVEL   emerg, alert, crit, err, warning, notice, info, debug or 0 to 7\n"
+        "     --print-config      Check the configuration, show each key and where it comes from, and end\n\n"
         "Environment: " MIGD_ENV_BUS_ADDRESS " names a bus other than the system bus.\n");
 }
 
 /* 0: go on; else exit with *ret_code. */
 static int parse_options(int argc, char **argv, int *ret_code)
 {
-    enum { OPT_VERSION = 256, OPT_CONFIG, OPT_LISTEN, OPT_RUNTIME_DIR, OPT_LOG_LEVEL };
+    enum { OPT_VERSION = 256, OPT_CONFIG, OPT_LISTEN, OPT_RUNTIME_DIR, OPT_LOG_LEVEL, OPT_PRINT_CONFIG };
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, OPT_VERSION},
@@ -38,6 +41,7 @@ static int parse_options(int argc, char **argv, int *ret_code)
         {"listen", required_argument, NULL, OPT_LISTEN},
         {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
         {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+        {"print-config", no_argument, NULL, OPT_PRINT_CONFIG},
         {NULL, 0, NULL, 0},
     };
     *ret_code = EXIT_SUCCESS;
@@ -61,6 +65,9 @@ static int parse_options(int argc, char **argv, int *ret_code)
         case OPT_LOG_LEVEL:
             arg_log_level = optarg;
             break;
+        case OPT_PRINT_CONFIG:
+            arg_print_config = true;
+            break;
         default:
             *ret_code = MIGD_EXIT_USAGE;
             return 1;
@@ -73,31 +80,38 @@ static int parse_options(int argc, char **argv, int *ret_code)
     return 0;
 }
 
-static int take_text(char *to, size_t size, const char *option, const char *value, struct mig_error *err)
+static int override(struct config *c, const char *section, const char *name, const char *value,
+                    const char *option, struct mig_error *err)
 {
-    if (!value || (size_t)snprintf(to, size, "%s", value) < size)
-        return 0;
-    return mig_error_set(err, MIG_ERR_CONFIG, 0, "the value of %s is too long", option);
+    return value ? config_set(c, section, name, value, option, err) : 0;
 }
 
-/* The command line wins over the files. */
+/* The command line wins over the files. Once more at each reload. */
 static int load_config(struct config *c, struct mig_error *err)
 {
     config_init(c);
     int r = config_load(c, arg_config, err);
     if (r == 0)
-        r = take_text(c->listen, sizeof c->listen, "--listen", arg_listen, err);
+        r = override(c, "Peer", "Listen", arg_listen, "--listen", err);
     if (r == 0)
-        r = take_text(c->runtime_dir, sizeof c->runtime_dir, "--runtime-dir", arg_runtime_dir, err);
-    if (r < 0)
-        return r;
-    if (c->runtime_dir[0] != '/')
-        return mig_error_set(err, MIG_ERR_CONFIG, 0, "the runtime directory \"%s\" is not an absolute path",
-                             c->runtime_dir);
-    if (arg_log_level && (c->log_level = log_level_from_string(arg_log_level)) < 0)
-        return mig_error_set(err, MIG_ERR_CONFIG, 0, "--log-level %s: expected emerg to debug, or 0 to 7",
-                             arg_log_level);
-    return 0;
+        r = override(c, "Daemon", "RuntimeDirectory", arg_runtime_dir, "--runtime-dir", err);
+    if (r == 0)
+        r = override(c, "Daemon", "LogLevel", arg_log_level, "--log-level", err);
+    struct migration_options defaults; /* for the words in it */
+    return r < 0 ? r : migration_options_configure(&defaults, c, err);
+}
+
+/* In the form of the file, each key with where it comes from. */
+static void print_config(const struct config *c)
+{
+    struct config_view v;
+    const char *section = "";
+    for (size_t i = 0; config_nth(c, i, &v); i++) {
+        if (strcmp(section, v.section) != 0)
+            printf("%s[%s]\n", *section ? "\n" : "", v.section);
+        section = v.section;
+        printf("# %s\n%s=%s\n", v.origin, v.name, v.value);
+    }
 }
 
 int main(int argc, char **argv)
@@ -114,8 +128,12 @@ int main(int argc, char **argv)
         log_mig_error(LOG_ERR, NULL, &e, "Cannot start");
         return MIGD_EXIT_USAGE;
     }
+    if (arg_print_config) {
+        print_config(&config);
+        return EXIT_SUCCESS;
+    }
     log_set_max_level(config.log_level);
-    code = service_run(&config, getenv(MIGD_ENV_BUS_ADDRESS), &e);
+    code = service_run(&config, load_config, getenv(MIGD_ENV_BUS_ADDRESS), &e);
     if (mig_error_is_set(&e))
         log_mig_error(LOG_ERR, NULL, &e, "Cannot go on");
     return code;

@@ -18,6 +18,7 @@
 #include "loop/loop.h"
 #include "loop/notify.h"
 #include "migd-bus.h"
+#include "migration/configured.h"
 #include "outgoing/outgoing.h"
 #include "recover.h"
 #include <fcntl.h>
@@ -30,7 +31,8 @@
 #define END_TIMEOUT_USEC UINT64_C(30000000)
 
 struct service {
-    const struct config *config;
+    struct config *config; /* what holds now */
+    int (*load)(struct config *c, struct mig_error *err);
     int lock_fd;
     struct loop *loop;
     struct bus *bus;
@@ -61,28 +63,6 @@ static int lock_runtime_dir(struct service *s, struct mig_error *err)
     r = mig_error_set(err, MIG_ERR_BUSY, 0, "another migd uses the runtime directory %s", dir);
     mig_error_hint(err, "end it, or give this one a directory of its own with --runtime-dir");
     return r;
-}
-
-static int word_failed(const struct config_word *w, struct mig_error *err)
-{
-    mig_error_wrap(err, "%s", w->origin);
-    err->code = MIG_ERR_CONFIG;
-    return -err->err;
-}
-
-static int read_defaults(const struct config *c, struct migration_options *o, struct mig_error *err)
-{
-    migration_options_init(o);
-    o->max_downtime_usec = c->max_downtime_usec;
-    o->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
-    o->connections = c->connections;
-    if (c->on_stall.text[0] && stall_policy_from_string(c->on_stall.text, &o->on_stall, err) < 0)
-        return word_failed(&c->on_stall, err);
-    if (c->gate.text[0] && gate_policy_from_string(c->gate.text, &o->gate, err) < 0)
-        return word_failed(&c->gate, err);
-    if (c->verify.text[0] && verify_mode_from_string(c->verify.text, &o->verify, err) < 0)
-        return word_failed(&c->verify, err);
-    return 0;
 }
 
 /* ---- the second half of the start: the saved domains are there ---- */
@@ -149,6 +129,47 @@ static void on_restored(void *userdata)
     notify_ready();
 }
 
+/* ---- a new configuration ---- */
+
+/* What can change while it runs does; of the rest it is said that it waits for a restart. */
+static void tell_waiting(const struct config *old, const struct config *new)
+{
+    struct config_view was, is;
+    for (size_t i = 0; config_nth(old, i, &was) && config_nth(new, i, &is); i++)
+        if (!is.reloads && strcmp(was.value, is.value) != 0)
+            log_warning("%s: %s=%s takes effect when migd is restarted; until then it is \"%s\"", is.origin,
+                        is.name, is.value, was.value);
+}
+
+static void keep_waiting(const struct config *old, struct config *new)
+{
+    struct config_view v;
+    for (size_t i = 0; config_nth(old, i, &v); i++)
+        if (!v.reloads)
+            config_set(new, v.section, v.name, v.value, v.origin, NULL);
+}
+
+static void reload(void *userdata)
+{
+    struct service *s = userdata;
+    struct mig_error err = MIG_ERROR_INIT;
+    struct config next;
+    struct migration_options defaults;
+    notify_reloading();
+    if (s->load(&next, &err) < 0 || migration_options_configure(&defaults, &next, &err) < 0) {
+        log_mig_error(LOG_ERR, NULL, &err, "The configuration stays as it was");
+    } else {
+        tell_waiting(s->config, &next);
+        keep_waiting(s->config, &next);
+        if (next.log_level != s->config->log_level)
+            log_set_max_level(next.log_level); /* else what LogControl1 said stays */
+        *s->config = next;
+        api_set_defaults(s->api, &defaults);
+        log_notice("The configuration was read again");
+    }
+    notify_ready();
+}
+
 /* ---- the end ---- */
 
 static void end_now(void *userdata)
@@ -189,8 +210,9 @@ static void service_clear(struct service *s)
 
 static int build(struct service *s, const char *bus_address, struct mig_error *err)
 {
-    struct api_options options = {.runtime_dir = s->config->runtime_dir, .outgoing = &s->outgoing};
-    int r = read_defaults(s->config, &options.defaults, err);
+    struct api_options options = {
+        .runtime_dir = s->config->runtime_dir, .outgoing = &s->outgoing, .config = s->config};
+    int r = migration_options_configure(&options.defaults, s->config, err);
     if (r == 0)
         r = lock_runtime_dir(s, err);
     if (r < 0)
@@ -210,13 +232,15 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     if (r < 0)
         return r;
     loop_set_terminate(s->loop, terminate, s);
+    loop_set_reload(s->loop, reload, s);
     return restore_start(&s->restore, s->loop, bus_sd(s->bus), s->registry, s->config->runtime_dir,
                          on_restored, s, err);
 }
 
-int service_run(const struct config *config, const char *bus_address, struct mig_error *err)
+int service_run(struct config *config, int (*load)(struct config *c, struct mig_error *err),
+                const char *bus_address, struct mig_error *err)
 {
-    struct service s = {.config = config, .lock_fd = -1};
+    struct service s = {.config = config, .load = load, .lock_fd = -1};
     int code = EXIT_FAILURE;
     if (build(&s, bus_address, &s.error) == 0)
         code = loop_run(s.loop);

@@ -6,6 +6,7 @@
 
 struct config;
 
-/* Runs until it is told to end. Returns the exit code; what went wrong is in err when that is not 0 and err
- * was set. */
-int service_run(const struct config *config, const char *bus_address, struct mig_error *err);
+/* config: changed by a reload (SIGHUP), for which load makes it anew. Runs until it is told to end. Returns
+ * the exit code; what went wrong is in err when that is not 0 and err was set. */
+int service_run(struct config *config, int (*load)(struct config *c, struct mig_error *err),
+                const char *bus_address, struct mig_error *err);

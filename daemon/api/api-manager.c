@@ -95,6 +95,34 @@ static int get_peer_address(sd_bus *bus, const char *path, const char *interface
     return sd_bus_message_append(reply, "s", ((struct api *)userdata)->peer_address);
 }
 
+static int append_setting(sd_bus_message *reply, const struct config_view *v)
+{
+    int r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "section", "s", v->section, "key", "s",
+                                  v->name, "value", "s", v->value, "origin", "s", v->origin, "reloads", "b",
+                                  v->reloads);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int method_get_configuration(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct api *a = userdata;
+    struct mig_error e = MIG_ERROR_INIT;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    if (api_options_read(m, NULL, 0, &e) < 0)
+        return api_error(error, &e);
+    int r = sd_bus_message_new_method_return(m, &reply);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+    struct config_view v;
+    for (size_t i = 0; r >= 0 && config_nth(a->o.config, i, &v); i++)
+        r = append_setting(reply, &v);
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
+    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("RegisterDomain", SD_BUS_ARGS("s", name, "a{sv}", options),
@@ -103,6 +131,9 @@ static const sd_bus_vtable vtable[] = {
                             method_get_domain, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetMigration", SD_BUS_ARGS("s", id, "a{sv}", options),
                             SD_BUS_RESULT("o", migration), method_get_migration, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("GetConfiguration", SD_BUS_ARGS("a{sv}", options),
+                            SD_BUS_RESULT("aa{sv}", settings), method_get_configuration,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_VTABLE_END,

@@ -80,6 +80,11 @@ struct api *api_free(struct api *a)
     return NULL;
 }
 
+void api_set_defaults(struct api *a, const struct migration_options *defaults)
+{
+    a->o.defaults = *defaults;
+}
+
 void api_set_peer_address(struct api *a, const char *address)
 {
     snprintf(a->peer_address, sizeof a->peer_address, "%s", address);

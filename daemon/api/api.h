@@ -4,6 +4,7 @@
  * by helpers (api-job.h), and the method is answered when they are done.
  */
 #pragma once
+#include "config/config.h"
 #include "domain/registry.h"
 #include "incoming/incoming.h"
 #include "outgoing/outgoing.h"
@@ -18,6 +19,7 @@ struct api_options { /* borrowed for as long as the api lives */
     struct registry *registry;
     const char *runtime_dir;
     const struct outgoing_context *outgoing;
+    const struct config *config;       /* as it holds now, for showing */
     struct migration_options defaults; /* what a migration gets when its options do not say otherwise */
 };
 
@@ -33,6 +35,8 @@ int api_add_domain(struct api *a, struct domain *d, struct mig_error *err);
 void api_add_migration(struct migration *m, void *userdata);
 /* What outgoing migrations that were not asked for over the bus (recovery) tell their news to. */
 const struct migration_observer *api_observer(struct api *a);
+/* What a migration gets from now on when its options do not say otherwise. */
+void api_set_defaults(struct api *a, const struct migration_options *defaults);
 /* "host:port" of the peer listener, for the property; copied. */
 void api_set_peer_address(struct api *a, const char *address);
 

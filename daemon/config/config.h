@@ -2,17 +2,19 @@
 /*
  * What the administrator configured: defaults of the program < PKGLIBDIR/migd.conf < PKGSYSCONFDIR/migd.conf
  * < migd.conf.d/NAME.conf of both folders in the order of their names, where a file in PKGSYSCONFDIR hides
- * one of the same name in PKGLIBDIR. A key or section that nobody knows is an error that names file and line:
- * a typing error must not leave a host without the limit that its administrator wrote down. Read once, at
- * start, on the main thread; a plain value.
+ * one of the same name in PKGLIBDIR < the command line. A key or section that nobody knows is an error that
+ * names file and line: a typing error must not leave a host without the limit that its administrator wrote
+ * down. A plain value; it remembers of each key what was written and where.
  */
 #pragma once
 #include "base/error.h"
 
-/* A word that a room above this one understands; origin ("FILE:LINE") is for its error message. */
-struct config_word {
-    char text[32];
-    char origin[280];
+#define CONFIG_KEYS_MAX 24u
+
+/* A key as it was written. */
+struct config_setting {
+    char value[256];
+    char origin[280]; /* "FILE:LINE", "--option", "default" */
 };
 
 struct config {
@@ -23,9 +25,11 @@ struct config {
     uint64_t max_downtime_usec;       /* MaxDowntime */
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */
     unsigned connections;             /* Connections; 0: chosen */
-    struct config_word on_stall;      /* OnStall; "": not configured */
-    struct config_word gate;          /* Gate */
-    struct config_word verify;        /* Verify */
+    /* Words that a room above this one understands; "": not configured. */
+    char on_stall[32]; /* OnStall */
+    char gate[32];     /* Gate */
+    char verify[32];   /* Verify */
+    struct config_setting settings[CONFIG_KEYS_MAX];
 };
 
 #define CONFIG_CONNECTIONS_MAX 64u
@@ -35,3 +39,18 @@ void config_init(struct config *c);
 int config_load(struct config *c, const char *file, struct mig_error *err);
 /* The search in other folders than the built-in ones. */
 int config_load_from(struct config *c, const char *lib_dir, const char *sysconf_dir, struct mig_error *err);
+
+/* Sets one key, as a line of a file would. origin comes first in the error's message. -ENOENT: the section or
+ * key is unknown; -EINVAL: it does not take that value. */
+int config_set(struct config *c, const char *section, const char *name, const char *value, const char *origin,
+               struct mig_error *err);
+
+/* For showing: the i-th key in the order of the sections; false after the last. */
+struct config_view {
+    const char *section, *name;
+    const char *value, *origin; /* valid as long as the config */
+    bool reloads;               /* takes effect by a reload; else by a restart */
+};
+bool config_nth(const struct config *c, size_t i, struct config_view *ret);
+/* Where a key got its value. */
+const char *config_origin(const struct config *c, const char *section, const char *name);

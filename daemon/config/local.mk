@@ -1,2 +1,2 @@
 libmigd_la_SOURCES += \
-	daemon/config/config.c daemon/config/config.h
+	daemon/config/config.c daemon/config/config-files.c daemon/config/config.h

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Everything here but loop_post runs on the main thread. SIGTERM and SIGINT are blocked (for this thread and
- * those that it starts) and read from a signalfd. Nothing ticks: with no timer armed the loop sleeps until a
- * descriptor wakes it.
+ * Everything here but loop_post runs on the main thread. SIGTERM, SIGINT and SIGHUP are blocked (for this
+ * thread and those that it starts) and read from a signalfd. Nothing ticks: with no timer armed the loop
+ * sleeps until a descriptor wakes it.
  *
  * libevent runs one round at a time (EVLOOP_ONCE): between two rounds stands the prepare hook that libevent
  * lacks.
@@ -31,6 +31,8 @@ struct loop {
     void *prepare_userdata;
     void (*terminate)(void *userdata);
     void *terminate_userdata;
+    void (*reload)(void *userdata);
+    void *reload_userdata;
 
     int signal_fd;
     struct event *signal_event;
@@ -50,6 +52,11 @@ static void take_signal(evutil_socket_t fd, short what, void *userdata)
     struct signalfd_siginfo info;
     if (read(fd, &info, sizeof info) != sizeof info)
         return;
+    if (info.ssi_signo == SIGHUP) {
+        if (l->reload)
+            l->reload(l->reload_userdata);
+        return;
+    }
     log_notice("Ending on signal %s", sigabbrev_np((int)info.ssi_signo));
     loop_terminate(l, 0);
 }
@@ -130,6 +137,7 @@ static int block_signals(struct loop *l)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     int r = pthread_sigmask(SIG_BLOCK, &set, &l->old_mask);
     if (r)
         return -r;
@@ -240,6 +248,12 @@ void loop_set_terminate(struct loop *l, void (*terminate)(void *userdata), void 
 {
     l->terminate = terminate;
     l->terminate_userdata = userdata;
+}
+
+void loop_set_reload(struct loop *l, void (*reload)(void *userdata), void *userdata)
+{
+    l->reload = reload;
+    l->reload_userdata = userdata;
 }
 
 int loop_post(struct loop *l, void (*fn)(void *userdata), void *userdata)

@@ -20,6 +20,8 @@ void loop_exit(struct loop *l, int code);
 /* The first SIGTERM or SIGINT calls this instead, for whoever has to end things first and calls loop_exit
  * then; the second one exits. */
 void loop_set_terminate(struct loop *l, void (*terminate)(void *userdata), void *userdata);
+/* Each SIGHUP calls this; without it they are ignored. */
+void loop_set_reload(struct loop *l, void (*reload)(void *userdata), void *userdata);
 /* As such a signal does; the loop's code is this one then, unless loop_exit gives another that is not 0. */
 void loop_terminate(struct loop *l, int code);
 /* prepare(userdata) runs each time before the loop waits, so that whoever queued something during the last

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "loop/notify.h"
+#include "base/clock.h"
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
@@ -7,6 +9,11 @@
 void notify_ready(void)
 {
     sd_notify(false, "READY=1");
+}
+
+void notify_reloading(void)
+{
+    sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec());
 }
 
 void notify_stopping(void)

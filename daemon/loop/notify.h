@@ -4,5 +4,7 @@
 #include "base/util.h"
 
 void notify_ready(void);
+/* notify_ready() says that it is done. */
+void notify_reloading(void);
 void notify_stopping(void);
 void notify_status(const char *format, ...) _printf_(1, 2);

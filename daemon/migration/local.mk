@@ -1,4 +1,5 @@
 libmigd_la_SOURCES += \
+	daemon/migration/configured.c daemon/migration/configured.h \
 	daemon/migration/dialogue.c daemon/migration/dialogue.h \
 	daemon/migration/migration.c daemon/migration/migration.h \
 	daemon/migration/options.c daemon/migration/options.h \

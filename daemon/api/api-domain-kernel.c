@@ -9,16 +9,50 @@
 #include "vfio/container.h"
 #include "vfio/device.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+
+/* ---- the process that holds what is added: "pid", or a pidfd, whose number cannot come to mean another ----
+ */
+
+struct holder_options {
+    uint32_t pid;
+    int pidfd;
+};
+
+/* *ret stays -1 when no holder is told. what: "device". */
+static int take_holder(const struct holder_options *o, const char *what, const char *name, int *ret,
+                       struct mig_error *err)
+{
+    if (o->pidfd < 0 && o->pid == 0)
+        return 0;
+    if (o->pidfd >= 0)
+        *ret = fd_dup(o->pidfd);
+    else if (o->pid > INT32_MAX)
+        *ret = -ESRCH;
+    else if ((*ret = (int)syscall(SYS_pidfd_open, (pid_t)o->pid, 0)) < 0)
+        *ret = -errno;
+    struct pollfd p = {.fd = *ret, .events = POLLIN};
+    int e = *ret < 0 ? -*ret : poll(&p, 1, 0) > 0 ? ESRCH : 0;
+    if (e == 0)
+        return 0;
+    close_fd(ret);
+    *ret = -1;
+    if (o->pidfd >= 0)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, e, "%s %s: the process that holds it: %s", what,
+                             name, strerror(e));
+    return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, e, "%s %s: its holder, process %u: %s", what, name,
+                         o->pid, strerror(e));
+}
 
 /* ---- AddContainer ---- */
 
 struct container_work {
     struct domain *domain; /* the job holds the reference */
     char name[CONTAINER_NAME_MAX + 1];
-    int fd;
+    int fd, pidfd;
     uint32_t hwpts[CONTAINER_HWPTS_MAX], ioas;
     size_t nhwpts;
     struct domain_container wanted;
@@ -28,6 +62,7 @@ static void free_container_work(void *work)
 {
     struct container_work *w = work;
     close_fd(&w->fd);
+    close_fd(&w->pidfd);
     container_unref(w->wanted.container);
     free(w);
 }
@@ -42,13 +77,18 @@ static int open_container(void *work, struct mig_error *err)
 {
     struct container_work *w = work;
     int r = container_new(&w->wanted.container, w->name, w->fd, w->hwpts, w->nhwpts, w->ioas, NULL, err);
+    if (r == 0 && w->pidfd >= 0)
+        r = container_set_holder(w->wanted.container, w->pidfd, err);
     return r < 0 ? r : domain_map_container(w->domain, &w->wanted, err);
 }
 
 static int insert_container(void *work, struct mig_error *err)
 {
     struct container_work *w = work;
-    return domain_insert_container(w->domain, &w->wanted, err);
+    int r = domain_insert_container(w->domain, &w->wanted, err);
+    if (r == 0)
+        domain_watch_devices(w->domain);
+    return r;
 }
 
 static const struct api_job_ops container_ops = {
@@ -70,7 +110,8 @@ static int take_hwpts(struct container_work *w, const struct api_u64s *given, st
 }
 
 static int prepare_container(struct api_domain *ad, const char *name, int fd, const struct api_u64s *hwpts,
-                             struct container_work *w, struct mig_error *err)
+                             const struct holder_options *holder, struct container_work *w,
+                             struct mig_error *err)
 {
     int r = domain_part_name_check("container", name, err);
     if (r == 0)
@@ -83,7 +124,8 @@ static int prepare_container(struct api_domain *ad, const char *name, int fd, co
     if (w->fd < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -w->fd, "container %s: its descriptor: %s", name,
                              strerror(-w->fd));
-    return take_hwpts(w, hwpts, err);
+    r = take_holder(holder, "container", name, &w->pidfd, err);
+    return r < 0 ? r : take_hwpts(w, hwpts, err);
 }
 
 int api_domain_add_container(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -97,15 +139,19 @@ int api_domain_add_container(sd_bus_message *m, void *userdata, sd_bus_error *er
     int fd;
     if (!w)
         return -ENOMEM;
-    w->fd = -1;
+    w->fd = w->pidfd = -1;
     w->wanted.automap = true;
-    const struct api_option options[] = {
-        {"hwpts", API_U64S, &hwpts}, {"ioas", API_U32, &w->ioas}, {"map", API_BOOL, &w->wanted.automap}};
+    struct holder_options holder = {.pidfd = -1};
+    const struct api_option options[] = {{"hwpts", API_U64S, &hwpts},
+                                         {"ioas", API_U32, &w->ioas},
+                                         {"map", API_BOOL, &w->wanted.automap},
+                                         {"pid", API_U32, &holder.pid},
+                                         {"pidfd", API_FD, &holder.pidfd}};
     int r = sd_bus_message_read(m, "sh", &name, &fd);
     if (r < 0)
         return r;
     if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
-        prepare_container(ad, name, fd, &hwpts, w, &e) < 0)
+        prepare_container(ad, name, fd, &hwpts, &holder, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddContainer %s", name);
     r = api_job_start(ad->api, m, ad->domain, what, &container_ops, TAKE_PTR(w), &e);
@@ -139,7 +185,7 @@ static void free_kernel_device_workp(struct kernel_device_work **w)
 static int open_kernel_device(void *work, struct mig_error *err)
 {
     struct kernel_device_work *w = work;
-    return domain_open_kernel_device(w->domain, w->name, &w->wanted, w->fd, w->pidfd, &w->wanted.device, err);
+    return domain_open_kernel_device(w->domain, w->name, &w->wanted, w->fd, w->pidfd, err);
 }
 
 static int insert_kernel_device(void *work, struct mig_error *err)
@@ -154,25 +200,17 @@ static int insert_kernel_device(void *work, struct mig_error *err)
 static const struct api_job_ops kernel_device_ops = {
     .run = open_kernel_device, .finish = insert_kernel_device, .free = free_kernel_device_work};
 
-static int take_holder(struct kernel_device_work *w, uint32_t pid, struct mig_error *err)
-{
-    w->pidfd = pid <= INT32_MAX ? (int)syscall(SYS_pidfd_open, (pid_t)pid, 0) : -1;
-    if (w->pidfd >= 0)
-        return 0;
-    int e = pid <= INT32_MAX ? errno : EINVAL;
-    return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, e, "device %s: its holder, process %u: %s", w->name,
-                         pid, strerror(e));
-}
-
 static int prepare_kernel_device(struct api_domain *ad, const char *name, int fd, const char *tracker,
-                                 uint32_t pid, struct kernel_device_work *w, struct mig_error *err)
+                                 const struct holder_options *holder, struct kernel_device_work *w,
+                                 struct mig_error *err)
 {
     int r = domain_part_name_check("device", name, err);
     if (r == 0 && strcmp(tracker, "device") != 0 && strcmp(tracker, "container") != 0 &&
-        strcmp(tracker, "all") != 0)
-        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                          "device %s: tracker \"%.40s\" is neither \"device\", \"container\" nor \"all\"",
-                          name, tracker);
+        strcmp(tracker, "auto") != 0 && strcmp(tracker, "all") != 0)
+        r = mig_error_set(
+            err, MIG_ERR_INVALID_ARGUMENT, 0,
+            "device %s: tracker \"%.40s\" is neither \"device\", \"container\", \"auto\" nor \"all\"", name,
+            tracker);
     if (r == 0 && (!is_power_of_two(w->wanted.log_page_bytes) || w->wanted.log_page_bytes < REGION_PAGE_SIZE))
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                           "device %s: log-page-size %" PRIu64 " is no power of two from 4096 up", name,
@@ -188,11 +226,12 @@ static int prepare_kernel_device(struct api_domain *ad, const char *name, int fd
     w->domain = ad->domain;
     w->wanted.tracker_all = strcmp(tracker, "all") == 0;
     w->wanted.tracker_container = strcmp(tracker, "container") == 0;
+    w->wanted.tracker_auto = strcmp(tracker, "auto") == 0;
     w->fd = fd_dup(fd);
     if (w->fd < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -w->fd, "device %s: its descriptor: %s", name,
                              strerror(-w->fd));
-    return pid ? take_holder(w, pid, err) : 0;
+    return take_holder(holder, "device", name, &w->pidfd, err);
 }
 
 int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -201,7 +240,7 @@ int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error
     struct mig_error e = MIG_ERROR_INIT;
     _cleanup_(free_kernel_device_workp) struct kernel_device_work *w = calloc(1, sizeof *w);
     const char *name, *tracker = "device";
-    uint32_t pid = 0;
+    struct holder_options holder = {.pidfd = -1};
     char what[96];
     int fd;
     if (!w)
@@ -216,13 +255,14 @@ int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error
         {"precopy", API_BOOL, &w->wanted.use_precopy},
         {"map", API_BOOL, &w->wanted.automap},
         {"timeout", API_U64, &w->wanted.timeout_usec},
-        {"pid", API_U32, &pid},
+        {"pid", API_U32, &holder.pid},
+        {"pidfd", API_FD, &holder.pidfd},
     };
     int r = sd_bus_message_read(m, "sh", &name, &fd);
     if (r < 0)
         return r;
     if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
-        prepare_kernel_device(ad, name, fd, tracker, pid, w, &e) < 0)
+        prepare_kernel_device(ad, name, fd, tracker, &holder, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddDevice %s", name);
     r = api_job_start(ad->api, m, ad->domain, what, &kernel_device_ops, TAKE_PTR(w), &e);

@@ -108,6 +108,11 @@ static int read_value(sd_bus_message *m, const struct api_option *o, const char 
             return -ENXIO;
         r = sd_bus_message_read_basic(m, 's', (void *)o->ret);
         return r < 0 ? r : 0;
+    case API_FD:
+        if (strcmp(type, "h") != 0)
+            return -ENXIO;
+        r = sd_bus_message_read_basic(m, 'h', o->ret);
+        return r < 0 ? r : 0;
     case API_U64S:
         if (strcmp(type, "at") != 0)
             return -ENXIO;
@@ -127,6 +132,7 @@ static const char *const expected[] = {
     [API_U32] = "a number from 0 to 4294967295 (u)",
     [API_I32] = "a number of 32 bits (i)",
     [API_U64S] = "an array of numbers (at)",
+    [API_FD] = "a descriptor (h)",
 };
 
 static int read_option(sd_bus_message *m, const struct api_option *o, struct mig_error *err)

@@ -15,6 +15,7 @@ enum api_option_type {
     API_U32,    /* uint32_t */
     API_I32,    /* int32_t */
     API_U64S,   /* struct api_u64s, as a string does */
+    API_FD,     /* int: a descriptor, which lives as long as the message */
 };
 
 struct api_u64s {

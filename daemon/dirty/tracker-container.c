@@ -52,7 +52,7 @@ int tracker_container_harvest(struct tracker *t, bool peek, struct dirty_sink *s
 {
     struct container *c = tracker_container_of(t)->container;
     struct mig_error e = MIG_ERROR_INIT;
-    if (atomic_load(&t->blind)) {
+    if (atomic_load(&t->blind) && !container_is_gone(c)) {
         report_all_writable(c->map, sink);
         return 0;
     }

@@ -28,15 +28,15 @@ static bool is_alnum(char c)
 int domain_part_name_check(const char *what, const char *name, struct mig_error *err)
 {
     size_t n = strlen(name);
-    bool good = n >= 1 && n <= DOMAIN_NAME_MAX && is_alnum(name[0]);
-    for (size_t i = 0; good && i < n; i++)
-        good = is_alnum(name[i]) || strchr("._-", name[i]);
+    bool good = n >= 1 && n <= DOMAIN_NAME_MAX && is_alnum(name[0]), part = strcmp(what, "domain") != 0;
+    for (size_t i = 0; good && i < n; i++) /* a device may be named by its PCI address */
+        good = is_alnum(name[i]) || strchr("._-", name[i]) || (part && name[i] == ':');
     if (good)
         return 0;
     int r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.80s\" is not a name for a %s", name, what);
     mig_error_hint(err,
-                   "1 to %d letters, digits, dots, underscores and dashes, the first a letter or a digit",
-                   DOMAIN_NAME_MAX);
+                   "1 to %d letters, digits, dots, underscores%s and dashes, the first a letter or a digit",
+                   DOMAIN_NAME_MAX, part ? ", colons" : "");
     return r;
 }
 

@@ -53,6 +53,7 @@ struct domain_device {
     bool automap;
     bool tracker_all;       /* its log is not to be used */
     bool tracker_container; /* a container of the domain says what it writes; it has no tracker of its own */
+    bool tracker_auto;      /* its log if it has one, else tracker_container; settled when it is opened */
     struct loop_io *gone_watch;
 };
 
@@ -60,6 +61,7 @@ struct domain_device {
 struct domain_container {
     struct container *container;
     bool automap;
+    struct loop_io *gone_watch;
 };
 
 struct domain {
@@ -151,8 +153,8 @@ int domain_check_idle(struct domain *d, struct mig_error *err);
 int domain_begin_job(struct domain *d, const char *job, struct mig_error *err);
 void domain_end_job(struct domain *d);
 
-/* Main thread: from now on a device that dies while nothing runs makes the domain broken. Once more after
- * devices were added. */
+/* Main thread: from now on a device or the holder of a container that dies while nothing runs makes the
+ * domain broken. Once more after such were added. */
 void domain_watch_devices(struct domain *d);
 /* Main thread: no more news from devices; before the last reference is dropped on another thread. */
 void domain_stop_watching(struct domain *d);

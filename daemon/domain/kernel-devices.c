@@ -1,11 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "domain/kernel-devices.h"
 #include "domain/structure.h"
+#include "loop/loop.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
 #include <string.h>
 
 /* ---- devices ---- */
+
+/* Its own log, or else the containers, when nothing that it may write is outside of what they track. */
+static int settle_tracking(struct domain *d, const struct device_info *info, const char *name,
+                           struct domain_device *wanted, struct mig_error *err)
+{
+    if (!wanted->tracker_auto)
+        return 0;
+    wanted->tracker_auto = false;
+    wanted->tracker_container = !info->dirty_log && d->ncontainers > 0;
+    for (size_t i = 0; wanted->tracker_container && i < d->ncontainers; i++) {
+        if (!d->containers[i].container->partial)
+            continue;
+        int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
+                              "device %s cannot log its DMA writes, and container %s has HWPTs without dirty "
+                              "tracking, to one of which it may be attached",
+                              name, d->containers[i].container->name);
+        mig_error_hint(err,
+                       "let its owner attach every device to an HWPT with DIRTY_TRACKING; or say what is "
+                       "true of this one: tracker \"container\", or \"all\"");
+        return r;
+    }
+    return 0;
+}
 
 static int check_tracking(struct domain *d, const struct device_info *info, const char *name,
                           const struct domain_device *wanted, struct mig_error *err)
@@ -26,13 +50,15 @@ static int check_tracking(struct domain *d, const struct device_info *info, cons
     return r;
 }
 
-int domain_open_kernel_device(struct domain *d, const char *name, const struct domain_device *wanted, int fd,
-                              int pidfd, struct device **ret_device, struct mig_error *err)
+int domain_open_kernel_device(struct domain *d, const char *name, struct domain_device *wanted, int fd,
+                              int pidfd, struct mig_error *err)
 {
     const struct kvfio_device_options options = {
         .fd = fd, .gone_fd = pidfd, .timeout_usec = wanted->timeout_usec};
     _cleanup_(device_unrefp) struct device *device = NULL;
     int r = kvfio_device_new(&device, name, &options, err);
+    if (r == 0)
+        r = settle_tracking(d, device->ops->info(device), name, wanted, err);
     if (r == 0)
         r = check_tracking(d, device->ops->info(device), name, wanted, err);
     if (r < 0)
@@ -41,7 +67,7 @@ int domain_open_kernel_device(struct domain *d, const char *name, const struct d
     dd.device = device;
     r = domain_map_device(d, &dd, err);
     if (r == 0)
-        *ret_device = TAKE_PTR(device);
+        wanted->device = TAKE_PTR(device);
     return r;
 }
 
@@ -148,6 +174,7 @@ int domain_insert_container(struct domain *d, const struct domain_container *c, 
         return r;
     /* Before the tracker, whose arrival is told. */
     d->containers[d->ncontainers] = *c;
+    d->containers[d->ncontainers].gone_watch = NULL;
     container_ref(c->container);
     d->ncontainers++;
     r = structure_add_tracker(d, t, NULL, err);
@@ -162,8 +189,10 @@ int domain_insert_container(struct domain *d, const struct domain_container *c, 
 
 void domain_clear_containers(struct domain *d)
 {
-    for (size_t i = 0; i < d->ncontainers; i++)
+    for (size_t i = 0; i < d->ncontainers; i++) {
+        loop_io_free(d->containers[i].gone_watch);
         container_unref(d->containers[i].container);
+    }
     free(d->containers);
     d->containers = NULL;
     d->ncontainers = 0;

@@ -6,10 +6,10 @@
 #pragma once
 #include "domain/domain.h"
 
-/* May BLOCK in a driver; for a helper, during a job. fd and pidfd (or -1) are borrowed. *ret_device is the
- * caller's reference. */
-int domain_open_kernel_device(struct domain *d, const char *name, const struct domain_device *wanted, int fd,
-                              int pidfd, struct device **ret_device, struct mig_error *err);
+/* May BLOCK in a driver; for a helper, during a job. fd and pidfd (or -1) are borrowed. wanted->device is the
+ * caller's reference afterwards, and wanted->tracker_auto is settled. */
+int domain_open_kernel_device(struct domain *d, const char *name, struct domain_device *wanted, int fd,
+                              int pidfd, struct mig_error *err);
 
 /* For a helper: all memory with IOVAs, if automap. */
 int domain_map_container(struct domain *d, const struct domain_container *c, struct mig_error *err);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "loop/loop.h"
+#include "vfio/container.h"
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -150,6 +151,19 @@ void domain_check_devices(struct domain *d)
                  dd->socket ? " at " : "", dd->socket ? dd->socket : "", kernel ? "" : " the connection");
         domain_set_state(d, DOMAIN_STATE_BROKEN, problem);
     }
+    for (size_t i = 0; i < d->ncontainers; i++) {
+        struct domain_container *c = &d->containers[i];
+        if (!container_is_gone(c->container))
+            continue;
+        c->gone_watch = loop_io_free(c->gone_watch);
+        if (d->borrowed || d->state == DOMAIN_STATE_DEPARTED || d->state == DOMAIN_STATE_BROKEN)
+            continue;
+        snprintf(problem, sizeof problem,
+                 "container %s is gone: the process that holds it ended; start it again, release the domain "
+                 "and register it anew",
+                 c->container->name);
+        domain_set_state(d, DOMAIN_STATE_BROKEN, problem);
+    }
 }
 
 void domain_stop_watching(struct domain *d)
@@ -161,6 +175,8 @@ void domain_stop_watching(struct domain *d)
     pthread_mutex_unlock(&d->lock);
     for (size_t i = 0; i < d->ndevices; i++)
         d->devices[i].gone_watch = loop_io_free(d->devices[i].gone_watch);
+    for (size_t i = 0; i < d->ncontainers; i++)
+        d->containers[i].gone_watch = loop_io_free(d->containers[i].gone_watch);
 }
 
 void domain_watch_devices(struct domain *d)
@@ -172,6 +188,15 @@ void domain_watch_devices(struct domain *d)
             loop_io_new(&dd->gone_watch, d->loop, fd, device_gone, d) < 0)
             log_warning("Cannot watch device %s of domain %s; its death will be noticed when it is used",
                         dd->device->name, d->name);
+    }
+    for (size_t i = 0; i < d->ncontainers; i++) {
+        struct domain_container *c = &d->containers[i];
+        if (d->loop && c->container->gone_fd >= 0 && !c->gone_watch &&
+            loop_io_new(&c->gone_watch, d->loop, c->container->gone_fd, device_gone, d) < 0)
+            log_warning(
+                "Cannot watch the holder of container %s of domain %s; its death will be noticed when "
+                "it is used",
+                c->container->name, d->name);
     }
     domain_check_devices(d);
 }

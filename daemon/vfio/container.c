@@ -6,13 +6,14 @@
 #include "base/log.h"
 #include "vfio/iommufd.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
                    const struct kernel_calls *calls, struct mig_error *err)
 {
-    c->fd = -1;
+    c->fd = c->gone_fd = -1;
     pthread_mutex_init(&c->lock, NULL);
     c->ops = ops;
     c->calls = calls;
@@ -32,6 +33,7 @@ void container_clear(struct container *c)
 {
     kernel_bitmap_free(&c->bits);
     close_fd(&c->fd);
+    close_fd(&c->gone_fd);
     iova_map_free(c->map);
     pthread_mutex_destroy(&c->lock);
 }
@@ -67,10 +69,39 @@ struct container *container_unref(struct container *c)
     return NULL;
 }
 
+int container_set_holder(struct container *c, int pidfd, struct mig_error *err)
+{
+    close_fd(&c->gone_fd);
+    c->gone_fd = fd_dup(pidfd);
+    if (c->gone_fd < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -c->gone_fd,
+                             "container %s: the descriptor of its holder: %s", c->name,
+                             strerror(-c->gone_fd));
+    return 0;
+}
+
+bool container_is_gone(const struct container *c)
+{
+    struct pollfd p = {.fd = c->gone_fd, .events = POLLIN};
+    return p.fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+/* The kernel goes on answering for a dead holder, but what answers is no workload any more. */
+static int check_holder(const struct container *c, struct mig_error *err)
+{
+    return container_is_gone(c)
+               ? mig_error_set(err, MIG_ERR_DEVICE_GONE, 0,
+                               "container %s is gone: the process that holds it has ended", c->name)
+               : 0;
+}
+
 int container_start(struct container *c, struct mig_error *err)
 {
+    int r = check_holder(c, err);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&c->lock);
-    int r = c->tracking ? 0 : c->ops->track(c, true, err);
+    r = c->tracking ? 0 : c->ops->track(c, true, err);
     if (r == 0)
         c->tracking = true;
     pthread_mutex_unlock(&c->lock);
@@ -110,9 +141,11 @@ int container_report(struct container *c, bool keep, container_report_cb cb, voi
 {
     struct iova_mapping *mappings = NULL;
     size_t count = 0;
+    int r = check_holder(c, err);
+    if (r < 0)
+        return r;
     if (iova_map_snapshot(c->map, &mappings, &count) < 0)
         return mig_error_oom(err);
-    int r = 0;
     for (size_t i = 0; i < count && r == 0; i++) {
         struct iova_mapping now;
         pthread_mutex_lock(&c->lock); /* for one mapping: an unmap waits no longer than that */

@@ -40,10 +40,12 @@ struct container {
     unsigned refs; /* atomic */
     char name[CONTAINER_NAME_MAX + 1];
     int fd;
+    int gone_fd; /* readable once the process that holds it is dead (a pidfd); -1: not known */
     const struct kernel_calls *calls;
     struct iova_map *map;
     pthread_mutex_t lock;
     bool tracking;
+    bool partial; /* some of its devices may be attached where nothing is tracked */
     struct kernel_bitmap bits;
 };
 
@@ -63,6 +65,11 @@ struct container *container_ref(struct container *c);
 /* The last one turns tracking off. */
 struct container *container_unref(struct container *c);
 DEFINE_CLEANUP(struct container *, container_unref)
+
+/* Before anybody else sees the container: pidfd, duplicated, of the process that made it and maps. Once that
+ * process is dead nothing is tracked or reported any more (DeviceGone). */
+int container_set_holder(struct container *c, int pidfd, struct mig_error *err);
+bool container_is_gone(const struct container *c);
 
 /* Idempotent. */
 int container_start(struct container *c, struct mig_error *err);

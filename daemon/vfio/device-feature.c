@@ -7,6 +7,7 @@
  * the start tells the two apart.
  */
 #include "vfio/device-private.h"
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,15 @@ int kvfio_fail(struct kvfio_device *kd, int r, struct mig_error *err, const char
                                : r == -ETIMEDOUT                  ? MIG_ERR_DEVICE_TIMEOUT
                                                                   : MIG_ERR_DEVICE;
     return mig_error_set(err, code, -r, "device %s: %s: %s", kd->device.name, what, strerror(-r));
+}
+
+int kvfio_check_holder(const struct kvfio_device *kd, struct mig_error *err)
+{
+    struct pollfd p = {.fd = kd->gone_fd, .events = POLLIN};
+    if (p.fd < 0 || poll(&p, 1, 0) <= 0)
+        return 0;
+    return mig_error_set(err, MIG_ERR_DEVICE_GONE, 0,
+                         "device %s is gone: the process that holds it has ended", kd->device.name);
 }
 
 static void learn_features(struct kvfio_device *kd)

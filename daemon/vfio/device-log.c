@@ -145,8 +145,11 @@ int kvfio_log_start(struct device *d, uint64_t *page_bytes, struct mig_error *er
                             "container, or as \"all\"");
         return r;
     }
+    int r = kvfio_check_holder(kd, err);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&kd->map_lock);
-    int r = kd->log_on ? 0 : start_locked(kd, page_bytes, err);
+    r = kd->log_on ? 0 : start_locked(kd, page_bytes, err);
     if (r == 0)
         *page_bytes = kd->log_page_bytes;
     pthread_mutex_unlock(&kd->map_lock);
@@ -232,9 +235,11 @@ int kvfio_log_report(struct device *d, device_log_cb cb, void *userdata, struct 
     struct kvfio_device *kd = kvfio_of(d);
     struct iova_mapping *mappings = NULL;
     size_t count = 0;
+    int r = kvfio_check_holder(kd, err);
+    if (r < 0)
+        return r;
     if (iova_map_snapshot(d->map, &mappings, &count) < 0)
         return mig_error_oom(err);
-    int r = 0;
     for (size_t i = 0; i < count && r == 0; i++) {
         struct iova_mapping now;
         pthread_mutex_lock(&kd->map_lock);

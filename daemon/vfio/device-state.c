@@ -111,8 +111,8 @@ int kvfio_set_state(struct device *d, enum device_state state, enum device_state
     struct kvfio_device *kd = kvfio_of(d);
     enum device_state now = DEVICE_STATE_ERROR;
     pthread_mutex_lock(&kd->state_lock);
-    int r = 0;
-    if (kd->info.migration_flags && !device_state_exists(kd->info.migration_flags, state))
+    int r = kvfio_check_holder(kd, err);
+    if (r == 0 && kd->info.migration_flags && !device_state_exists(kd->info.migration_flags, state))
         r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "device %s has no state %s", d->name,
                           device_state_to_string(state));
     if (r == 0)

@@ -119,7 +119,8 @@ static const struct container_ops ops = {
 static int find_hwpts(struct iommufd_container *f, struct mig_error *err)
 {
     struct container *c = &f->base;
-    int r = iommufd_find_hwpts(c->fd, c->calls, f->hwpts, CONTAINER_HWPTS_MAX);
+    size_t others;
+    int r = iommufd_find_hwpts(c->fd, c->calls, f->hwpts, CONTAINER_HWPTS_MAX, &others);
     if (r == -ENOTTY) {
         r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                           "container %s: this kernel's iommufd has no dirty tracking", c->name);
@@ -142,6 +143,7 @@ static int find_hwpts(struct iommufd_container *f, struct mig_error *err)
                              "container %s: %d HWPTs answer: name those that count, at most %u", c->name, r,
                              CONTAINER_HWPTS_MAX);
     f->nhwpts = (size_t)r;
+    c->partial = others > 0;
     return 0;
 }
 

@@ -102,14 +102,17 @@ int iommufd_get_dirty(int fd, const struct kernel_calls *calls, uint32_t hwpt, u
     return kernel_ioctl(calls, fd, KIOFD_HWPT_GET_DIRTY, &arg);
 }
 
-int iommufd_find_hwpts(int fd, const struct kernel_calls *calls, uint32_t *ids, size_t max)
+int iommufd_find_hwpts(int fd, const struct kernel_calls *calls, uint32_t *ids, size_t max,
+                       size_t *ret_others)
 {
     int found = 0;
+    *ret_others = 0;
     for (uint32_t id = 1; id <= PROBED_IDS_MAX; id++) {
         uint64_t words[64] __attribute__((aligned(4096))) = {0};
         int r = iommufd_get_dirty(fd, calls, id, 0, 4096, 4096, true, words);
         if (r == -ENOTTY)
             return r;
+        *ret_others += r == -EOPNOTSUPP;
         if (r < 0)
             continue;
         if ((size_t)found < max)

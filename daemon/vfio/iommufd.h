@@ -28,5 +28,7 @@ int iommufd_set_tracking(int fd, const struct kernel_calls *calls, uint32_t hwpt
 int iommufd_get_dirty(int fd, const struct kernel_calls *calls, uint32_t hwpt, uint64_t iova,
                       uint64_t size_bytes, uint64_t page_bytes, bool keep, uint64_t *words);
 /* Ids of HWPTs in an iommufd that somebody else filled, found by asking. Those that cannot track are not
- * among them. Returns how many there are, of which at most max are stored, or -errno. */
-int iommufd_find_hwpts(int fd, const struct kernel_calls *calls, uint32_t *ids, size_t max);
+ * among them; *ret_others is how many of these were seen. Returns how many there are, of which at most max
+ * are stored, or -errno. */
+int iommufd_find_hwpts(int fd, const struct kernel_calls *calls, uint32_t *ids, size_t max,
+                       size_t *ret_others);

@@ -136,6 +136,9 @@ static void names(void **state)
         assert_int_equal(e.code, MIG_ERR_INVALID_ARGUMENT);
         assert_true(e.hint[0]);
     }
+    assert_int_equal(domain_part_name_check("device", "0000:00:04.0", NULL), 0);
+    assert_int_equal(domain_part_name_check("device", ":a", NULL), -EINVAL);
+    assert_int_equal(domain_name_check("0000:00:04.0", NULL), -EINVAL);
 }
 
 static void memory_rules(void **state)

@@ -5,6 +5,8 @@
  * without tracking with success and nothing, and forgets what it has when tracking is turned on.
  */
 #include "dirty/harvest.h"
+#include "domain/kernel-devices.h"
+#include "loop/loop.h"
 #include "vfio/container.h"
 #include "vfio/iommufd-uapi.h"
 #include "vfio/iommufd.h"
@@ -22,6 +24,7 @@ struct fake_kernel {
     struct kernel_calls calls;
     bool iommufd, compat; /* what it is */
     bool says_everything, no_migration_cap, no_tracking;
+    uint32_t plain_hwpt; /* one that cannot track */
     uint64_t max_bitmap_bytes;
     struct {
         uint64_t iova, size;
@@ -178,7 +181,7 @@ static int call_iommufd(struct fake_kernel *k, unsigned long request, void *arg)
     if (request == KIOFD_HWPT_GET_DIRTY) {
         int h = hwpt_index(g->hwpt_id);
         if (h < 0)
-            return -ENOENT;
+            return g->hwpt_id == k->plain_hwpt ? -EOPNOTSUPP : -ENOENT;
         if (g->iova < BASE || !k->tracking[h])
             return 0;
         k->gets++;
@@ -456,6 +459,70 @@ static void test_iommufd_refused(void **state)
     assert_false(g->c->tracking);
 }
 
+/* A device may be attached to an HWPT that was not made for tracking, and nothing tells. */
+static void test_iommufd_partial(void **state)
+{
+    struct rig *g = *state;
+    make(g, true, 0);
+    assert_false(g->c->partial);
+    g->t = tracker_free(g->t);
+    g->c = container_unref(g->c);
+    g->k.plain_hwpt = 7;
+    make(g, true, 0);
+    assert_true(g->c->partial);
+}
+
+static void test_dead_holder(void **state)
+{
+    struct rig *g = *state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    make(g, false, 0);
+    assert_int_equal(container_set_holder(g->c, ends[0], &g->e), 0);
+    map(g, 0, 0, 4, 0, IOVA_WRITE);
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    wrote(g, 0, 1);
+    assert_int_equal(harvest(g), 1);
+    close_fd(&ends[1]); /* as readable as the pidfd of a process that has ended */
+    assert_true(container_is_gone(g->c));
+    assert_int_equal(harvest_run(&g->set, NULL, &g->e), -ENODEV);
+    assert_int_equal(g->e.code, MIG_ERR_DEVICE_GONE);
+    assert_non_null(strstr(g->e.message, "dma0"));
+    atomic_store(&g->t->blind, true); /* one that knows nothing notices too */
+    assert_int_equal(harvest_run(&g->set, NULL, &g->e), -ENODEV);
+    harvest_stop(&g->set);
+    assert_int_equal(g->k.stops, 1);
+    assert_int_equal(harvest_start(&g->set, &g->e), -ENODEV);
+    close_fd(&ends[0]);
+}
+
+static void test_dead_holder_breaks_the_domain(void **state)
+{
+    struct rig *g = *state;
+    _cleanup_(loop_freep) struct loop *l = NULL;
+    struct domain *d;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    make(g, false, 0);
+    assert_int_equal(container_set_holder(g->c, ends[0], &g->e), 0);
+    assert_int_equal(domain_new(&d, "demo", false, &g->e), 0);
+    assert_int_equal(loop_new(&l), 0);
+    d->loop = l;
+    assert_int_equal(domain_insert_container(d, &(struct domain_container){.container = g->c}, &g->e), 0);
+    domain_watch_devices(d);
+    assert_non_null(d->containers[0].gone_watch);
+    assert_int_equal(domain_borrow(d, "0123", &g->e), 0);
+    close_fd(&ends[1]);
+    domain_watch_devices(d);
+    assert_int_equal(d->state, DOMAIN_STATE_RUNNING); /* whoever borrows it finds out */
+    domain_give_back(d);
+    assert_int_equal(d->state, DOMAIN_STATE_BROKEN);
+    assert_non_null(strstr(d->problem, "container dma0 is gone"));
+    domain_stop_watching(d);
+    domain_unref(d);
+    close_fd(&ends[0]);
+}
+
 /* A vIOMMU guest: maps, lets the device write one page, unmaps, again and again, beside the harvests. Each
  * page of the region is written in exactly one turn, and must be found in the end, whether a read or an unmap
  * got its bit (R6). */
@@ -543,6 +610,9 @@ int main(void)
         T(test_type1_churn),
         T(test_iommufd_churn),
         T(test_iommufd_refused),
+        T(test_iommufd_partial),
+        T(test_dead_holder),
+        T(test_dead_holder_breaks_the_domain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -419,12 +419,39 @@ static void test_plain_device(void **state)
     assert_int_equal(g->device->ops->reset(g->device, &g->e), 0);
 }
 
+/* The kernel goes on answering for a process that is dead. */
+static void test_dead_holder(void **state)
+{
+    struct rig *g = *state;
+    enum device_state reached;
+    uint64_t page = 4096;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    const struct kvfio_device_options o = {
+        .fd = g->fd, .gone_fd = ends[0], .timeout_usec = 50000, .calls = &g->d.calls};
+    assert_int_equal(kvfio_device_new(&g->device, "nic0", &o, &g->e), 0);
+    map(g, 0, 4);
+    assert_int_equal(g->device->ops->log_start(g->device, &page, &g->e), 0);
+    go(g, DEVICE_STATE_PRE_COPY);
+    close_fd(&ends[1]); /* as readable as the pidfd of a process that has ended */
+    assert_int_equal(g->device->ops->log_report(g->device, add_pages, NULL, &g->e), -ENODEV);
+    assert_int_equal(g->e.code, MIG_ERR_DEVICE_GONE);
+    assert_non_null(strstr(g->e.message, "the process that holds it"));
+    mig_error_clear(&g->e);
+    assert_int_equal(g->device->ops->set_state(g->device, DEVICE_STATE_STOP_COPY, &reached, &g->e), -ENODEV);
+    assert_int_equal(g->e.code, MIG_ERR_DEVICE_GONE);
+    assert_int_equal(reached, DEVICE_STATE_PRE_COPY);
+    assert_int_equal(g->device->ops->log_stop(g->device, &g->e), 0);
+    close_fd(&ends[0]);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_save),       T(test_fewer_states),    T(test_refused_transitions), T(test_refused_data),
-        T(test_log_ranges), T(test_log_particulars), T(test_log_without_report),  T(test_plain_device),
+        T(test_save),        T(test_fewer_states),    T(test_refused_transitions), T(test_refused_data),
+        T(test_log_ranges),  T(test_log_particulars), T(test_log_without_report),  T(test_plain_device),
+        T(test_dead_holder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,18 +18,312 @@
 
 /* clang-format off */
 #define MIGD_FINDING_TABLE(X)                                                                                \
+    X(FINDING_BANDWIDTH_ASSUMED, "bandwidth-assumed", NOTE, false,                                           \
+      "The bandwidth to the destination is not known: 10 Gbit/s is assumed",                                 \
+      "How long a blackout takes is bytes divided by bandwidth, and the bandwidth is known once a "          \
+      "migration to this destination has run under this migd. Until then 10 Gbit/s is assumed, or "          \
+      "what --bandwidth allows when that is less. A slower link makes the blackout longer in "               \
+      "proportion.",                                                                                         \
+      "Give --bandwidth with what the link really carries, or migrate something small there first.")         \
+    X(FINDING_CONTAINER_BLIND, "container-blind", ERROR, true,                                               \
+      "A container reports all its memory as written, always",                                               \
+      "A type1 container reads no dirty bits of the hardware. Unless every device in it belongs to a "       \
+      "driver that tells VFIO which pages it pins (mediated devices), the kernel answers every "             \
+      "question for written pages with all of them. migd recognises it by two answers in a row that "        \
+      "are all ones. Rounds of precopy then send everything again and again and never come to an end; "      \
+      "only a blackout in which everything is sent is correct.",                                             \
+      "Attach the device to an iommufd HWPT with dirty tracking, or use the device's own log and "           \
+      "leave the container out; or accept the blackout with --on-stall force.")                              \
+    X(FINDING_CONTAINER_COARSE, "container-coarse", WARNING, false,                                          \
+      "The IOMMU may map this memory in huge pages, and dirty bits mean whole huge pages then",              \
+      "An IOMMU has one dirty bit per page-table entry. Memory on huge pages is usually mapped in "          \
+      "entries of 2 MiB or 1 GiB, so a device that writes one byte marks all of that as written, and "       \
+      "all of it is sent again: up to 512 or 262144 times what was changed. migd shows the factor as "       \
+      "amplification when it verifies.",                                                                     \
+      "Let the owner of the iommufd set IOMMU_OPTION_HUGE_PAGES to 0 on the IOAS before anything is "        \
+      "attached, or use the device's own log, which is exact to 4 KiB with many drivers.")                   \
+    X(FINDING_CONTAINER_TRACKING_REFUSED, "container-tracking-refused", ERROR, false,                        \
+      "The kernel does not turn dirty tracking of a container on",                                           \
+      "migd turned tracking on for a moment, as a migration does before it reads the first page, and "       \
+      "the kernel refused. An HWPT that was not allocated with DIRTY_TRACKING cannot track, an "             \
+      "automatic one (made by attaching to an IOAS) never can, and an iommufd that plays a type1 "           \
+      "container has no dirty tracking at all.",                                                             \
+      "Attach the device to an HWPT allocated with DIRTY_TRACKING before the iommufd is handed over, "       \
+      "or use the device's own log, or tracker \"all\".")                                                    \
+    X(FINDING_CONTAINER_UNMAPPED, "container-unmapped", WARNING, false,                                      \
+      "migd does not know that anything is mapped in a container",                                           \
+      "Neither type1 nor iommufd lets a second process list the mappings of a container, so whoever "        \
+      "maps must tell migd IOVA, length and memory. migd reads dirty bits of the mappings that it was "      \
+      "told of, and of nothing else: what a device writes through a mapping that migd has not heard "        \
+      "of is not found.",                                                                                    \
+      "Register the memory with its IOVAs (iova=), or tell migd of each mapping with Domain.Map.")           \
+    X(FINDING_CONTROLLER_GONE, "controller-gone", ERROR, false,                                              \
+      "The VMM's controller does not answer",                                                                \
+      "The controller pauses and resumes the workload over D-Bus. migd sent it "                             \
+      "org.freedesktop.DBus.Peer.Ping, which every bus library answers by itself, and had no answer "        \
+      "in time: the VMM has ended, has left the bus, or its main loop is stuck. A migration would "          \
+      "fail at the switch-over, after all memory was sent.",                                                 \
+      "Start the VMM or its bus connection again, or name its new bus name with SetController.")             \
+    X(FINDING_CONTROLLER_NONE, "controller-none", WARNING, false,                                            \
+      "There is no controller: migd cannot pause the workload",                                              \
+      "Without a controller migd stops the devices, but nobody stops the CPUs. What they write after "       \
+      "the final read of the trackers is not sent; where a tracker watches them the gate finds it and "      \
+      "refuses. That is right for a workload that is nothing but its devices, or that stands still by "      \
+      "other means during the switch-over.",                                                                 \
+      "Name the VMM with SetController (register --controller dbus:NAME:PATH), or pause the workload "       \
+      "yourself.")                                                                                           \
+    X(FINDING_CONVERGENCE_IMPOSSIBLE, "convergence-impossible", ERROR, true,                                 \
+      "What can only be sent in the blackout does not fit into the downtime",                                \
+      "Memory whose writes nobody tracks, and device state, are sent while everything stands still. "        \
+      "Their bytes divided by the bandwidth are the least that the blackout takes, however many "            \
+      "rounds go before it, and here that is more than --max-downtime allows. DMA cannot be "                \
+      "throttled, so waiting does not help either.",                                                         \
+      "Let something track the writes (device log, iommufd, cpu-log, uffd), allow a longer "                 \
+      "--max-downtime, or choose --on-stall force.")                                                         \
+    X(FINDING_CPU_UNTRACKED, "cpu-untracked", WARNING, false,                                                \
+      "Nothing tracks what the CPUs write, although there is a VMM",                                         \
+      "The trackers of devices and of the IOMMU see DMA only. What vCPUs and threads of the VMM write "      \
+      "is in none of them, and KVM gives its dirty log to the VM's owner alone, so the VMM must pass "       \
+      "it on. Pages that a CPU writes after they were sent are lost without any sign, unless --verify "      \
+      "compares the memory.",                                                                                \
+      "Register a cpu-log that the VMM fills, or a userfaultfd of it (uffd); tracker \"all\" where "         \
+      "neither is possible. --verify=strict proves that nothing was lost.")                                  \
+    X(FINDING_DESTINATION_INVALID, "destination-invalid", ERROR, false,                                      \
+      "The destination is not an address",                                                                   \
+      "A destination is HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:PATH. The text cannot be read as "         \
+      "one of them, so nothing was asked there.",                                                            \
+      "Write it as host, host:port, [v6]:port or unix:/path.")                                               \
+    X(FINDING_DEVICE_ERROR_STATE, "device-error-state", ERROR, false,                                        \
+      "The device is in the migration state ERROR",                                                          \
+      "ERROR is where the kernel, or a vfio-user server, puts a device whose change of state failed "        \
+      "half-way. No state can be reached from there; only a reset of the device leads out, and a "           \
+      "reset loses what the device holds. The kernel never enters or leaves it on its own.",                 \
+      "Stop the workload's use of the device, reset it (VFIO_DEVICE_RESET), and let its driver set it "      \
+      "up anew.")                                                                                            \
+    X(FINDING_DEVICE_GONE, "device-gone", ERROR, false,                                                      \
+      "The device's server has ended the connection",                                                        \
+      "A vfio-user device is a process behind a socket. Its connection is closed: the server has "           \
+      "ended, crashed, or thrown migd out. Nothing of its state can be saved any more.",                     \
+      "Start the device's server again, release the domain and register it anew.")                           \
+    X(FINDING_DEVICE_LOG_REFUSED, "device-log-refused", ERROR, false,                                        \
+      "The device does not turn its log of DMA on",                                                          \
+      "migd turned the device's dirty log on for a moment, as a migration does before it reads the "         \
+      "first page, and the device refused. Drivers refuse when the ranges are too many or too large "        \
+      "in sum for their hardware, when somebody else has the log on, or when they announce the "             \
+      "feature and do not have it: without IOMMUFD in its configuration, as in Debian's, the kernel "        \
+      "answers the start and fails each report.",                                                            \
+      "Turn the log off where somebody else uses it, map less memory, or let a container of the "            \
+      "domain (tracker \"container\") or \"all\" track the device.")                                         \
+    X(FINDING_DEVICE_MDEV_UNTRACKED, "device-mdev-untracked", ERROR, false,                                  \
+      "The writes of a mediated device are not in the iommufd's dirty bits",                                 \
+      "A mediated device does not DMA through the IOMMU: its driver writes guest memory by "                 \
+      "vfio_dma_rw or through pinned pages. An iommufd reads the dirty bits of the IOMMU's page "            \
+      "tables, in which such writes never appear; only type1 keeps account of them. With tracker "           \
+      "\"container\" every page that it writes would be lost.",                                              \
+      "Track the device by its own log (tracker \"device\"), by a type1 container of mediated devices "      \
+      "alone, or by tracker \"all\".")                                                                       \
     X(FINDING_DEVICE_NO_MIGRATION, "device-no-migration", ERROR, false,                                      \
       "The device or its driver does not support migration",                                                 \
-      "The kernel's VFIO driver of this device answers no to the feature VFIO_DEVICE_FEATURE_MIGRATION. "    \
-      "Without it the state inside the device cannot be saved, and a migration would start the destination " \
-      "with a blank device.",                                                                                \
-      "Bind the vendor's variant driver where the kernel has one (migctl devices names it), or move the "    \
-      "workload without this device.")                                                                       \
+      "The kernel's VFIO driver of this device answers no to the feature "                                   \
+      "VFIO_DEVICE_FEATURE_MIGRATION, or its vfio-user server offers no state STOP_COPY. Without it "        \
+      "the state inside the device cannot be saved, and a migration would start the destination with "       \
+      "a blank device. Plain vfio-pci never has it: a variant driver of the vendor does.",                   \
+      "Bind the vendor's variant driver where the kernel has one (migctl devices names it), or move "        \
+      "the workload without this device.")                                                                   \
     X(FINDING_DEVICE_NO_P2P, "device-no-p2p", ERROR, true,                                                   \
       "One of several devices cannot be made quiet towards the others",                                      \
-      "With several devices each one must stop writing to the others before any of them stops, or what one " \
-      "writes into a stopped one is lost. That is what the P2P states are for; this device has none.",       \
-      "Where the devices do not talk to each other: --allow device-no-p2p.")
+      "With several devices each one must stop writing to the others before any of them stops, or "          \
+      "what one writes into a stopped one is lost. That is what the P2P states of VFIO are for: all "        \
+      "devices enter theirs before the first is stopped. This device has none.",                             \
+      "Where the devices do not talk to each other: --allow device-no-p2p, or --without-p2p.")               \
+    X(FINDING_DEVICE_NO_PRECOPY, "device-no-precopy", NOTE, false,                                           \
+      "All of the device's state is sent in the blackout",                                                   \
+      "A device with the PRE_COPY states hands out most of its state while it still runs, and only "         \
+      "the rest after it has stopped. This one has only STOP_COPY, or was registered not to use "            \
+      "PRE_COPY, so its whole state belongs to the blackout.",                                               \
+      "Nothing needs to be done where the state is small; check tells when it is not.")                      \
+    X(FINDING_DEVICE_NOT_RUNNING, "device-not-running", WARNING, false,                                      \
+      "The device does not run",                                                                             \
+      "The device is in another migration state than RUNNING, although no migration runs. Somebody "         \
+      "stopped it: a VMM that is paused, a migration by other means, or a migd that was killed. After "      \
+      "a migration it will run at the destination, and after a failed one it will run here.",                \
+      "Find out who stopped it before you migrate; a paused workload is best resumed first.")                \
+    X(FINDING_DEVICE_SILENT, "device-silent", ERROR, false,                                                  \
+      "The device does not answer for its migration state",                                                  \
+      "migd asked the device which migration state it is in and got an error or nothing within the "         \
+      "device's timeout. A device that does not answer now will not answer in the blackout, where "          \
+      "everybody waits for it.",                                                                             \
+      "See whether its server hangs or its driver logs errors (dmesg); restart the server, or reset "        \
+      "the device.")                                                                                         \
+    X(FINDING_DEVICE_STATE_LARGE, "device-state-large", WARNING, false,                                      \
+      "The device's state takes a large part of the downtime",                                               \
+      "The device itself says how many bytes it will hand out once it is stopped "                           \
+      "(VFIO_DEVICE_FEATURE_MIG_DATA_SIZE). At the bandwidth that is known or assumed this is more "         \
+      "than half of what --max-downtime allows. PRE_COPY, where the device has it, makes the real "          \
+      "figure smaller.",                                                                                     \
+      "Allow a longer --max-downtime, use a faster link, or quiet the workload so that the device "          \
+      "holds less.")                                                                                         \
+    X(FINDING_DEVICE_UNMAPPED, "device-unmapped", WARNING, false,                                            \
+      "migd does not know of any memory that the device sees",                                               \
+      "The DMA address space of this device is empty as far as migd knows. A device that sees no "           \
+      "memory cannot write any; but if the VMM has mapped memory for it without telling migd, the "          \
+      "device's log is not asked for those ranges and its writes are not found.",                            \
+      "Register the memory with its IOVAs (iova=), or tell migd of each mapping with Domain.Map.")           \
+    X(FINDING_DEVICE_UNTRACKED, "device-untracked", ERROR, true,                                             \
+      "Nothing tells which pages the device writes",                                                         \
+      "The device was registered with tracker \"container\", so that a container of the domain says "        \
+      "what it writes, but no container of the domain has a mapping that migd knows of. Whatever the "       \
+      "device writes after a page was sent would be missing at the destination, without any sign "           \
+      "before --verify or the workload finds it.",                                                           \
+      "Tell migd what is mapped (iova= of the memory, or Domain.Map), or register the device with "          \
+      "another tracker.")                                                                                    \
+    X(FINDING_DOMAIN_BROKEN, "domain-broken", ERROR, false,                                                  \
+      "The domain is broken",                                                                                \
+      "Something of the domain could not be brought back: a device after a failed change of state, a "       \
+      "descriptor after a restart of migd, or a process that ended. migd does not migrate what it "          \
+      "could not resume, since a migration that fails would leave a workload that runs nowhere. The "        \
+      "domain's problem says what it was.",                                                                  \
+      "Mend what the problem names, release the domain, and register it anew.")                              \
+    X(FINDING_DOMAIN_BUSY, "domain-busy", ERROR, false,                                                      \
+      "A call for the domain is still being worked on",                                                      \
+      "Calls that talk to devices or map memory take a while, and while one runs the parts of the "          \
+      "domain do not change hands. A migration can begin when it was answered.",                             \
+      "Try again in a moment.")                                                                              \
+    X(FINDING_DOMAIN_DEPARTED, "domain-departed", ERROR, false,                                              \
+      "The workload runs elsewhere",                                                                         \
+      "A migration has taken this domain away, or the operator said so. What is registered here is "         \
+      "what it left behind: exactly one side runs a workload, and it is not this one.",                      \
+      "Migrate it from where it runs now; release the domain here, and register it with --incoming to "      \
+      "get it back.")                                                                                        \
+    X(FINDING_DOMAIN_IN_DOUBT, "domain-in-doubt", ERROR, false,                                              \
+      "Nobody has decided yet which side runs the workload",                                                 \
+      "The connection broke after the destination was prepared and before it heard the decision. It "        \
+      "does not run until the source, or the operator, says who owns the workload, because both sides "      \
+      "running it would be worse than none.",                                                                \
+      "Restore the connection and migd decides by itself; else migctl resolve ID --run or --drop.")          \
+    X(FINDING_DOMAIN_INCOMING, "domain-incoming", ERROR, false,                                              \
+      "The domain waits for a migration to come in",                                                         \
+      "A domain that was registered with --incoming is a destination: its memory and devices wait to "       \
+      "be filled. It has nothing to send until a migration has arrived.",                                    \
+      "Check and start on the host where the workload runs.")                                                \
+    X(FINDING_DOMAIN_MIGRATING, "domain-migrating", ERROR, false,                                            \
+      "The domain is being migrated already",                                                                \
+      "A domain has at most one migration at a time, in one direction. Its devices, trackers and "           \
+      "bitmaps belong to that one until it has ended, and they are not asked meanwhile.",                    \
+      "Follow it with migctl monitor, or end it with migctl cancel.")                                        \
+    X(FINDING_DOMAIN_UNSAVED, "domain-unsaved", WARNING, false,                                              \
+      "A restart of migd forgets the domain",                                                                \
+      "The domain was registered not to be saved. When migd is restarted, by an upgrade or after a "         \
+      "crash, nobody knows any more what it consisted of, and a migration that ran then cannot be "          \
+      "rolled back by migd's successor.",                                                                    \
+      "Register the domain again without \"saved\" false.")                                                  \
+    X(FINDING_GATE_OFF, "gate-off", WARNING, false,                                                          \
+      "Nobody looks whether a device still writes after it was stopped",                                     \
+      "The gate reads all trackers once more after everything was sent, and refuses when a device "          \
+      "wrote although it should be quiet. With --gate off, and without --verify=strict, such pages "         \
+      "are lost without any sign.",                                                                          \
+      "Leave the gate at strict, or add --verify=strict.")                                                   \
+    X(FINDING_HOLDER_GONE, "holder-gone", ERROR, false,                                                      \
+      "The process that holds the device has ended",                                                         \
+      "migd holds descriptors of the device, but the process that owned it, the VMM or driver, is "          \
+      "gone. The kernel keeps the device and its mappings alive through migd's descriptors; there is "       \
+      "no workload left that could be moved.",                                                               \
+      "Start the workload again, release the domain and register it anew.")                                  \
+    X(FINDING_HOST_MEMORY_SHORT, "host-memory-short", WARNING, false,                                        \
+      "migd may not get the memory that this migration needs on this host",                                  \
+      "A proof (--verify), and a gate that cannot ask a tracker, keep a digest of 8 bytes for every "        \
+      "page of 4 KiB: 2 GiB for a TiB. The kernel says (MemAvailable) that this much is not free now. "      \
+      "migd would be slowed down by reclaim, or ended by the OOM killer.",                                   \
+      "Free memory on this host, or go without --verify.")                                                   \
+    X(FINDING_LISTENER_OFF, "listener-off", WARNING, false,                                                  \
+      "A destination in doubt cannot ask this side",                                                         \
+      "When the connection breaks at the moment of the decision, the destination asks the source's "         \
+      "migd which side owns the workload. This migd does not listen for peers, so nobody can ask it, "       \
+      "and the operator would have to resolve it by hand.",                                                  \
+      "Start migd with --listen, or set listen in migd.conf.")                                               \
+    X(FINDING_MEMORY_CAN_SHRINK, "memory-can-shrink", NOTE, false,                                           \
+      "Whoever has the memory's file can make it shorter under migd",                                        \
+      "migd has the file mapped, and a page that is not there any more ends it by SIGBUS. A memfd "          \
+      "that is sealed with F_SEAL_SHRINK cannot be made shorter; this one is not sealed, or is a file "      \
+      "that cannot be.",                                                                                     \
+      "Let the VMM seal its memfd (fcntl F_ADD_SEALS F_SEAL_SHRINK), or let migd make the memory "           \
+      "(MakeMemory).")                                                                                       \
+    X(FINDING_MEMORY_NONE, "memory-none", ERROR, false,                                                      \
+      "The domain has no memory",                                                                            \
+      "A migration moves memory and device state. Without memory there is nothing that devices could "       \
+      "have written, which means that the registration is not complete.",                                    \
+      "Register its memory first: migctl register --memory, or Domain.AddMemory.")                           \
+    X(FINDING_MEMORY_NOT_REOPENABLE, "memory-not-reopenable", WARNING, false,                                \
+      "A restart of migd cannot open the memory again",                                                      \
+      "migd saves of each domain what it needs to build it again after a restart. Memory that came as "      \
+      "a bare descriptor has no path, and a path may lead to another file by now. The workload is not "      \
+      "harmed, but the domain will be broken after the restart, and a migration that was running "           \
+      "cannot be rolled back completely.",                                                                   \
+      "Give a path from which it can be opened: path= of migctl register, \"origin\" of "                    \
+      "Domain.AddMemory.")                                                                                   \
+    X(FINDING_MEMORY_ON_DISK, "memory-on-disk", WARNING, false,                                              \
+      "The memory is a file on a disk",                                                                      \
+      "Pages of such a file come from the disk and are written back to it, so reading them can wait "        \
+      "for the disk in the middle of the blackout. The kernel refuses to pin pages of most disk file "       \
+      "systems for DMA, since write-back and DMA into the same page lose data.",                             \
+      "Put guest memory into a memfd, or into a file on tmpfs or hugetlbfs.")                                \
+    X(FINDING_MEMORY_READ_ONLY, "memory-read-only", NOTE, false,                                             \
+      "The memory is sent once and never again",                                                             \
+      "It was registered as read-only: no device and no tracker counts it as written, so it travels "        \
+      "in the first round alone. That is right for ROMs and wrong for anything that changes while the "      \
+      "migration runs.",                                                                                     \
+      "Nothing, where it is a ROM; else register it without read-only.")                                     \
+    X(FINDING_MEMORY_TRUNCATED, "memory-truncated", ERROR, false,                                            \
+      "The file of the memory is shorter than the memory",                                                   \
+      "Somebody has made the file shorter since it was registered. Reading pages beyond its end kills "      \
+      "the reader by SIGBUS, and that would be migd with all its domains.",                                  \
+      "Find out who truncated it; release the domain and register it with the memory that it has.")          \
+    X(FINDING_MEMORY_UNMAPPED, "memory-unmapped", NOTE, false,                                               \
+      "No device sees the memory",                                                                           \
+      "The memory belongs to the domain, but no device and no container has it mapped as far as migd "       \
+      "knows. It is sent like any other. If a device does see it, migd was not told where, and what "        \
+      "the device writes there is not found.",                                                               \
+      "Give its IOVAs (iova=) or tell migd of the mapping (Domain.Map), if a device sees it.")               \
+    X(FINDING_MIGD_DESCRIPTORS, "migd-descriptors", ERROR, false,                                            \
+      "migd may not open as many files as this migration needs",                                             \
+      "Every connection, device stream and record is a descriptor, and a process may have only so "          \
+      "many (RLIMIT_NOFILE). What is free now is less than what this migration opens.",                      \
+      "Raise LimitNOFILE= of migd.service, use fewer --connections, or release domains that are not "        \
+      "needed.")                                                                                             \
+    X(FINDING_RUNTIME_DIR, "runtime-dir", ERROR, false,                                                      \
+      "Nothing can be written into migd's runtime directory",                                                \
+      "A migration writes down each decision (RUNTIME_DIR/migrations) before it acts on it, so that a "      \
+      "migd that was killed finds what it must undo and never lets both sides run. migd tried to "           \
+      "write a small file there and failed. Without records no migration is begun.",                         \
+      "Make room or mend the permissions of the runtime directory (/run/migd unless configured "             \
+      "otherwise).")                                                                                         \
+    X(FINDING_TRACKER_ALL, "tracker-all", WARNING, false,                                                    \
+      "Everything that a tracker covers is sent again in the blackout",                                      \
+      "A tracker of kind \"all\" knows nothing and says that everything was written, whenever it is "        \
+      "asked. Rounds do not make that less. It is right, and the only way, for a device or a process "       \
+      "whose writes nobody can follow; its price is a blackout that is as long as its memory needs on "      \
+      "the link. Holes and zero pages cost nothing.",                                                        \
+      "Use the device's log, an iommufd with dirty tracking, a cpu-log or uffd where one of them is "        \
+      "possible.")                                                                                           \
+    X(FINDING_TRACKER_COARSE, "tracker-coarse", WARNING, false,                                              \
+      "One bit of a tracker stands for more than 4 KiB",                                                     \
+      "A tracker reports in units that its source chooses. When a unit is larger than a page, a write "      \
+      "of one byte has all of the unit sent again; migd shows the factor as amplification when it "          \
+      "verifies. Devices may pick another unit for their log than was asked for.",                           \
+      "Ask for a smaller unit (log-page-size=), where the device can; else allow for the longer "            \
+      "blackout.")                                                                                           \
+    X(FINDING_TRACKER_REFUSED, "tracker-refused", ERROR, false,                                              \
+      "A tracker cannot be started",                                                                         \
+      "migd started every tracker for a moment, as a migration does before it reads the first page, "        \
+      "and this one failed. For a userfaultfd: PAGEMAP_SCAN needs Linux 6.7, the workload must have "        \
+      "made the userfaultfd itself with UFFD_FEATURE_WP_ASYNC, and it must still run and have the "          \
+      "memory mapped where it said.",                                                                        \
+      "Do what the sentence says, or register another kind of tracker.")                                     \
+    X(FINDING_TRANSPORT_PLAIN, "transport-plain", WARNING, false,                                            \
+      "Memory and device state travel over the network in plain text",                                       \
+      "The connection to the peer is TCP without TLS. Everybody on the way can read the guest's "            \
+      "memory, and whoever can reach the peer's port can pretend to be the other side.",                     \
+      "Use a network that is trusted and separate, or a tunnel (unix:PATH at both ends of ssh -L).")
 /* clang-format on */
 
 enum finding_severity { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };

@@ -50,8 +50,8 @@ int findings_add_item(struct findings *f, const struct finding *item)
     return 0;
 }
 
-int findings_add(struct findings *f, enum finding_code code, const char *subject, const char *remedy,
-                 const char *format, ...)
+static struct finding new_item(const struct findings *f, enum finding_code code, const char *subject,
+                               const char *remedy)
 {
     struct finding item = {.code = code, .severity = finding_severity_of(code)};
     if (item.severity == FINDING_ERROR && finding_is_waivable(code) && f->waived[code])
@@ -59,10 +59,32 @@ int findings_add(struct findings *f, enum finding_code code, const char *subject
     snprintf(item.word, sizeof item.word, "%s", finding_code_to_string(code));
     snprintf(item.subject, sizeof item.subject, "%s", subject ? subject : "");
     snprintf(item.remedy, sizeof item.remedy, "%s", remedy ? remedy : finding_remedy(code));
+    return item;
+}
+
+int findings_add(struct findings *f, enum finding_code code, const char *subject, const char *remedy,
+                 const char *format, ...)
+{
+    struct finding item = new_item(f, code, subject, remedy);
     va_list ap;
     va_start(ap, format);
     vsnprintf(item.message, sizeof item.message, format, ap);
     va_end(ap);
+    return findings_add_item(f, &item);
+}
+
+int findings_add_error(struct findings *f, enum finding_code code, const char *subject,
+                       const struct mig_error *error, const char *what, ...)
+{
+    struct finding item = new_item(f, code, subject, error->hint[0] ? error->hint : NULL);
+    va_list ap;
+    va_start(ap, what);
+    int n = vsnprintf(item.message, sizeof item.message, what, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n + 3 < sizeof item.message)
+        snprintf(item.message + n, sizeof item.message - (size_t)n, ": %.*s",
+                 (int)(sizeof item.message - (size_t)n - 3), error->message);
+    item.error = error->code;
     return findings_add_item(f, &item);
 }
 
@@ -106,7 +128,8 @@ int findings_to_error(const struct findings *f, enum mig_error_code mig_code, st
     const struct finding *first = findings_first_error(f);
     if (!first)
         return 0;
-    int r = mig_error_set(err, mig_code, 0, "%s", first->message);
+    int r =
+        mig_error_set(err, first->error != MIG_ERR_NONE ? first->error : mig_code, 0, "%s", first->message);
     mig_error_hint(err, "%.200s (migctl explain %s)", first->remedy, first->word);
     return r;
 }

@@ -17,6 +17,8 @@ struct finding {
     char subject[128];              /* the device, memory, tracker, ... it is about; may be empty */
     char message[480];              /* one sentence without a trailing dot */
     char remedy[280];               /* for this case; the table's where nobody said better */
+    enum mig_error_code error;      /* what a refusal because of it is answered with; MIG_ERR_NONE: the
+                                       caller's choice */
 };
 
 struct findings {
@@ -29,6 +31,9 @@ struct findings {
 /* Adds one. remedy NULL: the table's. Duplicates (same code, side and subject) are dropped. 0 or -ENOMEM. */
 int findings_add(struct findings *f, enum finding_code code, const char *subject, const char *remedy,
                  const char *format, ...) _printf_(5, 6);
+/* One that is an error which somebody met: "what: message", with its hint as remedy where it has one. */
+int findings_add_error(struct findings *f, enum finding_code code, const char *subject,
+                       const struct mig_error *error, const char *what, ...) _printf_(5, 6);
 /* Adds one that is complete, such as one that a peer told. */
 int findings_add_item(struct findings *f, const struct finding *item);
 /* --allow CODE. InvalidArgument for an unknown word (with those that can be waived) and for one that
@@ -38,7 +43,8 @@ int findings_waive(struct findings *f, const char *code, struct mig_error *err);
 const struct finding *findings_first_error(const struct findings *f);
 size_t findings_count(const struct findings *f, enum finding_severity severity);
 /* Fills err with the first error: its sentence, its remedy, and the code in the hint. mig_code: the error's
- * code. Returns the negative errno, or 0 when there is no error among them. */
+ * code, where the finding has none of its own. Returns the negative errno, or 0 when there is no error among
+ * them. */
 int findings_to_error(const struct findings *f, enum mig_error_code mig_code, struct mig_error *err);
 void findings_clear(struct findings *f); /* frees the items, keeps what is waived */
 

@@ -65,12 +65,29 @@ static void an_error_can_be_waived_where_the_table_says_so(void **state)
     findings_clear(&f);
 }
 
+static void what_somebody_met_keeps_its_error(void **state)
+{
+    struct findings f = {0};
+    struct mig_error met = MIG_ERROR_INIT, err = MIG_ERROR_INIT;
+    mig_error_set(&met, MIG_ERR_DEVICE_TIMEOUT, 0, "it said nothing for 5 s");
+    findings_add_error(&f, FINDING_DEVICE_SILENT, "nic0", &met, "Device %s does not answer", "nic0");
+    mig_error_hint(&met, "wake it");
+    findings_add_error(&f, FINDING_DEVICE_SILENT, "nic1", &met, "Device %s does not answer", "nic1");
+    assert_string_equal(f.items[0].message, "Device nic0 does not answer: it said nothing for 5 s");
+    assert_string_equal(f.items[0].remedy, finding_remedy(FINDING_DEVICE_SILENT));
+    assert_string_equal(f.items[1].remedy, "wake it");
+    assert_true(findings_to_error(&f, MIG_ERR_NOT_SUPPORTED, &err) < 0);
+    assert_int_equal(err.code, MIG_ERR_DEVICE_TIMEOUT);
+    findings_clear(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_is_whole),
         cmocka_unit_test(a_list_grows_and_keeps_one_of_each),
         cmocka_unit_test(an_error_can_be_waived_where_the_table_says_so),
+        cmocka_unit_test(what_somebody_met_keeps_its_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,8 @@ static const struct verb verbs[] = {
      verb_resolve},
     {"release", VERB_RELEASE, 1, 1, "NAME", "give a domain's memory and devices back and forget it", NULL,
      verb_release},
+    {"explain", VERB_EXPLAIN, 0, 1, "[CODE]", "tell the whole story of a finding; without a code, list all",
+     "Works without migd.", verb_explain},
     {"config", VERB_CONFIG, 0, 1, "[KEY|SECTION]",
      "show the daemon's configuration and where each value comes from",
      "SIGHUP or systemctl reload migd makes the daemon read its files again.", verb_config},

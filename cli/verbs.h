@@ -17,6 +17,8 @@
 #define VERB_RESOLVE  (1u << 8)
 #define VERB_RELEASE  (1u << 9)
 #define VERB_CONFIG   (1u << 10)
+#define VERB_CHECK    (1u << 12)
+#define VERB_EXPLAIN  (1u << 13)
 #define VERB_ALL      (~0u)
 
 struct verb {
@@ -39,4 +41,5 @@ int verb_set(const struct args *args);
 int verb_cancel(const struct args *args);
 int verb_resolve(const struct args *args);
 int verb_release(const struct args *args);
+int verb_explain(const struct args *args);
 int verb_config(const struct args *args);

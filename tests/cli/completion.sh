@@ -25,7 +25,7 @@ offers() { # WANTED WORD...: just these words, in one line
     [ "$got" = "$want" ] || bad "completing \"$*\" offers \"$got\", not \"$want\""
 }
 
-offers "register list show start monitor status set cancel resolve release config" migctl ""
+offers "register list show start monitor status set cancel resolve release explain config" migctl ""
 offers "start status" migctl sta
 offers "demo other" migctl start ""
 offers "other" migctl release o
@@ -42,4 +42,5 @@ offers "demo other" migctl start --gate resend ""
 offers "" migctl start --bandwidth ""
 offers "max-downtime= max-rounds=" migctl set demo max
 offers "domains" migctl list d
+offers "container-blind" migctl explain container-b
 finish

@@ -4,19 +4,19 @@
 . "$TOP_SRCDIR/tests/cli/lib.sh"
 
 run 0 --help
-for verb in register list show start monitor status set cancel resolve release config; do
+for verb in register list show start monitor status set cancel resolve release explain config; do
     says out "  $verb "
     run 0 "$verb" --help
     says out "migctl $verb"
     says out "--json"
     run 0 --help
 done
-for later in devices estimate evacuate explain heatmap; do
+for later in devices estimate evacuate heatmap; do
     says_not out "  $later "
 done
 # The manual page knows every verb and option.
 sed 's/\\-/-/g' "$TOP_SRCDIR/cli/migctl.1" >"$dir/man"
-for verb in register list show start monitor status set cancel resolve release config; do
+for verb in register list show start monitor status set cancel resolve release explain config; do
     says man "$verb"
     "$top/migctl" $verb --help | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\).*/\2/p' >"$dir/options"
     [ -s "$dir/options" ] || bad "no options in the help of $verb"
@@ -67,6 +67,22 @@ json hint "migctl list --help lists its options"
 run 2 start --bandwith=1 --json
 json error InvalidArgument
 json hint "Did you mean --bandwidth?"
+
+# Codes are explained without a migd and without a bus.
+run 0 explain
+says out "container-blind              error    A container reports all its memory as written, always"
+run 0 explain container-blind
+says out "error: a migration is refused, unless it is overruled with --allow"
+says out "Remedy:   Attach the device"
+[ "$(wc -L <"$dir/out")" -le 80 ] || bad "a line is longer than 80 columns"
+run 0 explain memory-none --json
+json code memory-none
+json severity error
+json waivable false
+run 3 explain memory-non
+says err "Did you mean memory-none?"
+run 2 explain memory-none device-gone
+says err "an argument too many"
 
 export MIGD_BUS_ADDRESS="unix:path=$dir/nothing"
 run 1 list

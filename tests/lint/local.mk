@@ -1,3 +1,4 @@
-# check-includes holds the layers of the code (the table is at the top of the script), check-format how it is set.
-dist_noinst_SCRIPTS += tests/lint/check-includes tests/lint/check-format
-TESTS += tests/lint/check-includes tests/lint/check-format
+# check-includes holds the layers of the code (the table is at the top of the script), check-format how it is set,
+# check-findings the page of findings.
+dist_noinst_SCRIPTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings
+TESTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where the lab is, and the command that boots it.
+"""Where the labs are, and the command that boots one.
 
 A lab is a folder with
     bzImage                 a kernel with VFIO, iommufd, mtty built in
     qemu-system-x86_64      a QEMU whose intel-iommu has dirty bits (optional: else the one in PATH, and what needs them is skipped)
     lib/, firmware/         libraries and firmware for that QEMU (optional: else those of the system)
     busybox                 a static one (optional: else the one in PATH)
+    modules/                what belongs in /lib/modules of this kernel (optional)
+There are two: `lab`, with a kernel of our own (make-lab), and `stock`, Debian's kernel as it is (make-stock), which is made when it is wanted.
 """
+import glob
+import hashlib
 import os
 import shutil
 import subprocess
@@ -19,7 +23,11 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 class Missing(Exception):
-    """What the lab lacks, in words for whoever runs the tests."""
+    """What a lab lacks, in words for whoever runs the tests."""
+
+
+class NotBuilt(Exception):
+    """A program that the suite names is nowhere."""
 
 
 def cache_folder():
@@ -38,6 +46,31 @@ def find_lab():
     raise Missing(f"no kernel lab in {' or '.join(places)}: make one with tests/kernel/make-lab, or name one with MIGD_LAB_DIR")
 
 
+def find_stock():
+    """In the cache under a hash of its recipe; made where it is not."""
+    digest = hashlib.sha256()
+    for name in ("make-stock", "debian.sh", "mtty-dma.patch"):
+        with open(os.path.join(HERE, name), "rb") as f:
+            digest.update(f.read())
+    stem = os.path.join(cache_folder(), "kernel-stock-")
+    lab = stem + digest.hexdigest()[:12]
+    if os.path.exists(os.path.join(lab, "bzImage")):
+        return lab
+    for old in glob.glob(stem + "*"):
+        shutil.rmtree(old, ignore_errors=True)
+    print("# makes the lab with Debian's kernel", flush=True)
+    made = subprocess.run([os.path.join(HERE, "make-stock"), lab + ".new"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    if made.returncode:
+        shutil.rmtree(lab + ".new", ignore_errors=True)
+        raise Missing("Debian's kernel could not be fetched and prepared: " + " ".join(made.stdout.split("\n")[-4:]))
+    os.rename(lab + ".new", lab)
+    return lab
+
+
+LABS = {"lab": find_lab, "stock": find_stock}
+
+
 def find_program(name, what):
     """A file of the build folder or of the source tree, or a command."""
     for path in (os.path.join(BUILD, name), os.path.join(SOURCE, name)):
@@ -45,7 +78,7 @@ def find_program(name, what):
             return path
     found = shutil.which(name, path=PATH)
     if not found:
-        raise Missing(f"{what} needs {name}, which is neither built nor installed")
+        raise NotBuilt(f"{what} needs {name}, which is neither built nor installed")
     return found
 
 
@@ -96,9 +129,12 @@ class Qemu:
         return command + ["-kernel", kernel, "-initrd", initramfs, "-append", " ".join(words)]
 
 
-def make_initramfs(output, busybox_path, tests, programs, files):
+def make_initramfs(output, lab, tests, programs, files):
     """tests: pairs of a program and its limit in seconds, in the order in which they run."""
-    command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox_path, "--init", os.path.join(HERE, "init")]
+    command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox(lab), "--init", os.path.join(HERE, "init")]
+    modules = os.path.join(lab, "modules")
+    if os.path.isdir(modules):
+        command += ["--tree", modules + ":/lib/modules"]
     for path, seconds in tests:
         command += ["--test", f"{path}:{seconds}"]
     for pair in programs:

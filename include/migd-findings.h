@@ -64,6 +64,12 @@
       "in time: the VMM has ended, has left the bus, or its main loop is stuck. A migration would "          \
       "fail at the switch-over, after all memory was sent.",                                                 \
       "Start the VMM or its bus connection again, or name its new bus name with SetController.")             \
+    X(FINDING_CONTROLLER_MISSING, "controller-missing", ERROR, false,                                        \
+      "The destination has no controller for the VMM's own state",                                           \
+      "At the source a VMM is paused, resumed and asked for its own state (CPUs, emulated devices). "        \
+      "The domain at the destination has no controller, so nobody there could load that state, and the "     \
+      "workload could not go on.",                                                                           \
+      "Set a controller at the destination: migctl register --controller, or Domain.SetController.")         \
     X(FINDING_CONTROLLER_NONE, "controller-none", WARNING, false,                                            \
       "There is no controller: migd cannot pause the workload",                                              \
       "Without a controller migd stops the devices, but nobody stops the CPUs. What they write after "       \
@@ -93,6 +99,19 @@
       "A destination is HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:PATH. The text cannot be read as "         \
       "one of them, so nothing was asked there.",                                                            \
       "Write it as host, host:port, [v6]:port or unix:/path.")                                               \
+    X(FINDING_DEVICE_DRIVER_DIFFERS, "device-driver-differs", ERROR, true,                                   \
+      "The device's kernel driver is another one at the destination",                                        \
+      "Device state is private to the driver that saved it: its layout is promised to no other driver, "     \
+      "and a driver that does not check what it is given may run the device with it. The names come "        \
+      "from sysfs on both hosts.",                                                                           \
+      "Bind the same driver on both hosts. Where two names stand for the same state format (a renamed "      \
+      "or backported driver): --allow device-driver-differs.")                                               \
+    X(FINDING_DEVICE_DRIVER_UNKNOWN, "device-driver-unknown", NOTE, false,                                   \
+      "It is not known which kernel driver the device has on one of the hosts",                              \
+      "migd reads the driver's name from sysfs, by way of what the kernel says of the descriptor "           \
+      "(vfio-device-syspath in /proc/self/fdinfo, new kernels only). Where it is not told, the drivers "     \
+      "of the two hosts cannot be compared, and PCI ids and migration flags are all that is.",               \
+      "Compare the drivers by hand: ls -l /sys/bus/pci/devices/ADDRESS/driver on both hosts.")               \
     X(FINDING_DEVICE_ERROR_STATE, "device-error-state", ERROR, false,                                        \
       "The device is in the migration state ERROR",                                                          \
       "ERROR is where the kernel, or a vfio-user server, puts a device whose change of state failed "        \
@@ -100,11 +119,36 @@
       "reset loses what the device holds. The kernel never enters or leaves it on its own.",                 \
       "Stop the workload's use of the device, reset it (VFIO_DEVICE_RESET), and let its driver set it "      \
       "up anew.")                                                                                            \
+    X(FINDING_DEVICE_FLAGS_DIFFER, "device-flags-differ", WARNING, false,                                    \
+      "The device migrates in other ways at the destination",                                                \
+      "The migration flags (PRE_COPY, P2P) of a driver often go with a format of its state: one that "       \
+      "cannot save while it runs may not understand a stream that was begun so. The destination's "          \
+      "device refuses such a state before it runs, and the source goes on; but the blackout was for "        \
+      "nothing then.",                                                                                       \
+      "Bring driver and firmware to the same version on both hosts, or try it when the workload can "        \
+      "stand a pause.")                                                                                      \
     X(FINDING_DEVICE_GONE, "device-gone", ERROR, false,                                                      \
       "The device's server has ended the connection",                                                        \
       "A vfio-user device is a process behind a socket. Its connection is closed: the server has "           \
       "ended, crashed, or thrown migd out. Nothing of its state can be saved any more.",                     \
       "Start the device's server again, release the domain and register it anew.")                           \
+    X(FINDING_DEVICE_IDS_DIFFER, "device-ids-differ", ERROR, true,                                           \
+      "The device is another model at the destination",                                                      \
+      "Vendor, device and subsystem ids are what the guest's driver knows the device by, and what the "      \
+      "state inside it was made for. Another model may refuse the state, or take it and misbehave.",         \
+      "Use the same model on both hosts. Where only the board maker's subsystem ids differ: --allow "        \
+      "device-ids-differ.")                                                                                  \
+    X(FINDING_DEVICE_KIND_DIFFERS, "device-kind-differs", ERROR, false,                                      \
+      "The device is of another kind at the destination",                                                    \
+      "A vfio-user server and a kernel driver save state in formats that have nothing to do with each "      \
+      "other, even for the same model of device.",                                                           \
+      "Register a device of the same kind at the destination.")                                              \
+    X(FINDING_DEVICE_LAYOUT_DIFFERS, "device-layout-differs", WARNING, false,                                \
+      "The device has another number of regions or interrupts at the destination",                           \
+      "The guest has mapped the device's regions and set up its interrupts as it found them at the "         \
+      "source. Where the destination's device has others, the guest may touch what is not there.",           \
+      "Compare both devices (lspci -vv): same model, same firmware settings, same number of interrupt "      \
+      "vectors.")                                                                                            \
     X(FINDING_DEVICE_LOG_REFUSED, "device-log-refused", ERROR, false,                                        \
       "The device does not turn its log of DMA on",                                                          \
       "migd turned the device's dirty log on for a moment, as a migration does before it reads the "         \
@@ -122,6 +166,11 @@
       "\"container\" every page that it writes would be lost.",                                              \
       "Track the device by its own log (tracker \"device\"), by a type1 container of mediated devices "      \
       "alone, or by tracker \"all\".")                                                                       \
+    X(FINDING_DEVICE_MISSING, "device-missing", ERROR, false,                                                \
+      "A device of the source is missing at the destination",                                                \
+      "Each device of the domain hands its state to the device of the same name at the destination. "        \
+      "Without one there the state has no place to go.",                                                     \
+      "Register a device under the same name at the destination.")                                           \
     X(FINDING_DEVICE_NO_MIGRATION, "device-no-migration", ERROR, false,                                      \
       "The device or its driver does not support migration",                                                 \
       "The kernel's VFIO driver of this device answers no to the feature "                                   \
@@ -148,6 +197,12 @@
       "stopped it: a VMM that is paused, a migration by other means, or a migd that was killed. After "      \
       "a migration it will run at the destination, and after a failed one it will run here.",                \
       "Find out who stopped it before you migrate; a paused workload is best resumed first.")                \
+    X(FINDING_DEVICE_REVISION_DIFFERS, "device-revision-differs", WARNING, false,                            \
+      "The device has another revision at the destination",                                                  \
+      "The PCI revision is part of what a guest's driver looks at, and a revision may change what the "      \
+      "state holds. Drivers usually accept it and say so when they do not.",                                 \
+      "Prefer hosts with the same revision and firmware; otherwise try it when the workload can stand "      \
+      "a pause.")                                                                                            \
     X(FINDING_DEVICE_SILENT, "device-silent", ERROR, false,                                                  \
       "The device does not answer for its migration state",                                                  \
       "migd asked the device which migration state it is in and got an error or nothing within the "         \
@@ -163,6 +218,17 @@
       "figure smaller.",                                                                                     \
       "Allow a longer --max-downtime, use a faster link, or quiet the workload so that the device "          \
       "holds less.")                                                                                         \
+    X(FINDING_DEVICE_STATE_SIZE_DIFFERS, "device-state-size-differs", NOTE, false,                           \
+      "The device expects a state of another size at the destination",                                       \
+      "The drivers of both hosts were asked how large the device's state would be. The answer depends "      \
+      "on what the guest does with the device, so a difference is normal; a large one can mean that "        \
+      "the two devices were set up with different resources.",                                               \
+      "Nothing, if the devices have the same configuration (queues, VF resources).")                         \
+    X(FINDING_DEVICE_SURPLUS, "device-surplus", ERROR, false,                                                \
+      "The destination has a device that the source has not",                                                \
+      "A device of the destination's domain would get no state and run from its reset state beside the "     \
+      "others, which the workload does not know of.",                                                        \
+      "Register the same devices on both sides.")                                                            \
     X(FINDING_DEVICE_UNMAPPED, "device-unmapped", WARNING, false,                                            \
       "migd does not know of any memory that the device sees",                                               \
       "The DMA address space of this device is empty as far as migd knows. A device that sees no "           \
@@ -184,11 +250,20 @@
       "could not resume, since a migration that fails would leave a workload that runs nowhere. The "        \
       "domain's problem says what it was.",                                                                  \
       "Mend what the problem names, release the domain, and register it anew.")                              \
+    X(FINDING_DOMAIN_BROKEN_AT_DESTINATION, "domain-broken-at-destination", ERROR, false,                    \
+      "The domain at the destination is broken",                                                             \
+      "The destination's migd could not bring a device or the VMM of this domain to a known state, so "      \
+      "it takes no migration in. Its own words are in the sentence.",                                        \
+      "Release it there and register it again: migctl release --force, migctl register --incoming.")         \
     X(FINDING_DOMAIN_BUSY, "domain-busy", ERROR, false,                                                      \
       "A call for the domain is still being worked on",                                                      \
       "Calls that talk to devices or map memory take a while, and while one runs the parts of the "          \
       "domain do not change hands. A migration can begin when it was answered.",                             \
       "Try again in a moment.")                                                                              \
+    X(FINDING_DOMAIN_BUSY_AT_DESTINATION, "domain-busy-at-destination", ERROR, false,                        \
+      "The domain at the destination is busy",                                                               \
+      "Another migration, or a call that changes the domain, has it at the moment.",                         \
+      "Wait for it to end, or cancel it there.")                                                             \
     X(FINDING_DOMAIN_DEPARTED, "domain-departed", ERROR, false,                                              \
       "The workload runs elsewhere",                                                                         \
       "A migration has taken this domain away, or the operator said so. What is registered here is "         \
@@ -211,6 +286,17 @@
       "A domain has at most one migration at a time, in one direction. Its devices, trackers and "           \
       "bitmaps belong to that one until it has ended, and they are not asked meanwhile.",                    \
       "Follow it with migctl monitor, or end it with migctl cancel.")                                        \
+    X(FINDING_DOMAIN_NOT_INCOMING, "domain-not-incoming", ERROR, false,                                      \
+      "The domain at the destination does not wait for a migration",                                         \
+      "A domain takes a migration in only while its workload does not run there: it was registered as "      \
+      "incoming, or it has departed from there. Otherwise two workloads would use the same devices and "     \
+      "memory.",                                                                                             \
+      "Register it there as incoming: migctl register NAME --incoming.")                                     \
+    X(FINDING_DOMAIN_UNKNOWN_AT_DESTINATION, "domain-unknown-at-destination", ERROR, false,                  \
+      "The domain is not registered at the destination",                                                     \
+      "The destination must have memory and devices ready before anything is sent, so the domain is "        \
+      "registered there too, as incoming, under the same name or the one given with --peer-domain.",         \
+      "Register it there first: migctl register NAME --incoming.")                                           \
     X(FINDING_DOMAIN_UNSAVED, "domain-unsaved", WARNING, false,                                              \
       "A restart of migd forgets the domain",                                                                \
       "The domain was registered not to be saved. When migd is restarted, by an upgrade or after a "         \
@@ -248,6 +334,30 @@
       "that cannot be.",                                                                                     \
       "Let the VMM seal its memfd (fcntl F_ADD_SEALS F_SEAL_SHRINK), or let migd make the memory "           \
       "(MakeMemory).")                                                                                       \
+    X(FINDING_MEMORY_IOVAS_DIFFER, "memory-iovas-differ", ERROR, true,                                       \
+      "The memory is mapped at other addresses for the devices at the destination",                          \
+      "The device's state holds addresses as the device sees them (IOVAs). Where the destination maps "      \
+      "the same memory at others, the device reads and writes the wrong memory as soon as it runs. "         \
+      "Only addresses given at registration are compared; those that a VMM maps later are its own "          \
+      "business.",                                                                                           \
+      "Register the memory with the same iova on both sides. Where the VMM there maps it itself before "     \
+      "it runs: --allow memory-iovas-differ.")                                                               \
+    X(FINDING_MEMORY_LOW, "memory-low", WARNING, false,                                                      \
+      "The destination has less free memory than the workload needs",                                        \
+      "The pages of the workload will be written into memory of the destination, and MemAvailable in "       \
+      "its /proc/meminfo is less than that. It may swap, or its OOM killer may end something.",              \
+      "Free memory at the destination, or choose another host.")                                             \
+    X(FINDING_MEMORY_MISSING, "memory-missing", ERROR, false,                                                \
+      "A piece of memory of the source is missing at the destination",                                       \
+      "Pages are written into the region of the same name; without it they have no place to go.",            \
+      "Register it at the destination under the same name.")                                                 \
+    X(FINDING_MEMORY_NO_SPACE, "memory-no-space", ERROR, true,                                               \
+      "The file system behind the destination's memory has no room for it",                                  \
+      "The memory is a file that does not have all its pages yet. When the file system is full, "            \
+      "writing the next page fails, or kills the process that touches it. What the source has really "       \
+      "allocated is compared with what is free.",                                                            \
+      "Enlarge the file system (mount -o remount,size=), or free room. Where the rest of the memory is "     \
+      "known to stay untouched: --allow memory-no-space.")                                                   \
     X(FINDING_MEMORY_NONE, "memory-none", ERROR, false,                                                      \
       "The domain has no memory",                                                                            \
       "A migration moves memory and device state. Without memory there is nothing that devices could "       \
@@ -267,12 +377,28 @@
       "for the disk in the middle of the blackout. The kernel refuses to pin pages of most disk file "       \
       "systems for DMA, since write-back and DMA into the same page lose data.",                             \
       "Put guest memory into a memfd, or into a file on tmpfs or hugetlbfs.")                                \
+    X(FINDING_MEMORY_PAGE_SIZE_DIFFERS, "memory-page-size-differs", WARNING, false,                          \
+      "The memory is backed by pages of another size at the destination",                                    \
+      "With smaller pages at the destination the workload may run slower there (more TLB misses); with "     \
+      "larger ones every hole of the source becomes real memory, and a later migration back tracks "         \
+      "writes in larger steps.",                                                                             \
+      "Use the same page size on both sides: hugepages= at registration, or files on the same kind of "      \
+      "file system.")                                                                                        \
     X(FINDING_MEMORY_READ_ONLY, "memory-read-only", NOTE, false,                                             \
       "The memory is sent once and never again",                                                             \
       "It was registered as read-only: no device and no tracker counts it as written, so it travels "        \
       "in the first round alone. That is right for ROMs and wrong for anything that changes while the "      \
       "migration runs.",                                                                                     \
       "Nothing, where it is a ROM; else register it without read-only.")                                     \
+    X(FINDING_MEMORY_SIZE_DIFFERS, "memory-size-differs", ERROR, false,                                      \
+      "The memory has another size at the destination",                                                      \
+      "A page keeps its offset in its region, so both sides must have the same number of pages.",            \
+      "Register it with the same size on both sides.")                                                       \
+    X(FINDING_MEMORY_SURPLUS, "memory-surplus", ERROR, false,                                                \
+      "The destination has memory that the source has not",                                                  \
+      "A region of the destination's domain would keep whatever is in it, and the devices there would "      \
+      "see memory that the workload does not know of.",                                                      \
+      "Register the same memory on both sides.")                                                             \
     X(FINDING_MEMORY_TRUNCATED, "memory-truncated", ERROR, false,                                            \
       "The file of the memory is shorter than the memory",                                                   \
       "Somebody has made the file shorter since it was registered. Reading pages beyond its end kills "      \
@@ -290,6 +416,52 @@
       "many (RLIMIT_NOFILE). What is free now is less than what this migration opens.",                      \
       "Raise LimitNOFILE= of migd.service, use fewer --connections, or release domains that are not "        \
       "needed.")                                                                                             \
+    X(FINDING_OVERRIDES_NOT_ACCEPTED, "overrides-not-accepted", WARNING, false,                              \
+      "The destination's configuration accepts no overrides",                                                \
+      "AcceptOverrides=no in migd.conf of the destination: what --allow was given for counts there as "      \
+      "if it had not been given.",                                                                           \
+      "Remove the reason, or have the destination's administrator set AcceptOverrides=yes in section "       \
+      "[Peer].")                                                                                             \
+    X(FINDING_PAGE_SIZE_DIFFERS, "page-size-differs", ERROR, false,                                          \
+      "The two daemons count memory in pages of different sizes",                                            \
+      "The unit of the bitmaps and of the wire is 4 KiB in every version of migd so far; this peer "         \
+      "says another.",                                                                                       \
+      "Install the same version of migd on both hosts.")                                                     \
+    X(FINDING_PEER_BREAKS_PROTOCOL, "peer-breaks-protocol", ERROR, false,                                    \
+      "The destination answers, but not as migd does",                                                       \
+      "What came back is no answer to a HELLO of migd's protocol. Something else listens at that "           \
+      "address, or something on the way changes the bytes.",                                                 \
+      "Check the address and the port, and that nothing but migd listens there.")                            \
+    X(FINDING_PEER_FINDINGS_CUT, "peer-findings-cut", WARNING, false,                                        \
+      "The destination found more than it could tell",                                                       \
+      "An answer holds a limited number of findings; the errors come first.",                                \
+      "Mend what is told, and check again.")                                                                 \
+    X(FINDING_PEER_NO_ANSWER, "peer-no-answer", ERROR, false,                                                \
+      "The destination accepts connections, but gives no answer",                                            \
+      "The connection was opened and then nothing came within ten seconds, or it was closed. The "           \
+      "daemon there may hang or be overloaded, or a proxy accepts in its place.",                            \
+      "Look at migd's log on that host.")                                                                    \
+    X(FINDING_PEER_REFUSES, "peer-refuses", ERROR, false,                                                    \
+      "The destination refuses to be asked",                                                                 \
+      "The destination understood the question and answered with an error of its own: its words are in "     \
+      "the sentence.",                                                                                       \
+      "Follow what the destination says; its log has more.")                                                 \
+    X(FINDING_PEER_TOO_OLD, "peer-too-old", WARNING, false,                                                  \
+      "The destination is too old to be asked",                                                              \
+      "Its migd knows no question without a migration, so nothing of what is there could be compared. "      \
+      "A migration to it is still possible: it compares memory, device ids and versions when the "           \
+      "migration begins, and refuses before anything is touched.",                                           \
+      "Upgrade migd at the destination.")                                                                    \
+    X(FINDING_PEER_UNREACHABLE, "peer-unreachable", ERROR, false,                                            \
+      "The destination cannot be reached",                                                                   \
+      "No connection came about: the name has no address, there is no route, a firewall drops or "           \
+      "rejects, or nobody listens.",                                                                         \
+      "Check the address and the port, that migd runs there with a listener (Listen= in its "                \
+      "migd.conf), and the firewalls between the hosts.")                                                    \
+    X(FINDING_PROTOCOL_VERSIONS, "protocol-versions", ERROR, false,                                          \
+      "The two daemons have no protocol version in common",                                                  \
+      "Each migd speaks its own version of the protocol and the one before it.",                             \
+      "Bring both hosts to versions that are at most one protocol apart.")                                   \
     X(FINDING_RUNTIME_DIR, "runtime-dir", ERROR, false,                                                      \
       "Nothing can be written into migd's runtime directory",                                                \
       "A migration writes down each decision (RUNTIME_DIR/migrations) before it acts on it, so that a "      \
@@ -319,11 +491,22 @@
       "made the userfaultfd itself with UFFD_FEATURE_WP_ASYNC, and it must still run and have the "          \
       "memory mapped where it said.",                                                                        \
       "Do what the sentence says, or register another kind of tracker.")                                     \
+    X(FINDING_TRACKERS_MISSING_AT_DESTINATION, "trackers-missing-at-destination", NOTE, false,               \
+      "The destination has nothing that tracks writes",                                                      \
+      "This migration does not need it, but the next one, from there to somewhere else, does: without "      \
+      "a dirty tracker all memory is sent again in the blackout.",                                           \
+      "Register the domain there with the trackers that it has here, where that host's devices or "          \
+      "IOMMU can do it.")                                                                                    \
     X(FINDING_TRANSPORT_PLAIN, "transport-plain", WARNING, false,                                            \
       "Memory and device state travel over the network in plain text",                                       \
       "The connection to the peer is TCP without TLS. Everybody on the way can read the guest's "            \
       "memory, and whoever can reach the peer's port can pretend to be the other side.",                     \
-      "Use a network that is trusted and separate, or a tunnel (unix:PATH at both ends of ssh -L).")
+      "Use a network that is trusted and separate, or a tunnel (unix:PATH at both ends of ssh -L).")         \
+    X(FINDING_VERSION_DIFFERS, "version-differs", NOTE, false,                                               \
+      "The two hosts run different versions of migd",                                                        \
+      "They have a protocol in common, so a migration works; what one of them does not know is left "        \
+      "out.",                                                                                                \
+      "Nothing; upgrade the older one when it suits.")
 /* clang-format on */
 
 enum finding_severity { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };

@@ -30,6 +30,10 @@
  *   control: MESSAGE {"message": "done"}           ──▶  the destination may forget
  *   Either side at any time before commit: MESSAGE {"message": "abort", "error": WORD, "text", "hint"}.
  *
+ *   a check, on a connection of its own: HELLO {"check": true, "domain", "regions", "devices", ...}, without "migration"; nothing is touched
+ *                                                  ◀──  HELLO {"ok": true, "findings": [{"code", "severity", "subject", "message", "remedy"}...],
+ *                                                       "findings-left-out": n}; a peer that does not know the question answers {"error": "PeerProtocol"}
+ *
  *   in doubt: a new connection to the address that HELLO named as "decision-address":
  *   HELLO {"query": ID, "token"}  ──▶
  *                                                  ◀──  HELLO {"decision": "committed" | "aborted" | "pending"}

@@ -49,7 +49,7 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         {"connections", API_U32, &next.connections},
         {"checksum", API_BOOL, &next.checksum},
         {"verify", API_STRING, &w.verify},
-        {"without-p2p", API_BOOL, &next.without_p2p},
+        {"without-p2p", API_BOOL, &next.allow[FINDING_DEVICE_NO_P2P]},
         {"peer-domain", API_STRING, &w.peer_domain},
     };
     int r = api_options_read(m, options, running_only ? RUNNING_KEYS : ELEMENTS(options), err);
@@ -77,6 +77,6 @@ int api_append_options(sd_bus_message *m, const struct migration_options *o)
         o->max_downtime_usec, "timeout", "t", o->timeout_usec, "on-stall", "s",
         stall_policy_to_string(o->on_stall), "gate", "s", gate_policy_to_string(o->gate), "gate-resends", "u",
         o->gate_resends, "max-rounds", "u", o->max_rounds, "connections", "u", o->connections, "checksum",
-        "b", o->checksum, "verify", "s", verify_mode_to_string(o->verify), "without-p2p", "b", o->without_p2p,
-        "peer-domain", "s", o->peer_domain);
+        "b", o->checksum, "verify", "s", verify_mode_to_string(o->verify), "without-p2p", "b",
+        o->allow[FINDING_DEVICE_NO_P2P], "peer-domain", "s", o->peer_domain);
 }

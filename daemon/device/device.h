@@ -16,6 +16,7 @@ struct device;
 
 struct device_info {
     const char *kind;         /* "vfio-user", "vfio" */
+    char driver[64];          /* the kernel's name of the driver; "": none, or not known */
     uint32_t migration_flags; /* DEVICE_MIGRATION_*; 0: cannot migrate */
     bool dirty_log;           /* has DMA logging */
     bool resettable;

@@ -1,145 +1,63 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * HELLO of an incoming migration, held against the domain that waits for it: every region and device must be
- * there under the same name and of the same size and kind, before anything is touched. Then the devices are
- * made ready to take state (RESUMING), and the answer goes out.
+ * HELLO of an incoming migration, held against the domain that waits for it (compare.h) before anything is
+ * touched. Then the devices are made ready to take state (RESUMING), and the answer goes out.
  */
+#include "base/log.h"
+#include "incoming/compare.h"
 #include "incoming/session.h"
 #include "transport/address.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static int incompatible(struct mig_error *err, const char *hint, const char *format, ...) _printf_(3, 4);
-static int incompatible(struct mig_error *err, const char *hint, const char *format, ...)
+/* The source's numbers of regions and devices are what its frames name them by: ours are found by name. All
+ * of them are here: compare_hello has said so. */
+static int take_numbers(struct session *s, struct device ***ret_devices, struct mig_error *err)
 {
-    char text[400];
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(text, sizeof text, format, ap);
-    va_end(ap);
-    int r = mig_error_set(err, MIG_ERR_INCOMPATIBLE, 0, "%s", text);
-    mig_error_hint(err, "%s", hint);
-    return r;
-}
-
-static int malformed(struct mig_error *err, const char *what)
-{
-    return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO of the source is malformed: %s", what);
-}
-
-static int check_region(struct session *s, struct json_object *o, size_t index, struct mig_error *err)
-{
+    struct json_object *regions, *devices;
     const char *name;
-    uint64_t size;
-    if (json_get_string(o, "name", &name) < 0 || json_get_u64(o, "size", &size) < 0)
-        return malformed(err, "a region without name or size");
-    struct domain_memory *m = domain_find_memory(s->domain, name);
-    if (!m)
-        return incompatible(err, "Register it here under the same name",
-                            "The source has memory %.63s, which domain %s here has not", name,
-                            s->domain->name);
-    if (m->region->size_bytes != size)
-        return incompatible(err, "Register it here with the size that it has at the source",
-                            "Memory %s has %llu bytes at the source and %llu here", name,
-                            (unsigned long long)size, (unsigned long long)m->region->size_bytes);
-    if (!m->region->writable)
-        return incompatible(err, "Register it here without read-only",
-                            "Memory %s of domain %s is read-only here", name, s->domain->name);
-    for (size_t i = 0; i < index; i++)
-        if (s->regions[i] == m->region)
-            return malformed(err, "a region twice");
-    s->regions[index] = m->region;
-    return 0;
-}
-
-static int check_regions(struct session *s, struct mig_error *err)
-{
-    struct json_object *array;
     size_t n;
-    if (json_get_array(s->hello, "regions", &array, &n) < 0 || n > WIRE_REGIONS_MAX)
-        return malformed(err, "no regions, or too many");
-    if (n != s->domain->nmemory)
-        return incompatible(err, "Register the same memory on both sides",
-                            "The source has %zu pieces of memory, domain %s here has %zu", n, s->domain->name,
-                            s->domain->nmemory);
-    s->regions = calloc(n ? n : 1, sizeof *s->regions);
-    if (!s->regions)
+    json_get_array(s->hello, "regions", &regions, &s->nregions);
+    json_get_array(s->hello, "devices", &devices, &n);
+    s->regions = calloc(s->nregions ? s->nregions : 1, sizeof *s->regions);
+    struct device **found = calloc(n ? n : 1, sizeof(struct device *));
+    *ret_devices = found;
+    if (!s->regions || !found)
         return mig_error_oom(err);
-    s->nregions = n;
+    for (size_t i = 0; i < s->nregions; i++) {
+        json_get_string(json_object_array_get_idx(regions, i), "name", &name);
+        s->regions[i] = domain_find_memory(s->domain, name)->region;
+    }
     for (size_t i = 0; i < n; i++) {
-        int r = check_region(s, json_object_array_get_idx(array, i), i, err);
-        if (r < 0)
-            return r;
+        json_get_string(json_object_array_get_idx(devices, i), "name", &name);
+        found[i] = domain_find_device(s->domain, name)->device;
     }
     return 0;
 }
 
-/* The source's device number i must be our number i: the state connection names them by number. */
-static int check_device(struct session *s, struct json_object *o, struct device *d, struct mig_error *err)
+static void log_findings(const struct session *s, const struct findings *f)
 {
-    const struct device_info *info = d->ops->info(d);
-    const char *name, *kind;
-    uint64_t flags, vendor, device, subvendor, subdevice;
-    if (json_get_string(o, "name", &name) < 0 || json_get_string(o, "kind", &kind) < 0 ||
-        json_get_u64(o, "migration-flags", &flags) < 0 || json_get_u64(o, "vendor", &vendor) < 0 ||
-        json_get_u64(o, "device", &device) < 0 || json_get_u64(o, "subsystem-vendor", &subvendor) < 0 ||
-        json_get_u64(o, "subsystem-device", &subdevice) < 0)
-        return malformed(err, "a device without name, kind or ids");
-    if (strcmp(name, d->name) != 0)
-        return incompatible(err,
-                            "Register the devices on both sides under the same names and in the same order",
-                            "Device %.63s of the source meets %s here", name, d->name);
-    if (strcmp(kind, info->kind) != 0)
-        return incompatible(err, "Use a device of the same kind",
-                            "Device %s is of kind %.30s at the source and %s here", name, kind, info->kind);
-    if (vendor != info->pci_vendor || device != info->pci_device || subvendor != info->pci_subvendor ||
-        subdevice != info->pci_subdevice)
-        return incompatible(
-            err, "Its state can only be loaded by the same model",
-            "Device %s is %04x:%04x (subsystem %04x:%04x) at the source and %04x:%04x (%04x:%04x) here", name,
-            (unsigned)vendor, (unsigned)device, (unsigned)subvendor, (unsigned)subdevice, info->pci_vendor,
-            info->pci_device, info->pci_subvendor, info->pci_subdevice);
-    if (!(info->migration_flags & DEVICE_MIGRATION_STOP_COPY))
-        return incompatible(err, "Use a device or driver that does",
-                            "Device %s does not support migration here", name);
-    return 0;
+    const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
+    for (size_t i = 0; i < f->count; i++)
+        if (f->items[i].severity == FINDING_WARNING)
+            log_write(LOG_WARNING, &fields, "%s (%s)", f->items[i].message, f->items[i].word);
 }
 
-static int check_devices(struct session *s, struct mig_error *err)
+/* Nothing is touched before this has passed. */
+static int compare(struct session *s, struct mig_error *err)
 {
-    struct json_object *array;
-    size_t n;
-    if (json_get_array(s->hello, "devices", &array, &n) < 0 || n > WIRE_DEVICES_MAX)
-        return malformed(err, "no devices, or too many");
-    if (n != s->domain->ndevices)
-        return incompatible(err, "Register the same devices on both sides",
-                            "The source has %zu devices, domain %s here has %zu", n, s->domain->name,
-                            s->domain->ndevices);
-    for (size_t i = 0; i < n; i++) {
-        int r = check_device(s, json_object_array_get_idx(array, i), s->domain->devices[i].device, err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int check_versions(struct session *s, struct mig_error *err)
-{
-    uint64_t newest, oldest, page;
-    if (json_get_u64(s->hello, "protocol", &newest) < 0 ||
-        json_get_u64(s->hello, "protocol-oldest", &oldest) < 0 ||
-        json_get_u64(s->hello, "page-size", &page) < 0)
-        return malformed(err, "no protocol version or page size");
-    if (oldest > DIALOGUE_PROTOCOL || newest < DIALOGUE_PROTOCOL_OLDEST)
-        return incompatible(err, "Bring both hosts to versions that know a common protocol",
-                            "The source speaks protocol %llu to %llu, this migd %d to %d",
-                            (unsigned long long)oldest, (unsigned long long)newest, DIALOGUE_PROTOCOL_OLDEST,
-                            DIALOGUE_PROTOCOL);
-    if (page != REGION_PAGE_SIZE)
-        return incompatible(err, "", "The source counts in pages of %llu bytes, this migd in %u",
-                            (unsigned long long)page, REGION_PAGE_SIZE);
-    return 0;
+    struct findings found = {0};
+    struct here here;
+    if (here_take(&here, s->domain, s->accept_overrides) < 0)
+        return mig_error_oom(err);
+    int r = compare_hello(s->hello, &here, &found, err);
+    if (r == 0)
+        r = compare_refuse(&found, err);
+    if (r == 0)
+        log_findings(s, &found);
+    findings_clear(&found);
+    here_drop(&here);
+    return r;
 }
 
 static int ready_device(struct device *d, struct mig_error *err)
@@ -188,20 +106,13 @@ int session_accept(struct session *s, struct mig_error *err)
         json_get_bool(s->hello, "vmm-state", &s->vmm_state) < 0 ||
         json_copy_string(s->hello, "token", s->token, sizeof s->token) < 0 || strlen(s->token) < 16 ||
         json_copy_string(s->hello, "decision-address", s->decision_address, sizeof s->decision_address) < 0)
-        return malformed(err, "connections, vmm-state, token or decision-address");
+        return mig_error_set(
+            err, MIG_ERR_PEER_PROTOCOL, 0,
+            "HELLO of the source is malformed: connections, vmm-state, token or decision-address");
     complete_decision_address(s);
-    int r = check_versions(s, err);
-    if (r == 0)
-        r = check_regions(s, err);
-    if (r == 0)
-        r = check_devices(s, err);
+    int r = compare(s, err);
     if (r < 0)
         return r;
-    bool controller = controller_has_state(s->domain->controller);
-    if (s->vmm_state && !controller)
-        return incompatible(err, "Set a controller here: migctl register --controller",
-                            "The workload of %s has a VMM with state at the source, and no controller here",
-                            s->domain->name);
     pthread_mutex_lock(&s->lock);
     s->nconnections = MIN(connections, (uint64_t)WIRE_CONNECTIONS_MAX);
     pthread_mutex_unlock(&s->lock);
@@ -211,12 +122,10 @@ int session_accept(struct session *s, struct mig_error *err)
         if (r < 0)
             return r;
     }
-    struct device **devices = calloc(s->domain->ndevices ? s->domain->ndevices : 1, sizeof(struct device *));
-    if (!devices)
-        return mig_error_oom(err);
-    for (size_t i = 0; i < s->domain->ndevices; i++)
-        devices[i] = s->domain->devices[i].device;
-    r = state_apply_new(&s->state, devices, s->domain->ndevices, s->vmm_state, err);
+    struct device **devices = NULL;
+    r = take_numbers(s, &devices, err);
+    if (r == 0)
+        r = state_apply_new(&s->state, devices, s->domain->ndevices, s->vmm_state, err);
     free(devices);
     return r < 0 ? r : answer(s, err);
 }

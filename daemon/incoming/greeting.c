@@ -113,12 +113,63 @@ static void *greet(void *userdata)
     return NULL;
 }
 
+static int start_thread(void *(*run)(void *), void *userdata)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_t thread;
+    int r = -pthread_create(&thread, &attr, run, userdata);
+    pthread_attr_destroy(&attr);
+    return r;
+}
+
+static int count_one(struct greeter *greeter)
+{
+    if (atomic_fetch_add(&greeter->running, 1) < GREETINGS_MAX)
+        return 0;
+    atomic_fetch_sub(&greeter->running, 1);
+    return -EBUSY;
+}
+
+struct errand {
+    struct greeter *greeter;
+    void (*run)(void *userdata);
+    void *userdata;
+};
+
+static void *run_errand(void *userdata)
+{
+    struct errand e = *(struct errand *)userdata;
+    free(userdata);
+    e.run(e.userdata);
+    atomic_fetch_sub(&e.greeter->running, 1);
+    return NULL;
+}
+
+int greeter_run(struct greeter *greeter, void (*run)(void *userdata), void *userdata)
+{
+    int r = count_one(greeter);
+    if (r < 0)
+        return r;
+    struct errand *e = malloc(sizeof *e);
+    if (e)
+        *e = (struct errand){greeter, run, userdata};
+    r = e ? start_thread(run_errand, e) : -ENOMEM;
+    if (r < 0) {
+        free(e);
+        atomic_fetch_sub(&greeter->running, 1);
+    }
+    return r;
+}
+
 int greeter_take(struct greeter *greeter, int fd, const char *peer)
 {
-    if (atomic_fetch_add(&greeter->running, 1) >= GREETINGS_MAX) {
-        atomic_fetch_sub(&greeter->running, 1);
+    int r = count_one(greeter);
+    if (r < 0) {
         close(fd);
-        return -EBUSY;
+        return r;
     }
     struct greeting *g = calloc(1, sizeof *g);
     if (!g) {
@@ -127,7 +178,7 @@ int greeter_take(struct greeter *greeter, int fd, const char *peer)
         return -ENOMEM;
     }
     g->greeter = greeter;
-    int r = channel_from_socket(&g->channel, fd, peer, greeter->cancel_fd);
+    r = channel_from_socket(&g->channel, fd, peer, greeter->cancel_fd);
     if (r < 0) {
         greeting_free(g);
         return r;
@@ -136,13 +187,7 @@ int greeter_take(struct greeter *greeter, int fd, const char *peer)
     g->channel->deadline_usec =
         deadline_in(GREETING_TIMEOUT_USEC); /* also for who sends a byte now and then */
     frame_stream_init(&g->stream, g->channel, true);
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    pthread_t thread;
-    r = -pthread_create(&thread, &attr, greet, g);
-    pthread_attr_destroy(&attr);
+    r = start_thread(greet, g);
     if (r < 0)
         greeting_free(g);
     return r;

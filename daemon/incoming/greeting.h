@@ -26,5 +26,8 @@ struct greeter {
     _Atomic unsigned running; /* threads under way */
     int cancel_fd;            /* ends them all */
 };
+/* Main thread: run(userdata) on a thread of its own that is counted among the greetings and ends with them.
+ * It posts nothing. -EBUSY when there are GREETINGS_MAX. */
+int greeter_run(struct greeter *g, void (*run)(void *userdata), void *userdata);
 /* Takes fd over. -EBUSY when GREETINGS_MAX connections are under way. */
 int greeter_take(struct greeter *g, int fd, const char *peer);

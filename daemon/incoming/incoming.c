@@ -9,6 +9,8 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "incoming/arrival.h"
+#include "incoming/check.h"
+#include "incoming/compare.h"
 #include "incoming/greeting.h"
 #include "loop/loop.h"
 #include <arpa/inet.h>
@@ -31,6 +33,7 @@ struct incoming {
     struct loop_io *io;
     struct loop_timer *rest; /* without descriptors accepting would only spin */
     struct incoming_callbacks callbacks;
+    bool accept_overrides;
     struct arrival **arrivals; /* those to which connections may still come */
     size_t narrivals;
 };
@@ -86,19 +89,13 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
         !hex_is_valid(id, MIGRATION_ID_LEN))
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO names no migration or no domain");
     struct domain *d = registry_find(in->registry, name);
-    if (!d) {
-        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "Domain %.63s is not registered at the destination",
-                      name);
-        mig_error_hint(err, "Register it there first: migctl register %.63s --incoming", name);
-        return -ENOENT;
-    }
-    if (d->borrowed || (d->state != DOMAIN_STATE_WAITING && d->state != DOMAIN_STATE_DEPARTED)) {
-        mig_error_set(err, MIG_ERR_WRONG_STATE, 0,
-                      "Domain %s at the destination does not wait for a migration: it is %s%s%.300s", name,
-                      domain_state_to_string(d->state), d->problem[0] ? ": " : "", d->problem);
-        mig_error_hint(err, "An incoming domain is registered with migctl register %s --incoming", name);
-        return -ESTALE;
-    }
+    struct findings found = {0};
+    if (compare_domain(d, name, &found) < 0)
+        return mig_error_oom(err);
+    int r = compare_refuse(&found, err);
+    findings_clear(&found);
+    if (r < 0)
+        return r;
     /* An id names one migration for ever: another with the same would write and remove the record of the
      * first.
      */
@@ -106,10 +103,11 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
     if (find_id(in, id) || record_read(in->runtime_dir, id, true, &known) != -ENOENT)
         return mig_error_set(err, MIG_ERR_EXISTS, 0, "Migration %s has been here already", id);
     struct arrival *a;
-    int r = new_arrival(in, &a, d, id, channel->peer, err);
+    r = new_arrival(in, &a, d, id, channel->peer, err);
     if (r < 0)
         return r;
     struct session *s = &a->session;
+    s->accept_overrides = in->accept_overrides;
     s->control = channel;
     s->control_stream = *stream;
     s->control_stream.channel = channel;
@@ -185,6 +183,10 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
     struct incoming *in = userdata;
     struct mig_error err = MIG_ERROR_INIT;
     stream.channel = channel;
+    if (json_object_object_get_ex(hello, "check", NULL)) {
+        check_answer(&in->greeter, in->registry, channel, &stream, hello, in->accept_overrides);
+        return;
+    }
     if (json_object_object_get_ex(hello, "migration", NULL)) {
         if (begin(in, channel, &stream, hello, &err) == 0)
             return;
@@ -274,6 +276,7 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
     in->listen_fd = in->greeter.cancel_fd = -1;
     in->loop = loop;
     in->registry = registry;
+    in->accept_overrides = true;
     in->callbacks = *callbacks;
     in->runtime_dir = strdup(runtime_dir);
     if (!in->runtime_dir)
@@ -326,6 +329,11 @@ struct incoming *incoming_free(struct incoming *in)
     free(in->runtime_dir);
     free(in);
     return NULL;
+}
+
+void incoming_set_accept_overrides(struct incoming *in, bool accept)
+{
+    in->accept_overrides = accept;
 }
 
 const char *incoming_address(const struct incoming *in)

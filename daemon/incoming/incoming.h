@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The peer listener and incoming migrations: the face towards the rest of the daemon. Main thread. Also
- * answers the questions of peers in doubt from the records.
+ * answers the questions of peers in doubt from the records, and the checks of peers that think of a
+ * migration.
  */
 #pragma once
 #include "domain/registry.h"
@@ -22,6 +23,8 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
                  struct mig_error *err);
 struct incoming *incoming_free(struct incoming *i);
 DEFINE_CLEANUP(struct incoming *, incoming_free)
+/* Whether a source's operator may overrule what is found here; true at first. */
+void incoming_set_accept_overrides(struct incoming *i, bool accept);
 /* The address that the listener is bound to; "" when it is off. */
 const char *incoming_address(const struct incoming *i);
 /* For a record that a daemon before this one left: prepared (asks the source), accepted (runs). The domain is

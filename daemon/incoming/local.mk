@@ -1,10 +1,17 @@
 libmigd_la_SOURCES += \
 	daemon/incoming/arrival.c daemon/incoming/arrival.h \
-	daemon/incoming/course.c \
 	daemon/incoming/accept.c \
+	daemon/incoming/check.c daemon/incoming/check.h \
+	daemon/incoming/compare-devices.c \
+	daemon/incoming/compare-memory.c \
+	daemon/incoming/compare-parts.h \
+	daemon/incoming/compare-space.c \
+	daemon/incoming/compare.c daemon/incoming/compare.h \
+	daemon/incoming/course.c \
 	daemon/incoming/apply.c daemon/incoming/apply.h \
 	daemon/incoming/greeting.c daemon/incoming/greeting.h \
 	daemon/incoming/handover.c \
+	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
 	daemon/incoming/receive.c \
 	daemon/incoming/session.h \

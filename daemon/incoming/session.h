@@ -37,6 +37,7 @@ struct session {
     char token[40];
     char decision_address[256];
     bool vmm_state;
+    bool accept_overrides; /* of the configuration: HELLO may overrule findings */
 
     struct channel *control;
     struct frame_stream control_stream;

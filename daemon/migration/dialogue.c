@@ -2,6 +2,7 @@
 #include "migration/dialogue.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/printable.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,10 @@ int dialogue_peer_error(struct json_object *o, const char *who, struct mig_error
     json_get_string(o, "hint", &hint);
     int r = mig_error_set(err, mig_error_from_word(word), 0, "%s: %s", who, text);
     mig_error_hint(err, "%s", hint);
+    if (err) {
+        make_printable(err->message);
+        make_printable(err->hint);
+    }
     return r;
 }
 
@@ -126,8 +131,8 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
                          s->channel->peer, name, expect->what);
 }
 
-int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
-                   struct mig_error *err)
+int dialogue_hello_raw(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
+                       struct mig_error *err)
 {
     int r = frame_send_json(s, WIRE_HELLO, hello, err);
     if (r < 0)
@@ -139,8 +144,14 @@ int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct jso
     if (h.type != WIRE_HELLO)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered HELLO with a frame of type %u",
                              s->channel->peer, h.type);
+    return frame_recv_json(s, &h, ret_answer, err);
+}
+
+int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
+                   struct mig_error *err)
+{
     _cleanup_(json_object_putp) struct json_object *o = NULL;
-    r = frame_recv_json(s, &h, &o, err);
+    int r = dialogue_hello_raw(s, hello, &o, err);
     if (r < 0)
         return r;
     if (json_object_object_get_ex(o, "error", NULL))

@@ -34,10 +34,14 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
 /* Sends HELLO `hello` (borrowed) and takes the answer; an answer with "error" becomes err. */
 int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
                    struct mig_error *err);
+/* The same, whatever the answer says. PeerLost or PeerTimeout when there is none, PeerProtocol when it is not
+ * one. */
+int dialogue_hello_raw(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,
+                       struct mig_error *err);
 /* The other side: an answer that refuses. */
 void dialogue_refuse(struct frame_stream *s, const struct mig_error *why);
-/* Fills err from {"error", "message"/"text", "hint"} that a peer sent; "The destination says: ...". Returns
- * -errno. */
+/* Fills err from {"error", "message"/"text", "hint"} that a peer sent; "The destination says: ...", made
+ * printable. Returns -errno. */
 int dialogue_peer_error(struct json_object *o, const char *who, struct mig_error *err);
 
 /* One question on a connection of its own: {"query": id} or {"outcome": id}; the answer's word is copied. */

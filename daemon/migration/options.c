@@ -21,6 +21,21 @@ void migration_options_init(struct migration_options *o)
     };
 }
 
+int migration_options_allow(struct migration_options *o, const char *code, struct mig_error *err)
+{
+    struct findings f = {0};
+    int r = findings_waive(&f, code, err);
+    if (r == 0)
+        o->allow[finding_code_from_string(code)] = true;
+    return r;
+}
+
+void migration_options_waive(const struct migration_options *o, struct findings *f)
+{
+    for (size_t i = 0; i < FINDING_CODE_MAX; i++)
+        f->waived[i] |= o->allow[i];
+}
+
 static int find_word(const char *const words[3], const char *what, const char *s, struct mig_error *err)
 {
     for (int i = 0; i < 3; i++)

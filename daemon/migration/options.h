@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the operator chose for a migration: defaults, words, checks. A plain value. */
 #pragma once
-#include "base/error.h"
+#include "base/finding.h"
 
 enum stall_policy { STALL_ABORT, STALL_FORCE, STALL_WAIT };
 enum gate_policy { GATE_STRICT, GATE_RESEND, GATE_OFF };
@@ -19,11 +19,15 @@ struct migration_options {
     unsigned connections; /* 0: chosen */
     bool checksum;
     enum verify_mode verify;
-    bool without_p2p; /* go on although a device of several lacks P2P states */
+    bool allow[FINDING_CODE_MAX]; /* findings that the operator overrules */
     char peer_domain[64];
 };
 
 void migration_options_init(struct migration_options *o);
+/* --allow CODE: see findings_waive. */
+int migration_options_allow(struct migration_options *o, const char *code, struct mig_error *err);
+/* A list that is about to be filled overrules what the operator does. */
+void migration_options_waive(const struct migration_options *o, struct findings *f);
 /* Words <-> values; -EINVAL with a message that lists the words. */
 int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_error *err);
 int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_error *err);

@@ -5,6 +5,7 @@
  * everything later against.
  */
 #include "base/clock.h"
+#include "outgoing/hello.h"
 #include "outgoing/job.h"
 #include <stdio.h>
 #include <string.h>
@@ -12,58 +13,10 @@
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define DEFAULT_CONNECTIONS  2
 
-static struct json_object *describe_region(const struct region *r)
-{
-    struct json_object *o = json_object_new_object();
-    if (o && json_add_string(o, "name", r->name) == 0 && json_add_u64(o, "size", r->size_bytes) == 0)
-        return o;
-    json_object_put(o);
-    return NULL;
-}
-
-static struct json_object *describe_device(const struct domain_device *d)
-{
-    const struct device_info *info = d->device->ops->info(d->device);
-    struct json_object *o = json_object_new_object();
-    if (o && json_add_string(o, "name", d->device->name) == 0 &&
-        json_add_string(o, "kind", info->kind) == 0 &&
-        json_add_u64(o, "migration-flags", info->migration_flags) == 0 &&
-        json_add_u64(o, "vendor", info->pci_vendor) == 0 &&
-        json_add_u64(o, "device", info->pci_device) == 0 &&
-        json_add_u64(o, "subsystem-vendor", info->pci_subvendor) == 0 &&
-        json_add_u64(o, "subsystem-device", info->pci_subdevice) == 0 &&
-        json_add_u64(o, "revision", info->pci_revision) == 0 &&
-        json_add_u64(o, "regions", info->num_regions) == 0 && json_add_u64(o, "irqs", info->num_irqs) == 0)
-        return o;
-    json_object_put(o);
-    return NULL;
-}
-
 static struct json_object *make_hello(struct job *j, size_t connections)
 {
-    _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
-    struct json_object *regions = json_object_new_array(), *devices = json_object_new_array();
-    int r = 0;
-    for (size_t i = 0; regions && i < j->set.nregions && r == 0; i++) {
-        struct json_object *item = describe_region(j->regions[i]);
-        r = item ? json_object_array_add(regions, item) : -ENOMEM;
-    }
-    for (size_t i = 0; devices && i < j->domain->ndevices && r == 0; i++) {
-        struct json_object *item = describe_device(&j->domain->devices[i]);
-        r = item ? json_object_array_add(devices, item) : -ENOMEM;
-    }
-    /* json_add takes its value over even when it fails, and refuses NULL. */
-    if (!o || (json_add(o, "regions", regions) < 0) | (json_add(o, "devices", devices) < 0) || r < 0 ||
-        json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
-        json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
-        json_add_u64(o, "protocol-oldest", DIALOGUE_PROTOCOL_OLDEST) < 0 ||
-        json_add_string(o, "version", PACKAGE_VERSION) < 0 ||
-        json_add_string(o, "domain", j->options.peer_domain[0] ? j->options.peer_domain : j->domain->name) <
-            0 ||
-        json_add_u64(o, "page-size", REGION_PAGE_SIZE) < 0 ||
-        json_add_u64(o, "connections", connections) < 0 ||
-        json_add_bool(o, "vmm-state", controller_has_state(j->domain->controller)) < 0 ||
-        json_add_string(o, "verify", verify_mode_to_string(j->options.verify)) < 0 ||
+    _cleanup_(json_object_putp) struct json_object *o = hello_new(j->domain, &j->options, connections);
+    if (!o || json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
         json_add_string(o, "token", j->token) < 0 ||
         json_add_string(o, "decision-address", j->decision_address) < 0)
         return NULL;

@@ -1,9 +1,11 @@
 libmigd_la_SOURCES += \
+	daemon/outgoing/check-peer.c daemon/outgoing/check-peer.h \
 	daemon/outgoing/convergence.c daemon/outgoing/convergence.h \
 	daemon/outgoing/course.c \
 	daemon/outgoing/gate.c \
 	daemon/outgoing/handover.c \
 	daemon/outgoing/handshake.c \
+	daemon/outgoing/hello.c daemon/outgoing/hello.h \
 	daemon/outgoing/job.h \
 	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \
 	daemon/outgoing/outgoing.c daemon/outgoing/outgoing.h \

@@ -166,12 +166,12 @@ static int check_domain(struct domain *d, const struct migration_options *o, str
         return -err->err;
     }
     const struct domain_device *lacking = domain_find_without_p2p(d);
-    if (d->ndevices > 1 && lacking && !o->without_p2p) {
+    if (d->ndevices > 1 && lacking && !o->allow[FINDING_DEVICE_NO_P2P]) {
         mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                       "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is "
                       "stopped another could still write to it",
                       d->name, d->ndevices, lacking->device->name);
-        mig_error_hint(err, "If no device writes to another, say so with --without-p2p");
+        mig_error_hint(err, "If no device writes to another, say so with --without-p2p (or allow device-no-p2p)");
         return -err->err;
     }
     return 0;

@@ -49,7 +49,7 @@ def two_devices(rig):
 def without_p2p(rig):
     r = rig(devices=[Device("nic0", 1), Device("nic1", 2, args=["--no-p2p"])]).up()
     code, _, errors = r.start()
-    expect(code == 1 and "nic1" in errors and "--without-p2p" in errors, f"exit {code}: {errors}")
+    expect(code == 1 and "nic1" in errors and "device-no-p2p" in errors, f"exit {code}: {errors}")
     r.migrate("--without-p2p")
     r.judge_moved()
 

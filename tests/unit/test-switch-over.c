@@ -262,7 +262,7 @@ static void test_several_devices_want_p2p(void **state)
     end_scene(&s);
     make_scene(&s, 2);
     s.source.device[1]->info.migration_flags = DEVICE_MIGRATION_STOP_COPY;
-    o.without_p2p = true;
+    o.allow[FINDING_DEVICE_NO_P2P] = true;
     assert_int_equal(migrate(&s, &o).state, MIG_STATE_COMPLETED);
     destination_runs(&s, 2);
     end_scene(&s);

@@ -15,6 +15,7 @@
 #include "domain/restore.h"
 #include "incoming/incoming.h"
 #include "loop/bus.h"
+#include "loop/fdstore.h"
 #include "loop/loop.h"
 #include "loop/notify.h"
 #include "migd-bus.h"
@@ -26,7 +27,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <systemd/sd-bus.h>
-#include <systemd/sd-daemon.h>
 
 #define END_TIMEOUT_USEC UINT64_C(30000000)
 
@@ -34,6 +34,7 @@ struct service {
     struct config *config; /* what holds now */
     int (*load)(struct config *c, struct mig_error *err);
     int lock_fd;
+    int listen_fd; /* of the socket unit, or -1 */
     struct loop *loop;
     struct bus *bus;
     struct registry *registry;
@@ -70,9 +71,8 @@ static int lock_runtime_dir(struct service *s, struct mig_error *err)
 static int open_listener(struct service *s, struct mig_error *err)
 {
     const struct incoming_callbacks callbacks = {.started = api_add_migration, .userdata = s->api};
-    int given = sd_listen_fds(true) > 0 ? SD_LISTEN_FDS_START : -1;
-    int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, given, s->config->runtime_dir,
-                         &callbacks, err);
+    int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, s->listen_fd,
+                         s->config->runtime_dir, &callbacks, err);
     if (r < 0)
         return r;
     s->outgoing.decision_address = incoming_address(s->incoming);
@@ -118,6 +118,7 @@ static void on_restored(void *userdata)
 {
     struct service *s = userdata;
     s->restore = restore_free(s->restore);
+    fdstore_close_unknown();
     if (start_serving(s, &s->error) < 0) {
         loop_exit(s->loop, EXIT_FAILURE);
         return;
@@ -205,6 +206,7 @@ static void service_clear(struct service *s)
     loop_timer_free(s->end_timer);
     bus_free(s->bus);
     loop_free(s->loop);
+    fdstore_done();
     close_fd(&s->lock_fd);
 }
 
@@ -240,7 +242,7 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
 int service_run(struct config *config, int (*load)(struct config *c, struct mig_error *err),
                 const char *bus_address, struct mig_error *err)
 {
-    struct service s = {.config = config, .load = load, .lock_fd = -1};
+    struct service s = {.config = config, .load = load, .lock_fd = -1, .listen_fd = fdstore_init()};
     int code = EXIT_FAILURE;
     if (build(&s, bus_address, &s.error) == 0)
         code = loop_run(s.loop);

@@ -83,6 +83,24 @@ int json_add(struct json_object *o, const char *key, struct json_object *value)
     return 0;
 }
 
+uint64_t json_u64_or(struct json_object *o, const char *key, uint64_t otherwise)
+{
+    uint64_t v;
+    return json_get_u64(o, key, &v) == 0 ? v : otherwise;
+}
+
+bool json_bool_or(struct json_object *o, const char *key, bool otherwise)
+{
+    bool v;
+    return json_get_bool(o, key, &v) == 0 ? v : otherwise;
+}
+
+const char *json_text_or_null(struct json_object *o, const char *key)
+{
+    const char *s;
+    return json_get_string(o, key, &s) == 0 ? s : NULL;
+}
+
 int json_add_string(struct json_object *o, const char *key, const char *value)
 {
     return value ? json_add(o, key, json_object_new_string(value)) : 0;

@@ -17,6 +17,11 @@ int json_get_array(struct json_object *o, const char *key, struct json_object **
 /* Copies a string into buf; -ENAMETOOLONG. */
 int json_copy_string(struct json_object *o, const char *key, char *buf, size_t size);
 
+/* For what may be missing or of another kind: then the other value. */
+uint64_t json_u64_or(struct json_object *o, const char *key, uint64_t otherwise);
+bool json_bool_or(struct json_object *o, const char *key, bool otherwise);
+const char *json_text_or_null(struct json_object *o, const char *key);
+
 /* Adders that report out of memory: 0 or -ENOMEM. A NULL string adds nothing. */
 int json_add_string(struct json_object *o, const char *key, const char *value);
 int json_add_u64(struct json_object *o, const char *key, uint64_t value);

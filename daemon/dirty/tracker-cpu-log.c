@@ -17,6 +17,7 @@
 struct tracker_cpu_log {
     struct tracker base;
     struct region *region;
+    int fd; /* of the bitmap, for who keeps it beyond this process */
     uint8_t *map;
     uint64_t map_bytes;
     uint64_t *words; /* inside the map */
@@ -85,8 +86,14 @@ static void cpu_log_destroy(struct tracker *t)
     struct tracker_cpu_log *l = from_base(t);
     if (l->map)
         munmap(l->map, l->map_bytes);
+    close_fd(&l->fd);
     region_unref(l->region);
     free(l);
+}
+
+static int cpu_log_held_fd(const struct tracker *t)
+{
+    return CONTAINER_OF(t, const struct tracker_cpu_log, base)->fd;
 }
 
 static const struct tracker_ops cpu_log_ops = {
@@ -95,6 +102,7 @@ static const struct tracker_ops cpu_log_ops = {
     .start = cpu_log_start,
     .stop = cpu_log_stop,
     .harvest = cpu_log_harvest,
+    .held_fd = cpu_log_held_fd,
     .destroy = cpu_log_destroy,
 };
 
@@ -135,6 +143,7 @@ int tracker_new_cpu_log(struct tracker **ret, const char *name, struct region *r
     struct tracker_cpu_log *l = calloc(1, sizeof *l);
     if (!l)
         return mig_error_oom(err);
+    l->fd = -1;
     int rc = tracker_init(&l->base, &cpu_log_ops, name, "cpu", err);
     if (rc < 0) {
         free(l);
@@ -158,6 +167,10 @@ int tracker_new_cpu_log(struct tracker **ret, const char *name, struct region *r
                              region->name, strerror(errno));
     l->map = p;
     l->words = (uint64_t *)(l->map + lead);
+    l->fd = fd_dup(log_fd);
+    if (l->fd < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -l->fd, "tracker %s: its bitmap: %s", name,
+                             strerror(-l->fd));
     *ret = TAKE_PTR(t);
     return 0;
 }

@@ -220,12 +220,18 @@ static void uffd_destroy(struct tracker *t)
     free(u);
 }
 
+static int uffd_held_fd(const struct tracker *t)
+{
+    return CONTAINER_OF(t, const struct tracker_uffd, base)->uffd;
+}
+
 static const struct tracker_ops uffd_ops = {
     .kind = "uffd",
     .answers_gate = true,
     .start = uffd_start,
     .stop = uffd_stop,
     .harvest = uffd_harvest,
+    .held_fd = uffd_held_fd,
     .destroy = uffd_destroy,
 };
 

@@ -34,6 +34,8 @@ struct tracker_ops {
     /* Full, synchronous read-and-clear. With peek, read without clearing where the source allows; a source
      * that always clears is fine, since the caller keeps what was found. */
     int (*harvest)(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
+    /* The descriptor that it cannot be made again without; borrowed. NULL where there is none. */
+    int (*held_fd)(const struct tracker *t);
     void (*destroy)(struct tracker *t);
 };
 

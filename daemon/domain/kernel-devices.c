@@ -152,10 +152,14 @@ int domain_map_container(struct domain *d, const struct domain_container *c, str
 
 int domain_insert_container(struct domain *d, const struct domain_container *c, struct mig_error *err)
 {
-    const char *name = c->container->name;
     int r = domain_check_idle(d, err);
-    if (r == 0)
-        r = domain_part_name_check("container", name, err);
+    return r < 0 ? r : structure_insert_container(d, c, err);
+}
+
+int structure_insert_container(struct domain *d, const struct domain_container *c, struct mig_error *err)
+{
+    const char *name = c->container->name;
+    int r = domain_part_name_check("container", name, err);
     if (r < 0)
         return r;
     if (domain_find_container(d, name) || domain_find_device(d, name) || domain_find_tracker(d, name))

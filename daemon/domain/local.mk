@@ -4,6 +4,8 @@ libmigd_la_SOURCES += \
 	daemon/domain/kernel-devices.c daemon/domain/kernel-devices.h \
 	daemon/domain/registry.c daemon/domain/registry.h \
 	daemon/domain/restore-all.c \
+	daemon/domain/restore-kernel.c \
+	daemon/domain/restore-parts.c daemon/domain/restore-parts.h \
 	daemon/domain/restore.c daemon/domain/restore.h \
 	daemon/domain/saved.c daemon/domain/saved.h \
 	daemon/domain/structure-memory.c \

@@ -3,7 +3,9 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "loop/fdstore.h"
 #include "vfio/container.h"
+#include "vfio/device.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +19,16 @@ static struct json_object *append_object(struct json_object *array)
         return NULL;
     }
     return o;
+}
+
+/* A part that came as a descriptor is found again in the service manager's store, by the name written here.
+ */
+static int keep_fd(struct json_object *o, const struct domain *d, const char *kind, const char *name, int fd)
+{
+    char part[FDSTORE_NAME_MAX], stored[FDSTORE_NAME_MAX];
+    snprintf(part, sizeof part, "%s/%.127s", kind, name);
+    fdstore_keep(d->name, part, fd, stored);
+    return stored[0] ? json_add_string(o, "fd", stored) : 0;
 }
 
 static int add_iovas(struct json_object *o, const struct domain_memory *m)
@@ -34,7 +46,7 @@ static int add_iovas(struct json_object *o, const struct domain_memory *m)
     return 0;
 }
 
-static int memory_to_json(struct json_object *array, const struct domain_memory *m)
+static int memory_to_json(struct json_object *array, const struct domain *d, const struct domain_memory *m)
 {
     const struct region *region = m->region;
     struct json_object *o = append_object(array);
@@ -51,6 +63,8 @@ static int memory_to_json(struct json_object *array, const struct domain_memory 
         r = json_add_u64(o, "size", region->size_bytes);
     if (r == 0)
         r = json_add_bool(o, "read-only", !region->writable);
+    if (r == 0)
+        r = keep_fd(o, d, "memory", region->name, region->fd);
     return r == 0 ? add_iovas(o, m) : r;
 }
 
@@ -84,22 +98,34 @@ static int mapping_to_json(struct json_object *array, const struct iova_mapping 
     return r;
 }
 
-static int mappings_to_json(struct json_object *o, const struct domain *d, const struct domain_device *dd)
+static int mappings_to_json(struct json_object *o, const struct domain *d, struct iova_map *map, bool automap)
 {
     struct iova_mapping *mappings;
     size_t n;
-    if (dd->listen) /* a client maps, and does it again when it comes back */
-        return 0;
-    int r = iova_map_snapshot(dd->device->map, &mappings, &n);
+    int r = iova_map_snapshot(map, &mappings, &n);
     if (r < 0)
         return r;
     struct json_object *array = json_object_new_array();
     r = array ? json_add(o, "mappings", array) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < n; i++)
-        if (!dd->automap || !is_automatic(d, &mappings[i]))
+        if (!automap || !is_automatic(d, &mappings[i]))
             r = mapping_to_json(array, &mappings[i]);
     iova_mappings_free(mappings, n);
     return r;
+}
+
+/* Its descriptor, and the process that holds it too. */
+static int keep_with_holder(struct json_object *o, const struct domain *d, const char *kind, const char *name,
+                            int fd, int pidfd)
+{
+    char holder_kind[40];
+    int r = keep_fd(o, d, kind, name, fd);
+    if (r < 0 || pidfd < 0)
+        return r;
+    struct json_object *holder = json_object_new_object();
+    r = holder ? json_add(o, "holder", holder) : -ENOMEM;
+    snprintf(holder_kind, sizeof holder_kind, "%s-holder", kind);
+    return r == 0 ? keep_fd(holder, d, holder_kind, name, pidfd) : r;
 }
 
 static int device_to_json(struct json_object *array, const struct domain *d, const struct domain_device *dd)
@@ -127,21 +153,68 @@ static int device_to_json(struct json_object *array, const struct domain *d, con
         r = json_add_bool(o, "precopy", dd->use_precopy);
     if (r == 0)
         r = json_add_bool(o, "map", dd->automap);
-    return r == 0 ? mappings_to_json(o, d, dd) : r;
+    if (r == 0 && kvfio_device_is(dd->device))
+        r = keep_with_holder(o, d, "device", dd->device->name, kvfio_device_fd(dd->device),
+                             dd->device->ops->gone_fd(dd->device));
+    if (r < 0 || dd->listen) /* a client maps, and does it again when it comes back */
+        return r;
+    return mappings_to_json(o, d, dd->device->map, dd->automap);
+}
+
+static int hwpts_to_json(struct json_object *o, const struct container *c)
+{
+    const uint32_t *hwpts;
+    size_t n = container_hwpts(c, &hwpts);
+    if (n == 0)
+        return 0;
+    struct json_object *array = json_object_new_array();
+    int r = array ? json_add(o, "hwpts", array) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct json_object *id = json_object_new_uint64(hwpts[i]);
+        r = id && json_object_array_add(array, id) == 0 ? 0 : -ENOMEM;
+    }
+    return r == 0 ? json_add_u64(o, "ioas", container_ioas(c)) : r;
+}
+
+static int container_to_json(struct json_object *array, const struct domain *d,
+                             const struct domain_container *dc)
+{
+    const struct container *c = dc->container;
+    struct json_object *o = append_object(array);
+    int r = o ? json_add_string(o, "name", c->name) : -ENOMEM;
+    if (r == 0)
+        r = json_add_string(o, "type", c->ops->kind);
+    if (r == 0)
+        r = json_add_bool(o, "map", dc->automap);
+    if (r == 0)
+        r = hwpts_to_json(o, c);
+    if (r == 0)
+        r = json_add_bool(o, "partial", c->partial);
+    if (r == 0)
+        r = keep_with_holder(o, d, "container", c->name, c->fd, c->gone_fd);
+    /* All of them: its owner mapped them, so nothing is mapped again. */
+    return r == 0 ? mappings_to_json(o, d, c->map, false) : r;
 }
 
 static int containers_to_json(struct json_object *o, const struct domain *d)
 {
     struct json_object *array = json_object_new_array();
     int r = array ? json_add(o, "containers", array) : -ENOMEM;
-    for (size_t i = 0; r == 0 && i < d->ncontainers; i++) {
-        const struct container *c = d->containers[i].container;
-        struct json_object *entry = append_object(array);
-        r = entry ? json_add_string(entry, "name", c->name) : -ENOMEM;
-        if (r == 0)
-            r = json_add_string(entry, "type", c->ops->kind);
-    }
+    for (size_t i = 0; r == 0 && i < d->ncontainers; i++)
+        r = container_to_json(array, d, &d->containers[i]);
     return r;
+}
+
+/* As it was told, and where its descriptor lies now. */
+static int tracker_to_json(struct json_object *array, const struct domain *d, size_t i)
+{
+    const struct tracker *t = d->trackers[i];
+    struct json_object *o = d->tracker_saved[i];
+    int r = json_object_array_add(array, json_object_get(o)) < 0 ? -ENOMEM : 0;
+    if (r < 0 || !t->ops->held_fd)
+        return r;
+    json_object_object_del(o, "fd");
+    return keep_fd(o, d, "tracker", t->name, t->ops->held_fd(t));
 }
 
 static int parts_to_json(struct json_object *o, struct domain *d)
@@ -155,12 +228,12 @@ static int parts_to_json(struct json_object *o, struct domain *d)
         return -ENOMEM;
     for (size_t i = 0; r == 0 && i < d->nmemory; i++)
         if (!d->memory[i].from_client)
-            r = memory_to_json(memory, &d->memory[i]);
+            r = memory_to_json(memory, d, &d->memory[i]);
     for (size_t i = 0; r == 0 && i < d->ndevices; i++)
         r = device_to_json(devices, d, &d->devices[i]);
     for (size_t i = 0; r == 0 && i < d->ntrackers; i++)
         if (d->tracker_saved[i])
-            r = json_object_array_add(trackers, json_object_get(d->tracker_saved[i])) < 0 ? -ENOMEM : 0;
+            r = tracker_to_json(trackers, d, i);
     if (r == 0 && d->ncontainers)
         r = containers_to_json(o, d);
     if (r == 0 && d->controller_saved)
@@ -216,7 +289,10 @@ void domain_save(struct domain *d)
 {
     if (!d->saved_path)
         return;
+    fdstore_begin(d->name);
     _cleanup_(json_object_putp) struct json_object *o = domain_to_json(d);
+    if (o)
+        fdstore_end(d->name);
     const char *text =
         o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE)
           : NULL;
@@ -228,6 +304,7 @@ void domain_save(struct domain *d)
 
 void domain_forget_saved(struct domain *d)
 {
+    fdstore_drop(d->name);
     if (d->saved_path && unlink(d->saved_path) < 0 && errno != ENOENT)
         log_error("Cannot remove %s: %s; domain %s would come back after a restart of migd", d->saved_path,
                   strerror(errno), d->name);

@@ -24,6 +24,7 @@ int domain_snapshot_memory(struct domain *d, struct domain_memory **ret, size_t 
 int structure_insert_memory(struct domain *d, struct region *region, const uint64_t *iovas, size_t niovas,
                             struct mig_error *err);
 int structure_insert_device(struct domain *d, const struct domain_device *device, struct mig_error *err);
+int structure_insert_container(struct domain *d, const struct domain_container *c, struct mig_error *err);
 int structure_add_tracker(struct domain *d, struct tracker *tracker, struct json_object *saved,
                           struct mig_error *err);
 void structure_set_controller(struct domain *d, struct controller *c, struct json_object *saved);

@@ -46,14 +46,22 @@ static unsigned find_uffds(pid_t pid, int *ret)
     return found;
 }
 
+int uffd_check_owner(pid_t pid, uint64_t start_time, const char *tracker, struct mig_error *err)
+{
+    if (start_time != 0 && process_start_time(pid) == start_time)
+        return 0;
+    return mig_error_set(err, MIG_ERR_TRACKER, ESRCH, "the workload of tracker %s (process %d) has ended",
+                         tracker, pid);
+}
+
 int uffd_take_again(pid_t pid, uint64_t start_time, const char *tracker, int *ret_fd, struct mig_error *err)
 {
     int number = -1;
     _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0u);
     /* Asked after the pidfd was taken, which cannot come to mean another process. */
-    if (pidfd < 0 || process_start_time(pid) != start_time || start_time == 0)
-        return mig_error_set(err, MIG_ERR_TRACKER, ESRCH, "the workload of tracker %s (process %d) has ended",
-                             tracker, pid);
+    int r = uffd_check_owner(pid, pidfd < 0 ? 0 : start_time, tracker, err);
+    if (r < 0)
+        return r;
     unsigned found = find_uffds(pid, &number);
     if (found != 1)
         return mig_error_set(err, MIG_ERR_TRACKER, ENOENT,

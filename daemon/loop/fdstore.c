@@ -109,6 +109,14 @@ static void release_file(struct file *f)
     forget_file(f);
 }
 
+/* The manager lists names with colons between them. */
+static void make_valid(char *name)
+{
+    for (; *name; name++)
+        if (*name == ':' || (unsigned char)*name <= ' ' || (unsigned char)*name >= 127)
+            *name = '=';
+}
+
 /* What a part's file is called, where no file of an ended use still has that name. */
 static int choose_name(const char *owner, const char *part, char *name)
 {
@@ -117,6 +125,7 @@ static int choose_name(const char *owner, const char *part, char *name)
                             : snprintf(name, FDSTORE_NAME_MAX, "%s/%s#%u", owner, part, n);
         if (length >= FDSTORE_NAME_MAX)
             return -ENAMETOOLONG;
+        make_valid(name);
         if (!find_file(name))
             return 0;
     }

@@ -119,6 +119,14 @@ void container_stop(struct container *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+void container_stop_leftover(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    if (!c->tracking)
+        c->ops->track(c, false, NULL); /* type1 refuses when it was not on: all the better */
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* The mapping as it is now, when it is still the one of the snapshot; one that came since is read next time.
  */
 static bool still_there(struct container *c, const struct iova_mapping *m, struct iova_mapping *ret)

@@ -70,6 +70,11 @@ DEFINE_CLEANUP(struct container *, container_unref)
  * process is dead nothing is tracked or reported any more (DeviceGone). */
 int container_set_holder(struct container *c, int pidfd, struct mig_error *err);
 bool container_is_gone(const struct container *c);
+/* Turns off what a process before this one may have left on. */
+void container_stop_leftover(struct container *c);
+/* Of an iommufd; none and 0 for type1. Borrowed. */
+size_t container_hwpts(const struct container *c, const uint32_t **ret);
+uint32_t container_ioas(const struct container *c);
 
 /* Idempotent. */
 int container_start(struct container *c, struct mig_error *err);

@@ -92,3 +92,17 @@ int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_d
     *ret = TAKE_PTR(d);
     return 0;
 }
+
+int kvfio_device_fd(struct device *d)
+{
+    return kvfio_device_is(d) ? kvfio_of(d)->fd : -1;
+}
+
+void kvfio_device_stop_leftover_log(struct device *d)
+{
+    struct kvfio_device *kd = kvfio_of(d);
+    pthread_mutex_lock(&kd->map_lock);
+    if (kd->info.dirty_log && !kd->log_on)
+        kvfio_feature(kd, KVFIO_FEATURE_LOG_STOP | KVFIO_FEATURE_SET, NULL, 0);
+    pthread_mutex_unlock(&kd->map_lock);
+}

@@ -27,3 +27,7 @@ int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_d
 bool kvfio_device_is(const struct device *d);
 /* As last seen; nobody is asked. */
 enum device_state kvfio_device_known_state(struct device *d);
+/* Its descriptor; borrowed. -1 for another kind of device. */
+int kvfio_device_fd(struct device *d);
+/* Turns a log off that a process before this one may have left on. */
+void kvfio_device_stop_leftover_log(struct device *d);

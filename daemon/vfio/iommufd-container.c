@@ -174,3 +174,17 @@ int container_new_iommufd(struct container **ret, const char *name, int fd, cons
     *ret = &f->base;
     return 0;
 }
+
+size_t container_hwpts(const struct container *c, const uint32_t **ret)
+{
+    if (c->ops != &ops)
+        return 0;
+    const struct iommufd_container *f = CONTAINER_OF(c, const struct iommufd_container, base);
+    *ret = f->hwpts;
+    return f->nhwpts;
+}
+
+uint32_t container_ioas(const struct container *c)
+{
+    return c->ops == &ops ? CONTAINER_OF(c, const struct iommufd_container, base)->ioas : 0;
+}

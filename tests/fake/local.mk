@@ -3,3 +3,6 @@ check_PROGRAMS += tests/fake/fake-migd
 tests_fake_fake_migd_SOURCES = tests/fake/fake-migd.c tests/fake/fake-story.c tests/fake/fake.h
 tests_fake_fake_migd_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/cli
 tests_fake_fake_migd_LDADD = libmigctl.la
+# A service manager for one service, which keeps its descriptors.
+check_PROGRAMS += tests/fake/keeper
+tests_fake_keeper_SOURCES = tests/fake/keeper.c

@@ -189,6 +189,18 @@ static void memory_is_opened_again(void **state)
     close(again);
 }
 
+static void names_are_what_a_manager_takes(void **state)
+{
+    int a = eventfd(0, EFD_CLOEXEC), b = eventfd(0, EFD_CLOEXEC);
+    kept("vm1", "device/0000:17:00.1", a, "vm1/device/0000=17=00.1");
+    kept("vm1", "device/0000=17:00.1", b, "vm1/device/0000=17=00.1#2");
+    fdstore_drop("vm1");
+    run_manager();
+    assert_int_equal(manager.n, 0);
+    close(a);
+    close(b);
+}
+
 static void names_have_an_end(void **state)
 {
     char part[300], name[FDSTORE_NAME_MAX];
@@ -296,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_come_and_go, start_manager, stop_manager),
         cmocka_unit_test_setup_teardown(the_same_open_file_has_one_name, start_manager, stop_manager),
         cmocka_unit_test_setup_teardown(memory_is_opened_again, start_manager, stop_manager),
+        cmocka_unit_test_setup_teardown(names_are_what_a_manager_takes, start_manager, stop_manager),
         cmocka_unit_test_setup_teardown(names_have_an_end, start_manager, stop_manager),
         cmocka_unit_test_setup_teardown(the_next_process_finds_them, start_manager, stop_manager),
         cmocka_unit_test(without_a_manager_nothing_is_kept),

@@ -174,7 +174,12 @@ static void fake_destroy(struct tracker *t)
 {
 }
 
-static const struct tracker_ops fake_ops = {"fake", true, fake_start, fake_stop, fake_harvest, fake_destroy};
+static const struct tracker_ops fake_ops = {.kind = "fake",
+                                            .answers_gate = true,
+                                            .start = fake_start,
+                                            .stop = fake_stop,
+                                            .harvest = fake_harvest,
+                                            .destroy = fake_destroy};
 
 static void fake_dirty(struct fake *f, uint64_t first, uint64_t count)
 {

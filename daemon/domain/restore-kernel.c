@@ -9,6 +9,7 @@
 #include "domain/structure.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
+#include <stdio.h>
 #include <string.h>
 
 /* The descriptor of a container or device and, where it is known, of the process that holds it. */

@@ -390,6 +390,11 @@
       "in the first round alone. That is right for ROMs and wrong for anything that changes while the "      \
       "migration runs.",                                                                                     \
       "Nothing, where it is a ROM; else register it without read-only.")                                     \
+    X(FINDING_MEMORY_READ_ONLY_AT_DESTINATION, "memory-read-only-at-destination", ERROR, false,              \
+      "The memory is registered read-only at the destination",                                               \
+      "Pages that arrive are written into it, and migd was given the memory there without the right to "     \
+      "write.",                                                                                              \
+      "Register it at the destination without read-only.")                                                   \
     X(FINDING_MEMORY_SIZE_DIFFERS, "memory-size-differs", ERROR, false,                                      \
       "The memory has another size at the destination",                                                      \
       "A page keeps its offset in its region, so both sides must have the same number of pages.",            \

@@ -86,8 +86,9 @@ static int compare_region(struct json_object *o, const char *name, const struct 
                          "Memory %s has %llu bytes at the source and %llu here", name,
                          (unsigned long long)size, (unsigned long long)region->size_bytes);
     if (r == 0 && !region->writable)
-        r = findings_add(ret, FINDING_MEMORY_READ_ONLY, name, "Register it here without read-only",
-                         "Memory %s of domain %s is read-only here", name, here->name);
+        r = findings_add(ret, FINDING_MEMORY_READ_ONLY_AT_DESTINATION, name,
+                         "Register it here without read-only", "Memory %s of domain %s is read-only here",
+                         name, here->name);
     if (r == 0)
         r = compare_iovas(o, m, ret);
     if (r == 0)

@@ -4,16 +4,21 @@
 # own, so that the host's package sources stay as they are.
 #
 #   private_apt FOLDER SUITE...   makes them in FOLDER; then `private apt-get ...` and `private apt-cache ...` see these suites
-private_apt() {
-    local folder=$1 uris mirror suite
-    shift
-    # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+#   host_suite, host_mirror       the release of this host, and where it gets it from
+host_suite() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+host_mirror() {
+    local uris mirror
     uris=$(apt-get --print-uris update | sed -n "s|^'\(.*\)/dists/\([^/']*\)/InRelease'.*|\1 \2|p")
-    # The mirror that has this release and its updates; else the first that has the release.
-    mirror=$(awk -v s="$suite" '$2 == s { first = first ? first : $1; base[$1] = 1 } $2 == s "-updates" { up[$1] = 1 }
+    # The one that has this release and its updates; else the first that has the release.
+    mirror=$(awk -v s="$(host_suite)" '$2 == s { first = first ? first : $1; base[$1] = 1 } $2 == s "-updates" { up[$1] = 1 }
         END { for (m in base) if (m in up) { print m; exit } print first }' <<<"$uris")
-    [ -n "$mirror" ] || { echo "no mirror of Debian $suite in this host's package sources" >&2; return 1; }
+    [ -n "$mirror" ] || { echo "no mirror of Debian $(host_suite) in this host's package sources" >&2; return 1; }
+    echo "$mirror"
+}
+private_apt() {
+    local folder=$1 mirror suite
+    shift
+    mirror=$(host_mirror) || return 1
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
     for suite in "$@"; do
         printf 'deb %s %s main\ndeb-src %s %s main\n' "$mirror" "$suite" "$mirror" "$suite"

@@ -46,26 +46,34 @@ def find_lab():
     raise Missing(f"no kernel lab in {' or '.join(places)}: make one with tests/kernel/make-lab, or name one with MIGD_LAB_DIR")
 
 
-def find_stock():
-    """In the cache under a hash of its recipe; made where it is not."""
+def made(name, recipe, what):
+    """The folder that the script `make-NAME` makes: in the cache, under a hash of its recipe. Made where it is not."""
     digest = hashlib.sha256()
-    for name in ("make-stock", "debian.sh", "mtty-dma.patch"):
-        with open(os.path.join(HERE, name), "rb") as f:
+    for part in ("make-" + name, "debian.sh", *recipe):
+        with open(os.path.join(HERE, part), "rb") as f:
             digest.update(f.read())
-    stem = os.path.join(cache_folder(), "kernel-stock-")
-    lab = stem + digest.hexdigest()[:12]
-    if os.path.exists(os.path.join(lab, "bzImage")):
-        return lab
+    stem = os.path.join(cache_folder(), f"kernel-{name}-")
+    folder = stem + digest.hexdigest()[:12]
+    if os.path.isdir(folder):
+        return folder
     for old in glob.glob(stem + "*"):
         shutil.rmtree(old, ignore_errors=True)
-    print("# makes the lab with Debian's kernel", flush=True)
-    made = subprocess.run([os.path.join(HERE, "make-stock"), lab + ".new"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    if made.returncode:
-        shutil.rmtree(lab + ".new", ignore_errors=True)
-        raise Missing("Debian's kernel could not be fetched and prepared: " + " ".join(made.stdout.split("\n")[-4:]))
-    os.rename(lab + ".new", lab)
-    return lab
+    print(f"# makes {what}", flush=True)
+    run = subprocess.run([os.path.join(HERE, "make-" + name), folder + ".new"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, check=False)
+    if run.returncode:
+        shutil.rmtree(folder + ".new", ignore_errors=True)
+        raise Missing(f"{what} could not be made: {'; '.join(run.stdout.strip().splitlines()[-3:])}")
+    os.rename(folder + ".new", folder)
+    return folder
+
+
+def find_stock():
+    return made("stock", ["mtty-dma.patch"], "the lab with Debian's kernel")
+
+
+def find_root():
+    return made("root", [], "the root file system with systemd")
 
 
 LABS = {"lab": find_lab, "stock": find_stock}
@@ -117,7 +125,7 @@ class Qemu:
     def _output(self, command):
         return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False).stdout
 
-    def machine(self, kernel, initramfs, memory, smp, devices, append):
+    def machine(self, lab, initramfs, root, memory, smp, devices, append):
         iommu = "intel-iommu,intremap=on,x-scalable-mode=on" + (",x-ssads=on" if self.dirty_bits else "")
         command = self.command + [
             "-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-accel",
@@ -126,19 +134,38 @@ class Qemu:
             command += ["-device", device]
         # Without no_timer_check a busy host makes the kernel panic.
         words = ["console=ttyS0", "panic=-1", "quiet", "no_timer_check", *append]
-        return command + ["-kernel", kernel, "-initrd", initramfs, "-append", " ".join(words)]
+        if root:
+            command += ["-drive", f"file={os.path.join(root, 'root.ext4')},if=virtio,format=raw,readonly=on"]
+            words += ["systemd.unit=lab.service", "systemd.show_status=no"]
+        return command + ["-kernel", os.path.join(lab, "bzImage"), "-initrd", initramfs, "-append", " ".join(words)]
 
 
-def make_initramfs(output, lab, tests, programs, files):
-    """tests: pairs of a program and its limit in seconds, in the order in which they run."""
-    command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox(lab), "--init", os.path.join(HERE, "init")]
+def install(folder):
+    """What `make install` installs, as a tree."""
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    subprocess.run(["make", "-s", "-C", BUILD, "install", "DESTDIR=" + folder], env=env, stdout=subprocess.DEVNULL, check=True)
+    # With another prefix than /usr an administrator has to show D-Bus the way to these.
+    for path in glob.glob(folder + "/**/share/dbus-1/system*/*", recursive=True):
+        wanted = os.path.join(folder, "usr/share/dbus-1", os.path.relpath(path, path[:path.index("/dbus-1/")] + "/dbus-1"))
+        if not os.path.exists(wanted):
+            os.makedirs(os.path.dirname(wanted), exist_ok=True)
+            shutil.copy(path, wanted)
+
+
+def make_initramfs(output, lab, root, tests, programs, trees):
+    """tests: pairs of a program and its limit in seconds, in the order in which they run. programs, trees: pairs of source and path."""
+    command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox(lab), "--init", os.path.join(HERE, "init"),
+               "--runner", os.path.join(HERE, "run-tests")]
     modules = os.path.join(lab, "modules")
     if os.path.isdir(modules):
         command += ["--tree", modules + ":/lib/modules"]
+    if root:
+        command += ["--root-files", os.path.join(root, "root.files"),
+                    "--program", os.path.join(HERE, "lab.service") + ":/etc/systemd/system/lab.service"]
     for path, seconds in tests:
         command += ["--test", f"{path}:{seconds}"]
     for pair in programs:
         command += ["--program", ":".join(pair)]
-    for pair in files:
-        command += ["--file", ":".join(pair)]
+    for pair in trees:
+        command += ["--tree", ":".join(pair)]
     subprocess.run(command, check=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh
 # To be sourced by tests in the lab: two daemons, `a` and `b`, each on a bus of its own, b in a network namespace of its own, and a holder
-# process on each side. At the end: exit $failed.
+# process on each side. At the end: exit $failed. With daemon_a=service the first is migd.service on the system bus.
 failed=0
 case=
 say() { echo "LAB $1 $case - $2"; }
@@ -21,6 +21,13 @@ wait_for() { # FILE WORD: 20 s
     done
 }
 
+bus_of() { # SIDE
+    if [ "$1" = a ] && [ "${daemon_a:-}" = service ]; then
+        echo unix:path=/run/dbus/system_bus_socket
+    else
+        echo "unix:path=/run/bus-$1"
+    fi
+}
 for side in a b; do
     cat > /tmp/bus-$side.conf <<END
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -32,7 +39,7 @@ done
 on() { # SIDE COMMAND...
     side=$1
     shift
-    env MIGD_BUS_ADDRESS=unix:path=/run/bus-$side "$@"
+    env MIGD_BUS_ADDRESS="$(bus_of "$side")" "$@"
 }
 
 # Side b lives in a network namespace of its own.
@@ -48,7 +55,17 @@ in_b() { nsenter -n -t "$(cat /tmp/b.pid)" "$@"; }
 in_b ip addr add 10.9.0.2/24 dev "$peer"
 in_b ip link set "$peer" up
 
-on a migd --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
+if [ "${daemon_a:-}" = service ]; then
+    for folder in /etc/migd /usr/local/etc/migd; do
+        [ -e $folder/migd.conf ] || continue
+        mkdir -p $folder/migd.conf.d
+        printf '[Peer]\nListen=10.9.0.1:7000\n' > $folder/migd.conf.d/lab.conf
+    done
+    systemctl restart migd.service
+    journalctl -q -f -u migd.service > /tmp/migd-a.log 2>&1 &
+else
+    on a migd --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
+fi
 in_b env MIGD_BUS_ADDRESS=unix:path=/run/bus-b migd --listen 10.9.0.2:7000 --runtime-dir /run/migd-b > /tmp/migd-b.log 2>&1 &
 i=0
 until on a migctl list > /dev/null 2>&1 && on b migctl list > /dev/null 2>&1; do
@@ -60,7 +77,7 @@ done
 # begin NAME DOMAIN KIND [WORD [WORD OF THE DESTINATION]]: holders on both sides.
 begin() {
     case=$1
-    MIGD_BUS_ADDRESS=unix:path=/run/bus-a /usr/bin/holder "$2" "$3" $4 > /tmp/holder-a.log 2>&1 &
+    MIGD_BUS_ADDRESS=$(bus_of a) /usr/bin/holder "$2" "$3" $4 > /tmp/holder-a.log 2>&1 &
     holder_a=$!
     wait_for /tmp/holder-a.log "HOLDER ready" || { fail "the source did not come up"; return 1; }
     MIGD_BUS_ADDRESS=unix:path=/run/bus-b /usr/bin/holder "$2" "$3" incoming $4 $5 > /tmp/holder-b.log 2>&1 &

@@ -6,6 +6,9 @@ dist_dbussystemservices_DATA = unit/org.migd.Migd1.service
 pkgsysconfdir = $(sysconfdir)/migd
 dist_pkgsysconf_DATA = unit/migd.conf
 nodist_systemdsystemunit_DATA = unit/migd.service
+dist_systemdsystemunit_DATA = unit/migd.socket
+systemdsystempresetdir = $(systemdsystemunitdir)/../system-preset
+dist_systemdsystempreset_DATA = unit/90-migd.preset
 EXTRA_DIST += unit/migd.service.in
 CLEANFILES += unit/migd.service
 

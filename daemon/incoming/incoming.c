@@ -290,13 +290,14 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
     in->greeter.greeted = greeted;
     in->greeter.userdata = in;
     int r = 0;
-    if (fd >= 0)
+    if (fd >= 0) {
         in->listen_fd = fd;
-    else if (address && *address)
+        r = channel_listening_address(fd, &in->address, err);
+    } else if (address && *address)
         r = channel_listen(&in->listen_fd, &in->address, address, err);
     if (r < 0)
         return r;
-    if (!in->address && !(in->address = strdup(address && *address ? address : "")))
+    if (!in->address && !(in->address = strdup("")))
         return mig_error_oom(err);
     if (in->listen_fd >= 0) {
         fd_set_nonblock(in->listen_fd, true);

@@ -164,6 +164,25 @@ static int listen_failed(struct mig_error *err, const char *text, int r)
     return r;
 }
 
+static int bound_address(int fd, struct address *a)
+{
+    struct sockaddr_storage ss = {0};
+    char host[NI_MAXHOST], port[8];
+    if (getsockname(fd, (struct sockaddr *)&ss, &(socklen_t){sizeof ss}) < 0)
+        return -errno;
+    a->is_unix = ss.ss_family == AF_UNIX;
+    if (a->is_unix) {
+        snprintf(a->path, sizeof a->path, "%.107s", ((const struct sockaddr_un *)&ss)->sun_path);
+        return 0;
+    }
+    if (getnameinfo((struct sockaddr *)&ss, sizeof ss, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return -EAFNOSUPPORT;
+    snprintf(a->host, sizeof a->host, "%.*s", (int)sizeof a->host - 1, host);
+    a->port = (uint16_t)atoi(port);
+    return 0;
+}
+
 static int listen_tcp(int *ret_fd, struct address *a, struct mig_error *err)
 {
     char text[ADDRESS_TEXT_MAX];
@@ -194,15 +213,9 @@ static int listen_tcp(int *ret_fd, struct address *a, struct mig_error *err)
     freeaddrinfo(list);
     if (r < 0)
         return listen_failed(err, text, r);
-    struct sockaddr_storage ss;
-    char host[NI_MAXHOST], port[8];
-    if (getsockname(fd, (struct sockaddr *)&ss, &(socklen_t){sizeof ss}) < 0)
-        return listen_failed(err, text, -errno);
-    if (getnameinfo((struct sockaddr *)&ss, sizeof ss, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return listen_failed(err, text, -EAFNOSUPPORT);
-    snprintf(a->host, sizeof a->host, "%.*s", (int)sizeof a->host - 1, host);
-    a->port = (uint16_t)atoi(port);
+    r = bound_address(fd, a);
+    if (r < 0)
+        return listen_failed(err, text, r);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }
@@ -259,5 +272,20 @@ int channel_listen(int *ret_fd, char **ret_bound, const char *address, struct mi
     address_format(&a, bound, ADDRESS_TEXT_MAX);
     *ret_fd = TAKE_FD(fd);
     *ret_bound = bound;
+    return 0;
+}
+
+int channel_listening_address(int fd, char **ret, struct mig_error *err)
+{
+    struct address a = {0};
+    int r = bound_address(fd, &a);
+    if (r < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, -r, "the address of the listening socket: %s",
+                             strerror(-r));
+    char *text = malloc(ADDRESS_TEXT_MAX);
+    if (!text)
+        return mig_error_oom(err);
+    address_format(&a, text, ADDRESS_TEXT_MAX);
+    *ret = text;
     return 0;
 }

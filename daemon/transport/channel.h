@@ -60,6 +60,8 @@ int channel_from_socket(struct channel **ret, int fd, const char *peer, int canc
 /* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed
  * address it is bound to. */
 int channel_listen(int *ret_fd, char **ret_bound, const char *address, struct mig_error *err);
+/* The address of a listening socket that somebody else bound; malloc'ed. */
+int channel_listening_address(int fd, char **ret, struct mig_error *err);
 /* For the negative errno r of a call above: fills err with the fitting code, "WHAT: PEER: why", and the
  * remedy. Returns r. */
 int channel_error(const struct channel *c, int r, struct mig_error *err, const char *what);

@@ -1,4 +1,5 @@
+# check-unit holds the units.
 # check-includes holds the layers of the code (the table is at the top of the script), check-format how it is set,
 # check-findings the page of findings.
-dist_noinst_SCRIPTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings
-TESTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings
+dist_noinst_SCRIPTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings tests/lint/check-unit
+TESTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings tests/lint/check-unit

@@ -42,8 +42,9 @@
     X(OPT_CHECKSUM, "checksum", NULL, VERB_START, 0, "checksum every payload on the wire")                   \
     X(OPT_VERIFY, "verify", "MODE", VERB_START, OPTION_OPTIONAL,                                             \
       "prove that no page was lost: strict (the default of a bare --verify), post, off")                     \
-    X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START, 0,                                                   \
-      "go on although one of several devices lacks peer-to-peer states")                                     \
+    X(OPT_ALLOW, "allow", "CODE", VERB_START, OPTION_REPEATS,                                                \
+      "overrule this finding of check (migctl explain lists codes)")                                         \
+    X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START, 0, "the same as --allow device-no-p2p")              \
     X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START, 0,                                                 \
       "name of the domain at the destination, if it differs")                                                \
     X(OPT_DETACH, "detach", NULL, VERB_START, 0, "do not follow: print the migration's id and return")       \

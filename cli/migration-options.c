@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "migration-options.h"
+#include "args.h"
 #include "base/parse.h"
 #include "bus.h"
 #include "suggest.h"
@@ -115,5 +116,24 @@ int migration_option_append(sd_bus_message *m, const char *key, const char *text
         r = sd_bus_message_append(m, "{sv}", key, "s", text);
         break;
     }
+    return r < 0 ? bus_message_failed(r, err) : 0;
+}
+
+int migration_option_append_allowed(sd_bus_message *m, const struct args *args, struct mig_error *err)
+{
+    if (!args_has(args, OPT_ALLOW))
+        return 0;
+    int r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "allow");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "s");
+    for (size_t i = 0; r >= 0 && i < args->n_given; i++)
+        if (args->given[i].id == OPT_ALLOW)
+            r = sd_bus_message_append(m, "s", args->given[i].value);
+    for (int i = 0; r >= 0 && i < 3; i++)
+        r = sd_bus_message_close_container(m);
     return r < 0 ? bus_message_failed(r, err) : 0;
 }

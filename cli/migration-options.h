@@ -5,6 +5,11 @@
 #include "base/error.h"
 #include <systemd/sd-bus.h>
 
+struct args;
+
+/* Appends "allow" with the values of every --allow of the command line to an open a{sv}; nothing when there
+ * is none. */
+int migration_option_append_allowed(sd_bus_message *m, const struct args *args, struct mig_error *err);
 /* Appends {key: value} to an open a{sv}. while_running: only what SetOptions takes. InvalidArgument says
  * which values there are. */
 int migration_option_append(sd_bus_message *m, const char *key, const char *text, bool while_running,

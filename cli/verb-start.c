@@ -42,6 +42,8 @@ static int append_options(sd_bus_message *m, const struct args *args, struct mig
         if ((r = migration_option_append(m, wanted[i].key, value, false, err)) < 0)
             return r;
     }
+    if ((r = migration_option_append_allowed(m, args, err)) < 0)
+        return r;
     r = sd_bus_message_close_container(m);
     return r < 0 ? bus_message_failed(r, err) : 0;
 }

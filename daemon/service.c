@@ -75,6 +75,7 @@ static int open_listener(struct service *s, struct mig_error *err)
                          s->config->runtime_dir, &callbacks, err);
     if (r < 0)
         return r;
+    incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
     s->outgoing.decision_address = incoming_address(s->incoming);
     api_set_peer_address(s->api, s->outgoing.decision_address);
     return 0;
@@ -166,6 +167,8 @@ static void reload(void *userdata)
             log_set_max_level(next.log_level); /* else what LogControl1 said stays */
         *s->config = next;
         api_set_defaults(s->api, &defaults);
+        if (s->incoming)
+            incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
         log_notice("The configuration was read again");
     }
     notify_ready();

@@ -7,6 +7,7 @@
 
 struct words {
     const char *on_stall, *gate, *verify, *peer_domain;
+    struct api_strings allow;
 };
 
 static int apply_words(const struct words *w, struct migration_options *o, struct mig_error *err)
@@ -18,6 +19,8 @@ static int apply_words(const struct words *w, struct migration_options *o, struc
         r = gate_policy_from_string(w->gate, &o->gate, err);
     if (r == 0 && w->verify)
         r = verify_mode_from_string(w->verify, &o->verify, err);
+    for (size_t i = 0; i < w->allow.n && r == 0; i++)
+        r = migration_options_allow(o, w->allow.values[i], err);
     if (r == 0 && w->peer_domain && *w->peer_domain) {
         r = domain_name_check(w->peer_domain, err);
         snprintf(o->peer_domain, sizeof o->peer_domain, "%s", w->peer_domain);
@@ -38,6 +41,7 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
 {
     struct migration_options next = *o;
     struct words w = {0};
+    bool without_p2p = false; /* another word for allowing one of the findings */
     const struct api_option options[] = {
         {"bandwidth", API_U64, &next.bandwidth_bytes_per_sec},
         {"max-downtime", API_U64, &next.max_downtime_usec},
@@ -49,7 +53,8 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         {"connections", API_U32, &next.connections},
         {"checksum", API_BOOL, &next.checksum},
         {"verify", API_STRING, &w.verify},
-        {"without-p2p", API_BOOL, &next.allow[FINDING_DEVICE_NO_P2P]},
+        {"without-p2p", API_BOOL, &without_p2p},
+        {"allow", API_STRINGS, &w.allow},
         {"peer-domain", API_STRING, &w.peer_domain},
     };
     int r = api_options_read(m, options, running_only ? RUNNING_KEYS : ELEMENTS(options), err);
@@ -57,6 +62,8 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         r = apply_words(&w, &next, err);
     if (r == 0)
         *o = next;
+    if (r == 0)
+        o->allow[FINDING_DEVICE_NO_P2P] |= without_p2p;
     return r;
 }
 
@@ -70,13 +77,51 @@ int api_read_running_options(sd_bus_message *m, struct migration_options *o, str
     return read_options(m, o, true, err);
 }
 
+static int append_allowed(sd_bus_message *m, const struct migration_options *o)
+{
+    int r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "allow");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "s");
+    for (int i = 0; r >= 0 && i < FINDING_CODE_MAX; i++)
+        if (o->allow[i])
+            r = sd_bus_message_append(m, "s", finding_code_to_string((enum finding_code)i));
+    for (int i = 0; r >= 0 && i < 3; i++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
+
 int api_append_options(sd_bus_message *m, const struct migration_options *o)
 {
-    return sd_bus_message_append(
-        m, "a{sv}", 12, "bandwidth", "t", o->bandwidth_bytes_per_sec, "max-downtime", "t",
-        o->max_downtime_usec, "timeout", "t", o->timeout_usec, "on-stall", "s",
-        stall_policy_to_string(o->on_stall), "gate", "s", gate_policy_to_string(o->gate), "gate-resends", "u",
-        o->gate_resends, "max-rounds", "u", o->max_rounds, "connections", "u", o->connections, "checksum",
-        "b", o->checksum, "verify", "s", verify_mode_to_string(o->verify), "without-p2p", "b",
-        o->allow[FINDING_DEVICE_NO_P2P], "peer-domain", "s", o->peer_domain);
+    const struct {
+        const char *key;
+        uint64_t value;
+    } numbers[] = {{"bandwidth", o->bandwidth_bytes_per_sec},
+                   {"max-downtime", o->max_downtime_usec},
+                   {"timeout", o->timeout_usec}},
+      counts[] = {{"gate-resends", o->gate_resends},
+                  {"max-rounds", o->max_rounds},
+                  {"connections", o->connections}},
+      flags[] = {{"checksum", o->checksum}, {"without-p2p", o->allow[FINDING_DEVICE_NO_P2P]}};
+    const struct {
+        const char *key, *value;
+    } words[] = {{"on-stall", stall_policy_to_string(o->on_stall)},
+                 {"gate", gate_policy_to_string(o->gate)},
+                 {"verify", verify_mode_to_string(o->verify)},
+                 {"peer-domain", o->peer_domain}};
+    int r = sd_bus_message_open_container(m, 'a', "{sv}");
+    for (size_t i = 0; r >= 0 && i < ELEMENTS(numbers); i++)
+        r = sd_bus_message_append(m, "{sv}", numbers[i].key, "t", numbers[i].value);
+    for (size_t i = 0; r >= 0 && i < ELEMENTS(counts); i++)
+        r = sd_bus_message_append(m, "{sv}", counts[i].key, "u", (uint32_t)counts[i].value);
+    for (size_t i = 0; r >= 0 && i < ELEMENTS(flags); i++)
+        r = sd_bus_message_append(m, "{sv}", flags[i].key, "b", (int)flags[i].value);
+    for (size_t i = 0; r >= 0 && i < ELEMENTS(words); i++)
+        r = sd_bus_message_append(m, "{sv}", words[i].key, "s", words[i].value);
+    if (r >= 0)
+        r = append_allowed(m, o);
+    return r < 0 ? r : sd_bus_message_close_container(m);
 }

@@ -90,6 +90,20 @@ static int read_number(sd_bus_message *m, const struct api_option *o, const char
     }
 }
 
+static int read_strings(sd_bus_message *m, struct api_strings *ret)
+{
+    int r = sd_bus_message_enter_container(m, 'a', "s");
+    if (r < 0)
+        return r;
+    const char *s;
+    for (ret->n = 0; (r = sd_bus_message_read_basic(m, 's', (void *)&s)) > 0; ret->n++) {
+        if (ret->n == API_STRINGS_MAX)
+            return -ERANGE;
+        ret->values[ret->n] = s;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_value(sd_bus_message *m, const struct api_option *o, const char *type)
 {
     int b, r;
@@ -120,6 +134,8 @@ static int read_value(sd_bus_message *m, const struct api_option *o, const char 
         if (r >= 0)
             *(struct api_u64s *)o->ret = (struct api_u64s){array, size / sizeof(uint64_t)};
         return r < 0 ? r : 0;
+    case API_STRINGS:
+        return strcmp(type, "as") != 0 ? -ENXIO : read_strings(m, o->ret);
     default:
         return read_number(m, o, type);
     }
@@ -132,6 +148,7 @@ static const char *const expected[] = {
     [API_U32] = "a number from 0 to 4294967295 (u)",
     [API_I32] = "a number of 32 bits (i)",
     [API_U64S] = "an array of numbers (at)",
+    [API_STRINGS] = "a list of at most 32 strings (as)",
     [API_FD] = "a descriptor (h)",
 };
 

@@ -9,17 +9,25 @@
 #include <systemd/sd-bus.h>
 
 enum api_option_type {
-    API_BOOL,   /* bool */
-    API_STRING, /* const char *, which lives as long as the message */
-    API_U64,    /* uint64_t */
-    API_U32,    /* uint32_t */
-    API_I32,    /* int32_t */
-    API_U64S,   /* struct api_u64s, as a string does */
-    API_FD,     /* int: a descriptor, which lives as long as the message */
+    API_BOOL,    /* bool */
+    API_STRING,  /* const char *, which lives as long as the message */
+    API_U64,     /* uint64_t */
+    API_U32,     /* uint32_t */
+    API_I32,     /* int32_t */
+    API_U64S,    /* struct api_u64s, as a string does */
+    API_STRINGS, /* struct api_strings, as a string does */
+    API_FD,      /* int: a descriptor, which lives as long as the message */
 };
 
 struct api_u64s {
     const uint64_t *values;
+    size_t n;
+};
+
+#define API_STRINGS_MAX 32u
+
+struct api_strings {
+    const char *values[API_STRINGS_MAX];
     size_t n;
 };
 

@@ -44,6 +44,11 @@ static int set_listen(struct config *c, const char *value)
     return set_text(c->listen, sizeof c->listen, value);
 }
 
+static int set_accept_overrides(struct config *c, const char *value)
+{
+    return parse_bool(value, &c->accept_overrides);
+}
+
 static int set_max_downtime(struct config *c, const char *value)
 {
     uint64_t usec;
@@ -87,6 +92,7 @@ static const struct key keys[] = {
     {"Daemon", "LogLevel", set_log_level, "emerg, alert, crit, err, warning, notice, info, debug or 0 to 7",
      "info", true},
     {"Peer", "Listen", set_listen, "host[:port], [v6]:port, unix:PATH or nothing", "", false},
+    {"Peer", "AcceptOverrides", set_accept_overrides, "yes or no", "yes", true},
     {"Migration", "MaxDowntime", set_max_downtime, "a time above 0 with its unit, such as 300ms", "300ms",
      true},
     {"Migration", "Bandwidth", set_bandwidth,
@@ -178,7 +184,7 @@ const char *config_origin(const struct config *c, const char *section, const cha
 
 void config_init(struct config *c)
 {
-    *c = (struct config){.log_level = LOG_INFO, .max_downtime_usec = 300000};
+    *c = (struct config){.log_level = LOG_INFO, .max_downtime_usec = 300000, .accept_overrides = true};
     for (size_t i = 0; i < ELEMENTS(keys); i++) {
         set_text(c->settings[i].value, sizeof c->settings[i].value, keys[i].preset);
         set_text(c->settings[i].origin, sizeof c->settings[i].origin, "default");

@@ -38,11 +38,12 @@ static int compare_driver(const struct told *t, const struct device_info *info, 
     if (!there[0] || !info->driver[0])
         return findings_add(ret, FINDING_DEVICE_DRIVER_UNKNOWN, name, NULL,
                             "The kernel driver of device %s is not known %s: drivers cannot be compared",
-                            name, there[0] ? "here" : "at the source");
+                            name, there[0] ? "at the destination" : "at the source");
     if (strcmp(there, info->driver) == 0)
         return 0;
     return findings_add(ret, FINDING_DEVICE_DRIVER_DIFFERS, name, NULL,
-                        "Device %s is driven by %s at the source and by %s here", name, there, info->driver);
+                        "Device %s is driven by %s at the source and by %s at the destination", name, there,
+                        info->driver);
 }
 
 static int compare_ids(const struct told *t, const struct device_info *info, const char *name,
@@ -52,15 +53,16 @@ static int compare_ids(const struct told *t, const struct device_info *info, con
     int r = 0;
     if (t->vendor != info->pci_vendor || t->device != info->pci_device ||
         t->subvendor != info->pci_subvendor || t->subdevice != info->pci_subdevice)
-        r = findings_add(
-            ret, FINDING_DEVICE_IDS_DIFFER, name, NULL,
-            "Device %s is %04x:%04x (subsystem %04x:%04x) at the source and %04x:%04x (%04x:%04x) here", name,
-            (unsigned)t->vendor, (unsigned)t->device, (unsigned)t->subvendor, (unsigned)t->subdevice,
-            info->pci_vendor, info->pci_device, info->pci_subvendor, info->pci_subdevice);
+        r = findings_add(ret, FINDING_DEVICE_IDS_DIFFER, name, NULL,
+                         "Device %s is %04x:%04x (subsystem %04x:%04x) at the source and %04x:%04x "
+                         "(%04x:%04x) at the destination",
+                         name, (unsigned)t->vendor, (unsigned)t->device, (unsigned)t->subvendor,
+                         (unsigned)t->subdevice, info->pci_vendor, info->pci_device, info->pci_subvendor,
+                         info->pci_subdevice);
     if (r == 0 && json_get_u64(t->json, "revision", &revision) == 0 && revision != info->pci_revision)
         r = findings_add(ret, FINDING_DEVICE_REVISION_DIFFERS, name, NULL,
-                         "Device %s has revision %02x at the source and %02x here", name, (unsigned)revision,
-                         info->pci_revision);
+                         "Device %s has revision %02x at the source and %02x at the destination", name,
+                         (unsigned)revision, info->pci_revision);
     return r;
 }
 
@@ -80,17 +82,18 @@ static int compare_flags(const struct told *t, const struct device_info *info, c
     int r = 0;
     if (!(flags & DEVICE_MIGRATION_STOP_COPY)) {
         r = findings_add(ret, FINDING_DEVICE_NO_MIGRATION, name, "Use a device or driver that does",
-                         "Device %s does not support migration here", name);
+                         "Device %s does not support migration at the destination", name);
         return r;
     }
     if (several && !without_p2p && !(flags & DEVICE_MIGRATION_P2P))
-        r = findings_add(ret, FINDING_DEVICE_NO_P2P, name, NULL,
-                         "Device %s has no peer-to-peer states here: it would write to the other devices "
-                         "before they run",
-                         name);
+        r = findings_add(
+            ret, FINDING_DEVICE_NO_P2P, name, NULL,
+            "Device %s has no peer-to-peer states at the destination: it would write to the other devices "
+            "before they run",
+            name);
     if (r == 0 && (t->flags & compared) != (flags & compared))
         r = findings_add(ret, FINDING_DEVICE_FLAGS_DIFFER, name, NULL,
-                         "Device %s migrates with %s at the source and with %s here", name,
+                         "Device %s migrates with %s at the source and with %s at the destination", name,
                          flag_words(t->flags), flag_words(flags));
     return r;
 }
@@ -104,7 +107,7 @@ static int compare_layout(const struct told *t, const struct device_info *info, 
         return 0;
     return findings_add(ret, FINDING_DEVICE_LAYOUT_DIFFERS, name, NULL,
                         "Device %s has %llu regions and %llu kinds of interrupts at the source, %u and %u "
-                        "here",
+                        "at the destination",
                         name, (unsigned long long)regions, (unsigned long long)irqs, info->num_regions,
                         info->num_irqs);
 }
@@ -118,7 +121,7 @@ static int compare_state_size(const struct told *t, struct device *d, struct fin
     if (there / SIZE_FACTOR <= here && here / SIZE_FACTOR <= there)
         return 0;
     return findings_add(ret, FINDING_DEVICE_STATE_SIZE_DIFFERS, d->name, NULL,
-                        "Device %s expects a state of %s at the source and of %s here", d->name,
+                        "Device %s expects a state of %s at the source and of %s at the destination", d->name,
                         FORMAT_BYTES(there), FORMAT_BYTES(here));
 }
 
@@ -130,15 +133,15 @@ static int compare_device(const struct told *t, const struct here *here, bool se
     make_printable(name);
     struct device *d = here_find_device(here, t->name);
     if (!d)
-        return findings_add(ret, FINDING_DEVICE_MISSING, name,
-                            "Register the devices on both sides under the same names",
-                            "The source has device %s, which domain %s here has not", name, here->name);
+        return findings_add(
+            ret, FINDING_DEVICE_MISSING, name, "Register the devices on both sides under the same names",
+            "The source has device %s, which domain %s at the destination has not", name, here->name);
     const struct device_info *info = d->ops->info(d);
     if (strcmp(t->kind, info->kind) != 0) {
         snprintf(kind, sizeof kind, "%s", t->kind);
         return findings_add(ret, FINDING_DEVICE_KIND_DIFFERS, name, "Use a device of the same kind",
-                            "Device %s is of kind %s at the source and %s here", name, make_printable(kind),
-                            info->kind);
+                            "Device %s is of kind %s at the source and %s at the destination", name,
+                            make_printable(kind), info->kind);
     }
     int r = compare_ids(t, info, name, ret);
     if (r == 0)
@@ -169,8 +172,8 @@ static int compare_all(const struct told *devices, size_t n, const struct here *
     for (size_t i = 0; i < here->ndevices && r == 0; i++)
         if (!find_told(devices, n, here->devices[i]->name))
             r = findings_add(ret, FINDING_DEVICE_SURPLUS, here->devices[i]->name, NULL,
-                             "Domain %s here has device %s, which the source has not", here->name,
-                             here->devices[i]->name);
+                             "Domain %s at the destination has device %s, which the source has not",
+                             here->name, here->devices[i]->name);
     return r;
 }
 

@@ -30,8 +30,8 @@ static int compare_page_size(struct json_object *o, const struct region *here, s
     if (json_get_u64(o, "file-page-size", &page_bytes) < 0 || page_bytes == here->file_page_bytes)
         return 0;
     return findings_add(ret, FINDING_MEMORY_PAGE_SIZE_DIFFERS, here->name, NULL,
-                        "Memory %s is backed by pages of %s at the source and %s here", here->name,
-                        FORMAT_BYTES(page_bytes), FORMAT_BYTES(here->file_page_bytes));
+                        "Memory %s is backed by pages of %s at the source and %s at the destination",
+                        here->name, FORMAT_BYTES(page_bytes), FORMAT_BYTES(here->file_page_bytes));
 }
 
 static bool has_iova(struct json_object *iovas, size_t n, uint64_t iova)
@@ -58,8 +58,8 @@ static int compare_iovas(struct json_object *o, const struct domain_memory *m, s
         return 0;
     return findings_add(
         ret, FINDING_MEMORY_IOVAS_DIFFER, m->region->name, NULL,
-        "Memory %s is mapped for the devices at 0x%llx%s at the source and at 0x%llx%s here", m->region->name,
-        (unsigned long long)json_object_get_uint64(json_object_array_get_idx(iovas, 0)),
+        "Memory %s is mapped for the devices at 0x%llx%s at the source and at 0x%llx%s at the destination",
+        m->region->name, (unsigned long long)json_object_get_uint64(json_object_array_get_idx(iovas, 0)),
         n > 1 ? " and elsewhere" : "", (unsigned long long)m->iova[0], m->niovas > 1 ? " and elsewhere" : "");
 }
 
@@ -75,20 +75,21 @@ static int compare_region(struct json_object *o, const char *name, const struct 
     const struct domain_memory *m = find(here, name);
     int r = 0;
     if (!m) {
-        r = findings_add(ret, FINDING_MEMORY_MISSING, text, "Register it here under the same name",
-                         "The source has memory %s, which domain %s here has not", text, here->name);
+        r = findings_add(
+            ret, FINDING_MEMORY_MISSING, text, "Register it at the destination under the same name",
+            "The source has memory %s, which domain %s at the destination has not", text, here->name);
         return r < 0 ? mig_error_oom(err) : 0;
     }
     const struct region *region = m->region;
     if (region->size_bytes != size)
         r = findings_add(ret, FINDING_MEMORY_SIZE_DIFFERS, name,
-                         "Register it here with the size that it has at the source",
-                         "Memory %s has %llu bytes at the source and %llu here", name,
+                         "Register it at the destination with the size that it has at the source",
+                         "Memory %s has %llu bytes at the source and %llu at the destination", name,
                          (unsigned long long)size, (unsigned long long)region->size_bytes);
     if (r == 0 && !region->writable)
         r = findings_add(ret, FINDING_MEMORY_READ_ONLY_AT_DESTINATION, name,
-                         "Register it here without read-only", "Memory %s of domain %s is read-only here",
-                         name, here->name);
+                         "Register it at the destination without read-only",
+                         "Memory %s of domain %s is read-only at the destination", name, here->name);
     if (r == 0)
         r = compare_iovas(o, m, ret);
     if (r == 0)
@@ -105,7 +106,8 @@ static int compare_surplus(struct json_object *regions, size_t n, const struct h
         const char *name = here->memory[i].region->name;
         if (!is_among(regions, n, name))
             r = findings_add(ret, FINDING_MEMORY_SURPLUS, name, "Register the same memory on both sides",
-                             "Domain %s here has memory %s, which the source has not", here->name, name);
+                             "Domain %s at the destination has memory %s, which the source has not",
+                             here->name, name);
     }
     return r;
 }

@@ -102,13 +102,14 @@ static int judge(const struct need *needs, size_t n, struct findings *ret)
     for (size_t i = 0; i < n && r == 0; i++) {
         memory_bytes += needs[i].in_memory ? needs[i].bytes : 0;
         if (needs[i].limited && needs[i].bytes > needs[i].free_bytes)
-            r = findings_add(ret, FINDING_MEMORY_NO_SPACE, needs[i].name, NULL,
-                             "The file system behind memory %s has %s free here, and %s must be written",
-                             needs[i].name, FORMAT_BYTES(needs[i].free_bytes), FORMAT_BYTES(needs[i].bytes));
+            r = findings_add(
+                ret, FINDING_MEMORY_NO_SPACE, needs[i].name, NULL,
+                "The file system behind memory %s has %s free at the destination, and %s must be written",
+                needs[i].name, FORMAT_BYTES(needs[i].free_bytes), FORMAT_BYTES(needs[i].bytes));
     }
     if (r == 0 && memory_bytes > available_bytes)
         r = findings_add(ret, FINDING_MEMORY_LOW, "", NULL,
-                         "This host has %s of memory available, and the workload brings %s",
+                         "The destination has %s of memory available, and the workload brings %s",
                          FORMAT_BYTES(available_bytes), FORMAT_BYTES(memory_bytes));
     return r;
 }

@@ -22,12 +22,12 @@ static int compare_versions(struct json_object *hello, struct findings *ret, str
         return compare_malformed(err, "no protocol version or page size");
     if (oldest > DIALOGUE_PROTOCOL || newest < DIALOGUE_PROTOCOL_OLDEST)
         r = findings_add(ret, FINDING_PROTOCOL_VERSIONS, "", NULL,
-                         "The source speaks protocol %llu to %llu, this migd %d to %d",
+                         "The source speaks protocol %llu to %llu, the destination %d to %d",
                          (unsigned long long)oldest, (unsigned long long)newest, DIALOGUE_PROTOCOL_OLDEST,
                          DIALOGUE_PROTOCOL);
     if (r == 0 && page != REGION_PAGE_SIZE)
         r = findings_add(ret, FINDING_PAGE_SIZE_DIFFERS, "", NULL,
-                         "The source counts in pages of %llu bytes, this migd in %u",
+                         "The source counts in pages of %llu bytes, the destination in %u",
                          (unsigned long long)page, REGION_PAGE_SIZE);
     json_get_string(hello, "version", &version);
     if (r == 0 && strcmp(version, PACKAGE_VERSION) != 0) {
@@ -53,7 +53,7 @@ static int take_allowed(struct json_object *hello, const struct here *here, stru
         return compare_malformed(err, "\"allow\" is no list");
     if (!here->accept_overrides)
         return findings_add(ret, FINDING_OVERRIDES_NOT_ACCEPTED, "", NULL,
-                            "The source's operator overrules findings, which the configuration of this "
+                            "The source's operator overrules findings, which the configuration of the "
                             "destination does not accept (AcceptOverrides=no)") < 0
                    ? mig_error_oom(err)
                    : 0;
@@ -74,9 +74,10 @@ static int compare_controller(struct json_object *hello, const struct here *here
     if (json_get_bool(hello, "vmm-state", &vmm_state) < 0)
         return compare_malformed(err, "it does not say whether there is a VMM state");
     if (vmm_state && !here->controller_state)
-        r = findings_add(ret, FINDING_CONTROLLER_MISSING, "", NULL,
-                         "The workload of %s has a VMM with state at the source, and no controller here",
-                         here->name);
+        r = findings_add(
+            ret, FINDING_CONTROLLER_MISSING, "", NULL,
+            "The workload of %s has a VMM with state at the source, and no controller at the destination",
+            here->name);
     if (r == 0 && !here->tracked)
         r = findings_add(ret, FINDING_TRACKERS_MISSING_AT_DESTINATION, "", NULL,
                          "Domain %s at the destination has no tracker that knows which pages are written",

@@ -171,7 +171,7 @@ static int check_domain(struct domain *d, const struct migration_options *o, str
                       "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is "
                       "stopped another could still write to it",
                       d->name, d->ndevices, lacking->device->name);
-        mig_error_hint(err, "If no device writes to another, say so with --without-p2p (or allow device-no-p2p)");
+        mig_error_hint(err, "If no device writes to another, say so with --allow device-no-p2p");
         return -err->err;
     }
     return 0;

@@ -41,6 +41,7 @@ offers "post" migctl start demo --verify = p
 offers "demo other" migctl start --gate resend ""
 offers "" migctl start --bandwidth ""
 offers "max-downtime= max-rounds=" migctl set demo max
+offers "device-no-p2p" migctl start --allow device-no
 offers "domains" migctl list d
 offers "container-blind" migctl explain container-b
 finish

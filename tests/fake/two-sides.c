@@ -393,6 +393,7 @@ void scene_listen(struct scene *s)
     assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry,
                                   s->tcp ? "127.0.0.1:0" : s->address, -1, s->destination_dir, &cb, NULL),
                      0);
+    incoming_set_accept_overrides(s->incoming, !s->refuse_overrides);
     if (s->tcp)
         snprintf(s->address, sizeof s->address, "%s", incoming_address(s->incoming));
 }

@@ -69,7 +69,8 @@ struct scene {
     char source_dir[100], destination_dir[100], source_address[120];
     struct outgoing_context context;
     bool late;
-    bool tcp; /* set before it runs: over TCP, the source listening on every address */
+    bool refuse_overrides; /* at the destination; set before it runs */
+    bool tcp;              /* set before it runs: over TCP, the source listening on every address */
 };
 
 /* ndevices: 0 to 2 on each side, with migration flags STOP_COPY, P2P and PRE_COPY. */

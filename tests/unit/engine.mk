@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
-TESTS += tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+check_PROGRAMS += tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+TESTS += tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -15,4 +15,6 @@ tests_unit_test_sweep_SOURCES = tests/unit/test-sweep.c tests/fake/two-sides.c t
 tests_unit_test_sweep_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_switch_over_SOURCES = tests/unit/test-switch-over.c tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_switch_over_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_check_peer_SOURCES = tests/unit/test-check-peer.c tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_check_peer_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

@@ -65,7 +65,7 @@ static void later_files_win(void **state)
     struct mig_error e;
     put(lib_dir, "migd.conf",
         "[Daemon]\nLogLevel=err\nRuntimeDirectory=/run/"
-        "a\n[Peer]\nListen=1.2.3.4\n[Migration]\nMaxDowntime=1s\n");
+        "a\n[Peer]\nListen=1.2.3.4\nAcceptOverrides=no\n[Migration]\nMaxDowntime=1s\n");
     put(lib_dir, "migd.conf.d/50-b.conf", "[Migration]\nMaxDowntime=4s\nBandwidth=8Gbit\n");
     put(lib_dir, "migd.conf.d/60-hidden.conf", "[Migration]\nMaxDowntime=9s\n");
     put(etc_dir, "migd.conf",
@@ -77,6 +77,7 @@ static void later_files_win(void **state)
     assert_int_equal(c.log_level, LOG_ERR);
     assert_string_equal(c.runtime_dir, "/run/b");
     assert_string_equal(c.listen, "1.2.3.4");
+    assert_false(c.accept_overrides);
     assert_int_equal(c.max_downtime_usec, 4000000);
     assert_int_equal(c.bandwidth_bytes_per_sec, 1000000000);
     assert_int_equal(c.connections, 4);

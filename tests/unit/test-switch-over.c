@@ -258,7 +258,7 @@ static void test_several_devices_want_p2p(void **state)
     assert_true(run_scene(&s, &o, &err) < 0);
     assert_int_equal(err.code, MIG_ERR_NOT_SUPPORTED);
     assert_non_null(strstr(err.message, "dev1"));
-    assert_non_null(strstr(err.hint, "--without-p2p"));
+    assert_non_null(strstr(err.hint, "--allow device-no-p2p"));
     end_scene(&s);
     make_scene(&s, 2);
     s.source.device[1]->info.migration_flags = DEVICE_MIGRATION_STOP_COPY;

@@ -1,3 +1,4 @@
 include contrib/simdev/local.mk
+include contrib/examples/common/local.mk
 include contrib/examples/workload/local.mk
 include contrib/completions/local.mk

@@ -7,7 +7,7 @@
 #pragma once
 #include "journal.h"
 #include "memory.h"
-#include "tracking.h"
+#include "../common/cpu-log.h"
 #include <pthread.h>
 
 struct cpus;

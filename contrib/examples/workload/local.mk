@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The example for authors of VMMs; also the CPU side of rehearsals and of the end-to-end tests.
 noinst_PROGRAMS += migd-example-vmm
-migd_example_vmm_SOURCES = \
+migd_example_vmm_SOURCES = $(EXAMPLE_COMMON) \
 	contrib/examples/workload/check.c contrib/examples/workload/check.h \
 	contrib/examples/workload/cpus.c contrib/examples/workload/cpus.h \
 	contrib/examples/workload/journal.c contrib/examples/workload/journal.h \

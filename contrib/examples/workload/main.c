@@ -2,10 +2,12 @@
 /*
  * migd-example-vmm: how a VMM or a userspace driver joins in with migd. Read register.c for the registration,
  * vmm.c for the four methods that it must answer, tracking.h for the two ways to say which pages its CPUs
- * wrote.
+ * wrote. ../kvm-vmm is a VMM with a real vCPU and kernel devices.
  *
  * The main thread runs the event loop and the bus; cpus.c has the threads that write memory.
  */
+#include "../common/bus.h"
+#include "../common/say.h"
 #include "check.h"
 #include "register.h"
 #include "vmm.h"
@@ -28,7 +30,7 @@ struct program {
     int uffd;
     struct cpu_journal journal;
     struct cpus cpus;
-    struct vmm vmm;
+    struct vmm_interface vmm;
 };
 
 static int open_bus(struct program *p)
@@ -115,15 +117,14 @@ static int start(struct program *p)
             o->span && o->span < p->memory.size ? (o->span + GUEST_PAGE_BYTES - 1) / GUEST_PAGE_BYTES : pages,
     };
     cpus_init(&p->cpus, o->seed);
-    p->vmm = (struct vmm){.cpus = &p->cpus, .incoming = o->incoming};
-    if ((r = vmm_export(&p->vmm, p->bus)) < 0)
+    if ((r = vmm_export(&p->vmm, &p->cpus, o->incoming, p->bus)) < 0)
         goto out;
     if (domain_path && (r = register_rest(p->bus, domain_path, o, &p->memory, &p->log, p->uffd)) < 0)
         goto out;
     print_json(p);
     if (!o->incoming && (r = cpus_resume(&p->cpus)) < 0)
         goto out;
-    vmm_say("ready", "%s", o->incoming ? "incoming" : "running");
+    say("ready", "%s", o->incoming ? "incoming" : "running");
 out:
     free(domain_path);
     return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "options.h"
 #include "record.h"
+#include "../common/size.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -38,24 +39,6 @@ static const char help[] =
     "  --check --memory PATH [--offset N] [--size SIZE] --journal PATH [--source-journal PATH]\n"
     "                         judge the memory by the journals; exit 0 when every write is there\n";
 
-static int number(const char *text, uint64_t *ret)
-{
-    static const char suffix[] = "KMGT";
-    char *end;
-    errno = 0;
-    if (*text < '0' || *text > '9')
-        return -EINVAL;
-    unsigned long long n = strtoull(text, &end, 0);
-    const char *s = *end ? strchr(suffix, *end) : NULL;
-    unsigned shift = s ? 10 * (unsigned)(s - suffix + 1) : 0;
-    if (s)
-        end++;
-    if (*end || errno || (n << shift) >> shift != n)
-        return -EINVAL;
-    *ret = (uint64_t)n << shift;
-    return 0;
-}
-
 /* "name=a,socket=b,..."; text is cut into pieces. */
 static int device(struct device_option *d, char *text)
 {
@@ -74,7 +57,7 @@ static int device(struct device_option *d, char *text)
             d->tracker = value;
         else if (!strcmp(item, "precopy"))
             d->precopy = strcmp(value, "no") != 0;
-        else if (strcmp(item, "log-page-size") || number(value, &d->log_page_bytes) < 0)
+        else if (strcmp(item, "log-page-size") || size_parse(value, &d->log_page_bytes) < 0)
             return -EINVAL;
     }
     return d->name && d->socket ? 0 : -EINVAL;
@@ -121,12 +104,12 @@ static int take(struct options *o, int option, char *value)
     uint64_t n = 0;
     switch (option) {
     case OPT_SIZE:
-        return number(value, &o->size);
+        return size_parse(value, &o->size);
     case OPT_MEMORY:
         o->memory_path = value;
         return 0;
     case OPT_HUGE:
-        return number(value, &o->huge_bytes);
+        return size_parse(value, &o->huge_bytes);
     case OPT_OPEN:
         o->open_memory = strchr(value, '/');
         if (!o->open_memory)
@@ -138,16 +121,16 @@ static int take(struct options *o, int option, char *value)
         o->fill_dir = value;
         return 0;
     case OPT_THREADS:
-        if (number(value, &n) < 0 || n < 1 || n > RECORD_SLOTS)
+        if (size_parse(value, &n) < 0 || n < 1 || n > RECORD_SLOTS)
             return -EINVAL;
         o->threads = (unsigned)n;
         return 0;
     case OPT_RATE:
-        return number(value, &o->rate);
+        return size_parse(value, &o->rate);
     case OPT_SPAN:
-        return number(value, &o->span);
+        return size_parse(value, &o->span);
     case OPT_SEED:
-        return number(value, &o->seed);
+        return size_parse(value, &o->seed);
     case OPT_TRACK:
         return track(o, value);
     case OPT_LOG:
@@ -165,7 +148,7 @@ static int take(struct options *o, int option, char *value)
     case OPT_DEVICE:
         return o->n_devices < DEVICES_MAX ? device(&o->devices[o->n_devices++], value) : -EINVAL;
     case OPT_IOVA:
-        return number(value, &o->iova);
+        return size_parse(value, &o->iova);
     case OPT_MAKE:
         o->make = true;
         return 0;
@@ -176,7 +159,7 @@ static int take(struct options *o, int option, char *value)
         o->check = true;
         return 0;
     case OPT_OFFSET:
-        return number(value, &o->offset);
+        return size_parse(value, &o->offset);
     case OPT_SOURCE_JOURNAL:
         o->source_journal = value;
         return 0;

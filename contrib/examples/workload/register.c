@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "register.h"
+#include "../common/bus.h"
 #include "migd-bus.h"
 #include "vmm.h"
 #include <errno.h>
@@ -8,56 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-int bus_open(sd_bus **ret)
-{
-    const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
-    sd_bus *bus = NULL;
-    int r;
-    if (!address) {
-        r = sd_bus_open_system(&bus);
-    } else {
-        r = sd_bus_new(&bus);
-        if (r >= 0)
-            r = sd_bus_set_address(bus, address);
-        if (r >= 0)
-            r = sd_bus_set_bus_client(bus, true);
-        if (r >= 0)
-            r = sd_bus_negotiate_fds(bus, true);
-        if (r >= 0)
-            r = sd_bus_start(bus);
-    }
-    if (r < 0) {
-        fprintf(stderr, "Cannot connect to the bus: %s\n", strerror(-r));
-        sd_bus_unref(bus);
-        return r;
-    }
-    *ret = bus;
-    return 0;
-}
-
-/* Sends `call`, which is consumed, and hands out the reply if ret is given. */
-static int call(sd_bus *bus, sd_bus_message *m, sd_bus_message **ret)
-{
-    sd_bus_error error = SD_BUS_ERROR_NULL;
-    sd_bus_message *reply = NULL;
-    int r = sd_bus_call(bus, m, 0, &error, &reply);
-    if (r < 0)
-        fprintf(stderr, "%s: %s\n", sd_bus_message_get_member(m),
-                error.message ? error.message : strerror(-r));
-    else if (ret)
-        *ret = sd_bus_message_ref(reply);
-    sd_bus_message_unref(reply);
-    sd_bus_message_unref(m);
-    sd_bus_error_free(&error);
-    return r < 0 ? r : 0;
-}
-
-static int new_call(sd_bus *bus, const char *path, const char *interface, const char *member,
-                    sd_bus_message **ret)
-{
-    return sd_bus_message_new_method_call(bus, ret, MIGD_BUS_NAME, path, interface, member);
-}
 
 /* The descriptor at the reply's place is closed with the reply: take a copy. */
 static int adopt_reply(int fd, uint64_t offset, uint64_t size, struct guest_memory *ret)
@@ -78,8 +29,8 @@ int open_memory(sd_bus *bus, const char *domain, const char *memory, struct gues
     r = sd_bus_path_encode(MIGD_BUS_DOMAIN_PREFIX, domain, &path);
     if (r < 0)
         return r;
-    if ((r = new_call(bus, path, MIGD_IFACE_DOMAIN, "OpenMemory", &m)) >= 0 &&
-        (r = sd_bus_message_append(m, "sa{sv}", memory, 0)) >= 0 && (r = call(bus, m, &reply)) >= 0 &&
+    if ((r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "OpenMemory", &m)) >= 0 &&
+        (r = sd_bus_message_append(m, "sa{sv}", memory, 0)) >= 0 && (r = bus_call(bus, m, &reply)) >= 0 &&
         (r = sd_bus_message_read(reply, "htt", &fd, &offset, &size)) >= 0)
         r = adopt_reply(fd, offset, size, ret);
     sd_bus_message_unref(reply);
@@ -91,11 +42,11 @@ int register_domain(sd_bus *bus, const struct options *o, char **ret_path)
 {
     sd_bus_message *m = NULL, *reply = NULL;
     const char *path;
-    int r = new_call(bus, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &m);
+    int r = bus_new_call(bus, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &m);
     if (r >= 0)
         r = sd_bus_message_append(m, "sa{sv}", o->register_name, 1, "incoming", "b", (int)o->incoming);
     if (r >= 0)
-        r = call(bus, m, &reply);
+        r = bus_call(bus, m, &reply);
     if (r >= 0)
         r = sd_bus_message_read(reply, "o", &path);
     if (r >= 0 && !(*ret_path = strdup(path)))
@@ -110,12 +61,12 @@ int register_make_memory(sd_bus *bus, const char *domain_path, const struct opti
     sd_bus_message *m = NULL, *reply = NULL;
     uint32_t index;
     int fd, r;
-    r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "MakeMemory", &m);
+    r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "MakeMemory", &m);
     if (r >= 0)
         r = sd_bus_message_append(m, "sta{sv}", "ram0", o->size, 2, "hugepages", "t", o->huge_bytes, "iova",
                                   "at", 1, o->iova);
     if (r >= 0)
-        r = call(bus, m, &reply);
+        r = bus_call(bus, m, &reply);
     if (r >= 0)
         r = sd_bus_message_read(reply, "uh", &index, &fd);
     if (r >= 0)
@@ -133,38 +84,38 @@ int register_rest(sd_bus *bus, const char *domain_path, const struct options *o,
     /* Where the memory is for the devices ("iova") is said once here; migd maps it for every device that is
      * added. "origin" lets migd find it again when it was restarted. */
     if (!o->make) {
-        if ((r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddMemory", &m)) < 0 ||
+        if ((r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddMemory", &m)) < 0 ||
             (r = sd_bus_message_append(m, "shtta{sv}", "ram0", memory->fd, memory->offset, memory->size, 2,
                                        "origin", "s", memory->path, "iova", "at", 1, o->iova)) < 0 ||
-            (r = call(bus, m, NULL)) < 0)
+            (r = bus_call(bus, m, NULL)) < 0)
             return r;
     }
     if (log->words) {
-        if ((r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m)) < 0 ||
+        if ((r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m)) < 0 ||
             (r = sd_bus_message_append(m, "ssaha{sv}", "cpu", "cpu-log", 1, log->fd, 2, "memory", "s", "ram0",
                                        "origin", "s", log->path)) < 0 ||
-            (r = call(bus, m, NULL)) < 0)
+            (r = bus_call(bus, m, NULL)) < 0)
             return r;
     } else if (uffd >= 0) {
-        if ((r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m)) < 0 ||
+        if ((r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m)) < 0 ||
             (r = sd_bus_message_append(m, "ssaha{sv}", "cpu", "uffd", 1, uffd, 3, "memory", "s", "ram0",
                                        "pid", "u", (uint32_t)getpid(), "address", "t",
                                        (uint64_t)(uintptr_t)memory->base)) < 0 ||
-            (r = call(bus, m, NULL)) < 0)
+            (r = bus_call(bus, m, NULL)) < 0)
             return r;
     }
     for (unsigned i = 0; i < o->n_devices; i++) {
         const struct device_option *d = &o->devices[i];
-        if ((r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddUserDevice", &m)) < 0 ||
+        if ((r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "AddUserDevice", &m)) < 0 ||
             (r = sd_bus_message_append(m, "sva{sv}", d->name, "s", d->socket, 3, "tracker", "s", d->tracker,
                                        "log-page-size", "t", d->log_page_bytes, "precopy", "b",
                                        (int)d->precopy)) < 0 ||
-            (r = call(bus, m, NULL)) < 0)
+            (r = bus_call(bus, m, NULL)) < 0)
             return r;
     }
     /* Without "bus-name" the caller is the controller: this connection. */
-    if ((r = new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "SetController", &m)) < 0 ||
+    if ((r = bus_new_call(bus, domain_path, MIGD_IFACE_DOMAIN, "SetController", &m)) < 0 ||
         (r = sd_bus_message_append(m, "sa{sv}", "dbus", 1, "path", "s", VMM_PATH)) < 0)
         return r;
-    return call(bus, m, NULL);
+    return bus_call(bus, m, NULL);
 }

@@ -6,11 +6,9 @@
 #pragma once
 #include "options.h"
 #include "memory.h"
-#include "tracking.h"
+#include "../common/cpu-log.h"
 #include <systemd/sd-bus.h>
 
-/* Opens the bus of MIGD_BUS_ADDRESS, or the system bus. */
-int bus_open(sd_bus **ret);
 /* Memory that migd has: of the domain, by name. */
 int open_memory(sd_bus *bus, const char *domain, const char *memory, struct guest_memory *ret);
 /* RegisterDomain; *ret_path is freed by the caller. */

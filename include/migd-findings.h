@@ -42,6 +42,26 @@
       "amplification when it verifies.",                                                                     \
       "Let the owner of the iommufd set IOMMU_OPTION_HUGE_PAGES to 0 on the IOAS before anything is "        \
       "attached, or use the device's own log, which is exact to 4 KiB with many drivers.")                   \
+    X(FINDING_CONTAINER_DIFFERS, "container-differs", ERROR, false,                                          \
+      "The container is there already, and is another than was asked for",                                   \
+      "The devices of a container share one DMA address space, so that its interface (iommufd or legacy), "  \
+      "whether its entries are split, and who maps it are decided with its first device. A later device "    \
+      "that asks for something else cannot have it.",                                                        \
+      "Leave the option out: the container decides; or open the device into a container of its own, with "   \
+      "another name.")                                                                                       \
+    X(FINDING_CONTAINER_NO_SPLIT, "container-no-split", ERROR, false,                                        \
+      "The container cannot be split into entries of 4 KiB",                                                 \
+      "The option split asks for IOMMU entries of 4 KiB whatever the pages of the memory are, so that a "    \
+      "dirty bit means 4 KiB. Only an iommufd has it (IOMMU_OPTION_HUGE_PAGES), and only before the first "  \
+      "device is attached to its IOAS.",                                                                     \
+      "Open the first device of the container with interface iommufd and split, or leave split out: then "   \
+      "a bit means as much as an entry maps, up to 1 GiB.")                                                  \
+    X(FINDING_CONTAINER_REFUSED, "container-refused", ERROR, false,                                          \
+      "The kernel does not put this device into that container",                                             \
+      "All devices of a container share one DMA address space. The kernel refuses one whose IOMMU has "      \
+      "other properties (page sizes, coherency), or for which a range that is mapped already is reserved.",  \
+      "Open it into a container of its own: option container with another name; and map its memory there, "  \
+      "too.")                                                                                                \
     X(FINDING_CONTAINER_TRACKING_REFUSED, "container-tracking-refused", ERROR, false,                        \
       "The kernel does not turn dirty tracking of a container on",                                           \
       "migd turned tracking on for a moment, as a migration does before it reads the first page, and "       \
@@ -99,6 +119,25 @@
       "A destination is HOST, HOST:PORT, [V6ADDRESS]:PORT or unix:PATH. The text cannot be read as "         \
       "one of them, so nothing was asked there.",                                                            \
       "Write it as host, host:port, [v6]:port or unix:/path.")                                               \
+    X(FINDING_DEVICE_ADDRESS_INVALID, "device-address-invalid", ERROR, false,                                \
+      "That is not the address of a device",                                                                 \
+      "A device is named by its PCI address (0000:17:00.1, or 17:00.1), by the UUID of a mediated device, "  \
+      "or by a path below /sys that ends at a device.",                                                      \
+      "lspci -D lists PCI addresses, ls /sys/bus/mdev/devices mediated devices.")                            \
+    X(FINDING_DEVICE_ATTACHED_UNTRACKED, "device-attached-untracked", ERROR, false,                          \
+      "The device is attached where the IOMMU tracks nothing",                                               \
+      "Tracker \"container\" says that the dirty bits of the DMA address space cover the device. They "      \
+      "cover devices on an HWPT that was allocated with dirty tracking; this one is attached without, "      \
+      "since that was asked for or since its IOMMU cannot. Its writes would be lost, silently.",             \
+      "Open it with dirty-tracking where the IOMMU has it; else use the device's own log (tracker "          \
+      "device), or tracker all: then all memory is sent in the blackout.")                                   \
+    X(FINDING_DEVICE_BUSY, "device-busy", ERROR, false,                                                      \
+      "Somebody else has the device, or another one of its group, open",                                     \
+      "A VFIO device belongs to one process at a time, and so does the IOMMU group it is in: whoever has "   \
+      "it must close it before migd can open it. What migd has opened for one domain it does not open for "  \
+      "another.",                                                                                            \
+      "End the process that has it, or let that process hand its descriptors to migd (AddContainer, "        \
+      "AddDevice); or release the domain that has it.")                                                      \
     X(FINDING_DEVICE_DRIVER_DIFFERS, "device-driver-differs", ERROR, true,                                   \
       "The device's kernel driver is another one at the destination",                                        \
       "Device state is private to the driver that saved it: its layout is promised to no other driver, "     \
@@ -171,6 +210,12 @@
       "Each device of the domain hands its state to the device of the same name at the destination. "        \
       "Without one there the state has no place to go.",                                                     \
       "Register a device under the same name at the destination.")                                           \
+    X(FINDING_DEVICE_NO_LOG, "device-no-log", ERROR, false,                                                  \
+      "The device does not log what it writes",                                                              \
+      "Tracker \"device\" is the device's own log of its DMA (VFIO_DEVICE_FEATURE_DMA_LOGGING). The "        \
+      "driver of this one has none, or the kernel cannot serve it because it was built without iommufd.",    \
+      "Use the dirty bits of its container (tracker container) where the IOMMU has them, or tracker all: "   \
+      "then all memory is sent in the blackout.")                                                            \
     X(FINDING_DEVICE_NO_MIGRATION, "device-no-migration", ERROR, false,                                      \
       "The device or its driver does not support migration",                                                 \
       "The kernel's VFIO driver of this device answers no to the feature "                                   \
@@ -191,12 +236,36 @@
       "the rest after it has stopped. This one has only STOP_COPY, or was registered not to use "            \
       "PRE_COPY, so its whole state belongs to the blackout.",                                               \
       "Nothing needs to be done where the state is small; check tells when it is not.")                      \
+    X(FINDING_DEVICE_NO_TRACKER, "device-no-tracker", ERROR, false,                                          \
+      "Nothing can say what this device writes",                                                             \
+      "The device has no log of its own, and no dirty bits of an IOMMU cover it: a migration would lose "    \
+      "its writes.",                                                                                         \
+      "Give tracker all: then all memory is sent again in the blackout; or use a host whose IOMMU has "      \
+      "dirty tracking, with a kernel that has iommufd.")                                                     \
+    X(FINDING_DEVICE_NOT_FOUND, "device-not-found", ERROR, false,                                            \
+      "This host has no such device",                                                                        \
+      "Nothing in sysfs bears the address: the device is in another slot, hidden by a VMD, gone from the "   \
+      "bus, or the mediated device was not created.",                                                        \
+      "lspci -D lists PCI addresses, ls /sys/bus/mdev/devices mediated devices.")                            \
     X(FINDING_DEVICE_NOT_RUNNING, "device-not-running", WARNING, false,                                      \
       "The device does not run",                                                                             \
       "The device is in another migration state than RUNNING, although no migration runs. Somebody "         \
       "stopped it: a VMM that is paused, a migration by other means, or a migd that was killed. After "      \
       "a migration it will run at the destination, and after a failed one it will run here.",                \
       "Find out who stopped it before you migrate; a paused workload is best resumed first.")                \
+    X(FINDING_DEVICE_NOT_VFIO, "device-not-vfio", ERROR, false,                                              \
+      "The device is not bound to a VFIO driver",                                                            \
+      "Only a device that is bound to vfio-pci, to a vendor's variant of it, or to a driver of mediated "    \
+      "devices can be opened by a VMM or by migd. While a driver of the host has it, it serves the host.",   \
+      "driverctl set-override ADDRESS vfio-pci (a variant driver where the kernel has one, else it cannot "  \
+      "migrate).")                                                                                           \
+    X(FINDING_DEVICE_OPEN_FAILED, "device-open-failed", ERROR, false,                                        \
+      "The driver of the device refuses to open it",                                                         \
+      "The kernel has found the device and nobody else has it, but its driver answers with an error: it "    \
+      "does not come out of its sleep, does not finish its reset, or wants a token of its physical "         \
+      "function.",                                                                                           \
+      "The kernel's log says why (dmesg). Mostly a reset of the device or of its bus helps, else a "         \
+      "restart of the host.")                                                                                \
     X(FINDING_DEVICE_REVISION_DIFFERS, "device-revision-differs", WARNING, false,                            \
       "The device has another revision at the destination",                                                  \
       "The PCI revision is part of what a guest's driver looks at, and a revision may change what the "      \
@@ -309,6 +378,12 @@
       "wrote although it should be quiet. With --gate off, and without --verify=strict, such pages "         \
       "are lost without any sign.",                                                                          \
       "Leave the gate at strict, or add --verify=strict.")                                                   \
+    X(FINDING_GROUP_NOT_VIABLE, "group-not-viable", ERROR, false,                                            \
+      "Drivers of the host have other devices of the same IOMMU group",                                      \
+      "The devices of an IOMMU group cannot be kept apart by the IOMMU, so that the kernel gives either "    \
+      "all of them or none to a VMM. Those that are named are still bound to drivers of the host.",          \
+      "Bind the named devices to vfio-pci, too, or unbind them; or put the device into a slot that is "      \
+      "isolated (PCIe ACS).")                                                                                \
     X(FINDING_HOLDER_GONE, "holder-gone", ERROR, false,                                                      \
       "The process that holds the device has ended",                                                         \
       "migd holds descriptors of the device, but the process that owned it, the VMM or driver, is "          \
@@ -321,12 +396,51 @@
       "page of 4 KiB: 2 GiB for a TiB. The kernel says (MemAvailable) that this much is not free now. "      \
       "migd would be slowed down by reclaim, or ended by the OOM killer.",                                   \
       "Free memory on this host, or go without --verify.")                                                   \
+    X(FINDING_IOMMU_MISSING, "iommu-missing", ERROR, false,                                                  \
+      "The host has no IOMMU for this device",                                                               \
+      "Without an IOMMU nothing translates or limits the DMA of the device: it cannot be given to a VMM "    \
+      "safely, memory cannot be at the same address for it on two hosts, and nobody can say what it "        \
+      "wrote.",                                                                                              \
+      "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU) and on the kernel's command line "             \
+      "(intel_iommu=on), and restart the host.")                                                             \
+    X(FINDING_IOMMU_NO_DIRTY_TRACKING, "iommu-no-dirty-tracking", ERROR, false,                              \
+      "The IOMMU of this device has no dirty bits",                                                          \
+      "Dirty tracking by the IOMMU takes hardware that has it (AMD with HDSUP, Intel VT-d with SSADS in "    \
+      "scalable mode, Arm SMMUv3 with HTTU) and Linux 6.7 with iommufd. Of a mediated device the IOMMU "     \
+      "sees nothing in any case.",                                                                           \
+      "Leave dirty-tracking out, and track by the device's own log (tracker device) or by tracker all.")     \
+    X(FINDING_IOMMU_NO_ISOLATION, "iommu-no-isolation", ERROR, false,                                        \
+      "The kernel does not let the device go without isolation of interrupts",                               \
+      "The platform cannot keep the device from raising arbitrary interrupts, so that whoever has it "       \
+      "could attack the host. The kernel refuses, unless the administrator overrules it.",                   \
+      "Turn on interrupt remapping in the firmware; or, where all workloads are trusted, "                   \
+      "allow_unsafe_interrupts=1 of module vfio_iommu_type1 or iommufd.")                                    \
+    X(FINDING_IOMMUFD_MISSING, "iommufd-missing", ERROR, false,                                              \
+      "This kernel has no iommufd, or the device no node for it",                                            \
+      "iommufd (/dev/iommu) came with Linux 6.2 and its devices (/dev/vfio/devices) with 6.6; kernels of "   \
+      "Debian 12 and 13 are built without (CONFIG_IOMMUFD, CONFIG_VFIO_DEVICE_CDEV). Dirty bits of an "      \
+      "IOMMU are to be had by iommufd only.",                                                                \
+      "Open it with interface legacy, or leave the interface to migd; or load module iommufd, or use a "     \
+      "kernel that has it.")                                                                                 \
     X(FINDING_LISTENER_OFF, "listener-off", WARNING, false,                                                  \
       "A destination in doubt cannot ask this side",                                                         \
       "When the connection breaks at the moment of the decision, the destination asks the source's "         \
       "migd which side owns the workload. This migd does not listen for peers, so nobody can ask it, "       \
       "and the operator would have to resolve it by hand.",                                                  \
       "Start migd with --listen, or set listen in migd.conf.")                                               \
+    X(FINDING_MAPPING_REFUSED, "mapping-refused", ERROR, false,                                              \
+      "The kernel does not map the memory for DMA",                                                          \
+      "migd maps the memory of the domain for its devices, at the addresses it was registered with. The "    \
+      "kernel refuses what lies outside of what the IOMMU can address, in a range that is reserved (for "    \
+      "interrupts: 0xfee00000 on x86), or where something is mapped already.",                               \
+      "Register the memory at other IOVAs, or in pieces around the reserved ranges.")                        \
+    X(FINDING_MEMLOCK_EXCEEDED, "memlock-exceeded", ERROR, false,                                            \
+      "migd may not pin so much memory",                                                                     \
+      "Memory that a device can reach is pinned: it can neither be swapped nor moved. What migd maps "       \
+      "counts as locked memory of migd, not of the VMM; the kernel refuses when the limit is reached or "    \
+      "when there is not enough memory.",                                                                    \
+      "Raise the limit of the service (systemctl edit migd: LimitMEMLOCK=infinity), or let the VMM map by "  \
+      "itself (without map-memory).")                                                                        \
     X(FINDING_MEMORY_CAN_SHRINK, "memory-can-shrink", NOTE, false,                                           \
       "Whoever has the memory's file can make it shorter under migd",                                        \
       "migd has the file mapped, and a page that is not there any more ends it by SIGBUS. A memfd "          \
@@ -511,7 +625,18 @@
       "The two hosts run different versions of migd",                                                        \
       "They have a protocol in common, so a migration works; what one of them does not know is left "        \
       "out.",                                                                                                \
-      "Nothing; upgrade the older one when it suits.")
+      "Nothing; upgrade the older one when it suits.")                                                       \
+    X(FINDING_VFIO_MISSING, "vfio-missing", ERROR, false,                                                    \
+      "The kernel does not offer VFIO in this way",                                                          \
+      "A node below /dev/vfio is missing or does not answer: the modules vfio, vfio_iommu_type1 and "        \
+      "vfio-pci are not loaded, the kernel was built without them, or /dev is not the host's.",              \
+      "modprobe vfio-pci vfio_iommu_type1, and see that the service sees /dev/vfio (DeviceAllow=).")         \
+    X(FINDING_VFIO_NOT_ALLOWED, "vfio-not-allowed", ERROR, false,                                            \
+      "migd may not open the nodes of VFIO",                                                                 \
+      "The nodes below /dev/vfio and /dev/iommu belong to root unless somebody said otherwise, and the "     \
+      "service may only open the devices that its unit allows.",                                             \
+      "Give the user or group of migd access to /dev/vfio and /dev/iommu (a udev rule), and look at "        \
+      "DeviceAllow= in its unit.")
 /* clang-format on */
 
 enum finding_severity { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };

@@ -5,6 +5,7 @@
 #include "base/fds.h"
 #include "base/log.h"
 #include "vfio/iommufd.h"
+#include "vfio/open-refuse.h"
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -171,10 +172,28 @@ int container_report(struct container *c, bool keep, container_report_cb cb, voi
     return r;
 }
 
+static int map_failed(struct container *c, const struct iova_mapping *m, int r, struct mig_error *err)
+{
+    if (r == -ENOMEM || r == -EPERM)
+        return open_refuse(err, FINDING_MEMLOCK_EXCEEDED, MIG_ERR_LIMIT, -r, NULL,
+                           "migd cannot pin memory %s (%" PRIu64 " bytes) for DMA at IOVA 0x%" PRIx64 ": %s",
+                           m->region->name, m->size_bytes, m->iova, strerror(-r));
+    return open_refuse(err, FINDING_MAPPING_REFUSED, MIG_ERR_FAILED, -r, NULL,
+                       "the kernel does not map memory %s (%" PRIu64 " bytes) at IOVA 0x%" PRIx64 ": %s",
+                       m->region->name, m->size_bytes, m->iova, strerror(-r));
+}
+
 int container_map(struct container *c, const struct iova_mapping *m, struct mig_error *err)
 {
     pthread_mutex_lock(&c->lock);
     int r = iova_map_add(c->map, m, err);
+    if (r == 0 && c->maps) {
+        int e = c->ops->map(c, m);
+        if (e < 0) {
+            iova_map_remove(c->map, m->iova, m->size_bytes, NULL);
+            r = map_failed(c, m, e, err);
+        }
+    }
     pthread_mutex_unlock(&c->lock);
     return r < 0 ? mig_error_wrap(err, "container %s", c->name) : 0;
 }

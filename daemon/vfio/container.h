@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A kernel DMA address space that somebody else made and mapped: a type1 container or an iommufd with its
- * HWPTs. migd cannot ask the kernel what is mapped there, so it is told; and it reads which pages were
- * written.
+ * A kernel DMA address space: a type1 container or an iommufd with its HWPTs. migd cannot ask the kernel what
+ * is mapped there, so it is told by the owner who maps, unless migd maps by itself; and it reads which pages
+ * were written.
  *
  * Any thread; a lock inside keeps reads and changes of the mappings apart, so that a mapping which leaves
  * while tracking is on takes its last bits along (R6). The kernel's calls do not wait for devices.
@@ -28,6 +28,8 @@ struct container_ops {
     /* One mapping, in pieces that the kernel takes. keep: leave the bits where the kernel can. */
     int (*read)(struct container *c, const struct iova_mapping *m, bool keep, container_report_cb cb,
                 void *userdata, struct mig_error *err);
+    /* In the kernel, for a container that migd maps. -EEXIST and so on as the kernel says. */
+    int (*map)(struct container *c, const struct iova_mapping *m);
     /* Unmaps in the kernel, with the last bits given to cb when tracking is on. -EOPNOTSUPP where migd cannot
      * unmap: then the caller reads the bits, and whoever mapped unmaps. */
     int (*unmap)(struct container *c, const struct iova_mapping *m, container_report_cb cb, void *userdata,
@@ -46,6 +48,7 @@ struct container {
     pthread_mutex_t lock;
     bool tracking;
     bool partial; /* some of its devices may be attached where nothing is tracked */
+    bool maps; /* migd maps in the kernel what it is told; set before the first mapping */
     struct kernel_bitmap bits;
 };
 
@@ -58,6 +61,13 @@ int container_new_type1(struct container **ret, const char *name, int fd, const 
 int container_new_iommufd(struct container **ret, const char *name, int fd, const uint32_t *hwpts,
                           size_t nhwpts, uint32_t ioas, const struct kernel_calls *calls,
                           struct mig_error *err);
+/* One that migd opened, without an HWPT yet. */
+int container_new_own_iommufd(struct container **ret, const char *name, int fd, uint32_t ioas,
+                              const struct kernel_calls *calls, struct mig_error *err);
+/* Of an iommufd: from now on the bits of this HWPT count, too. Nothing new for one that counts already. */
+int container_add_hwpt(struct container *c, uint32_t hwpt, struct mig_error *err);
+/* Whether it can say anything: an iommufd without a tracking HWPT cannot. */
+bool container_tells(const struct container *c);
 /* Whichever it is. */
 int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
                   uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err);
@@ -85,7 +95,8 @@ int container_report(struct container *c, bool keep, container_report_cb cb, voi
                      struct mig_error *err);
 /* The owner has mapped this: exactly as one mapping of the kernel (type1), or as a part of several. What was
  * written before migd is told is not lost: the kernel keeps the bits of a new mapping from its beginning,
- * until they are read. */
+ * until they are read. Where migd maps, it does so here, which pins the memory and may take as long as that.
+ */
 int container_map(struct container *c, const struct iova_mapping *m, struct mig_error *err);
 /* Takes the last bits as marks of the regions, and unmaps in the kernel where migd can (*ret_unmapped). gone:
  * the owner has unmapped already, the last bits are lost, and every page of it counts as written. */

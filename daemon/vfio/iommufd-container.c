@@ -88,6 +88,11 @@ static int read_mapping(struct container *c, const struct iova_mapping *m, bool 
     return 0;
 }
 
+static int map(struct container *c, const struct iova_mapping *m)
+{
+    return iommufd_map_piece(c->fd, c->calls, from_base(c)->ioas, m);
+}
+
 /* First the bits, without clearing: an unmap must not wait for the IOTLB twice. Then the mapping. What a
  * device still writes between the two goes into memory that its owner has given up. */
 static int unmap(struct container *c, const struct iova_mapping *m, container_report_cb cb, void *userdata,
@@ -114,7 +119,33 @@ static void destroy(struct container *c)
 }
 
 static const struct container_ops ops = {
-    .kind = "iommufd", .track = track, .read = read_mapping, .unmap = unmap, .destroy = destroy};
+    .kind = "iommufd", .track = track, .read = read_mapping, .map = map, .unmap = unmap, .destroy = destroy};
+
+bool container_tells(const struct container *c)
+{
+    return c->ops != &ops || ((const struct iommufd_container *)(const void *)c)->nhwpts > 0;
+}
+
+int container_add_hwpt(struct container *c, uint32_t hwpt, struct mig_error *err)
+{
+    struct iommufd_container *f = from_base(c);
+    int r = 0;
+    if (c->ops != &ops)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "container %s is no iommufd", c->name);
+    pthread_mutex_lock(&c->lock);
+    bool known = false;
+    for (size_t i = 0; i < f->nhwpts; i++)
+        known |= f->hwpts[i] == hwpt;
+    if (!known && f->nhwpts >= CONTAINER_HWPTS_MAX)
+        r = mig_error_set(err, MIG_ERR_LIMIT, 0, "container %s has %u HWPTs already, which is the limit",
+                          c->name, CONTAINER_HWPTS_MAX);
+    if (r == 0 && !known && c->tracking)
+        r = track_one(c, hwpt, true, err);
+    if (r == 0 && !known)
+        f->hwpts[f->nhwpts++] = hwpt;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
 
 static int find_hwpts(struct iommufd_container *f, struct mig_error *err)
 {
@@ -147,6 +178,32 @@ static int find_hwpts(struct iommufd_container *f, struct mig_error *err)
     return 0;
 }
 
+static int new_iommufd(struct iommufd_container **ret, const char *name, int fd, uint32_t ioas,
+                       const struct kernel_calls *calls, struct mig_error *err)
+{
+    struct iommufd_container *f = calloc(1, sizeof *f);
+    if (!f)
+        return mig_error_oom(err);
+    int r = container_init(&f->base, &ops, name, fd, calls, err);
+    f->ioas = ioas;
+    if (r < 0) {
+        destroy(&f->base);
+        return r;
+    }
+    *ret = f;
+    return 0;
+}
+
+int container_new_own_iommufd(struct container **ret, const char *name, int fd, uint32_t ioas,
+                              const struct kernel_calls *calls, struct mig_error *err)
+{
+    struct iommufd_container *f = NULL;
+    int r = new_iommufd(&f, name, fd, ioas, calls, err);
+    if (r == 0)
+        *ret = &f->base;
+    return r;
+}
+
 int container_new_iommufd(struct container **ret, const char *name, int fd, const uint32_t *hwpts,
                           size_t nhwpts, uint32_t ioas, const struct kernel_calls *calls,
                           struct mig_error *err)
@@ -157,16 +214,14 @@ int container_new_iommufd(struct container **ret, const char *name, int fd, cons
     if (nhwpts > CONTAINER_HWPTS_MAX)
         return mig_error_set(err, MIG_ERR_LIMIT, 0, "container %s: %zu HWPTs, the limit is %u", name, nhwpts,
                              CONTAINER_HWPTS_MAX);
-    struct iommufd_container *f = calloc(1, sizeof *f);
-    if (!f)
-        return mig_error_oom(err);
-    int r = container_init(&f->base, &ops, name, fd, calls, err);
-    f->ioas = ioas;
+    struct iommufd_container *f = NULL;
+    int r = new_iommufd(&f, name, fd, ioas, calls, err);
+    if (r < 0)
+        return r;
     f->nhwpts = nhwpts;
     if (nhwpts)
         memcpy(f->hwpts, hwpts, nhwpts * sizeof *hwpts);
-    if (r == 0 && nhwpts == 0)
-        r = find_hwpts(f, err);
+    r = nhwpts == 0 ? find_hwpts(f, err) : 0;
     if (r < 0) {
         destroy(&f->base);
         return r;

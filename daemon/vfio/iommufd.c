@@ -12,6 +12,12 @@ bool iommufd_is(int fd, const struct kernel_calls *calls)
     return kernel_ioctl(calls, fd, KIOFD_DESTROY, &nothing) == -EINVAL;
 }
 
+int iommufd_destroy(int fd, const struct kernel_calls *calls, uint32_t id)
+{
+    struct kiofd_destroy arg = {.size = sizeof arg, .id = id};
+    return kernel_ioctl(calls, fd, KIOFD_DESTROY, &arg);
+}
+
 int iommufd_ioas_alloc(int fd, const struct kernel_calls *calls, uint32_t *ret_ioas)
 {
     struct kiofd_ioas_alloc arg = {.size = sizeof arg};
@@ -55,6 +61,30 @@ int iommufd_map_file(int fd, const struct kernel_calls *calls, uint32_t ioas, in
                                       .length = size_bytes,
                                       .iova = iova};
     return kernel_ioctl(calls, fd, KIOFD_IOAS_MAP_FILE, &arg);
+}
+
+int iommufd_map_piece(int fd, const struct kernel_calls *calls, uint32_t ioas, const struct iova_mapping *m)
+{
+    const uint32_t flags = KIOFD_MAP_FIXED_IOVA | (m->prot & IOVA_READ ? KIOFD_MAP_READABLE : 0) |
+                           (m->prot & IOVA_WRITE ? KIOFD_MAP_WRITEABLE : 0);
+    struct kiofd_ioas_map_file by_file = {.size = sizeof by_file,
+                                          .flags = flags,
+                                          .ioas_id = ioas,
+                                          .fd = m->region->fd,
+                                          .start = m->region->offset_bytes + m->offset_bytes,
+                                          .length = m->size_bytes,
+                                          .iova = m->iova};
+    int r = kernel_ioctl(calls, fd, KIOFD_IOAS_MAP_FILE, &by_file);
+    /* Older than 6.13, or a file that is neither a memfd nor on tmpfs or hugetlbfs. */
+    if (r != -ENOTTY && r != -EINVAL && r != -EBADF)
+        return r;
+    struct kiofd_ioas_map by_address = {.size = sizeof by_address,
+                                        .flags = flags,
+                                        .ioas_id = ioas,
+                                        .user_va = (uintptr_t)(m->region->map + m->offset_bytes),
+                                        .length = m->size_bytes,
+                                        .iova = m->iova};
+    return kernel_ioctl(calls, fd, KIOFD_IOAS_MAP, &by_address);
 }
 
 int iommufd_unmap(int fd, const struct kernel_calls *calls, uint32_t ioas, uint64_t iova, uint64_t size_bytes)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* iommufd, call by call: plain errno, any thread. The container on top is made by container_new_iommufd. */
 #pragma once
+#include "memory/iova-map.h"
 #include "vfio/kernel.h"
 
 /* Whether the descriptor is an iommufd, also one that plays a type1 container. Changes nothing. */
 bool iommufd_is(int fd, const struct kernel_calls *calls);
+/* -EBUSY while something uses it. */
+int iommufd_destroy(int fd, const struct kernel_calls *calls, uint32_t id);
 int iommufd_ioas_alloc(int fd, const struct kernel_calls *calls, uint32_t *ret_ioas);
 /* 0: everything in that IOAS is mapped in entries of 4 KiB, so that a dirty bit means 4 KiB. Before anything
  * is attached. */
@@ -14,6 +17,9 @@ int iommufd_map(int fd, const struct kernel_calls *calls, uint32_t ioas, void *m
 /* Without an address in the caller's space. -ENOTTY before Linux 6.13. */
 int iommufd_map_file(int fd, const struct kernel_calls *calls, uint32_t ioas, int file, uint64_t offset_bytes,
                      uint64_t size_bytes, uint64_t iova);
+/* A piece of a region, as its protection says: from its file where the kernel can, so that it hangs on no
+ * process' address space; else from where migd has it mapped. */
+int iommufd_map_piece(int fd, const struct kernel_calls *calls, uint32_t ioas, const struct iova_mapping *m);
 /* Whole mappings only. */
 int iommufd_unmap(int fd, const struct kernel_calls *calls, uint32_t ioas, uint64_t iova,
                   uint64_t size_bytes);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "vfio/kernel.h"
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -13,7 +14,13 @@ static int real_ioctl(const struct kernel_calls *calls, int fd, unsigned long re
     return r < 0 ? -errno : r;
 }
 
-const struct kernel_calls kernel_calls_real = {.ioctl = real_ioctl};
+static int real_open(const struct kernel_calls *calls, const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+const struct kernel_calls kernel_calls_real = {.ioctl = real_ioctl, .open = real_open};
 
 int kernel_ioctl(const struct kernel_calls *calls, int fd, unsigned long request, void *arg)
 {
@@ -22,6 +29,17 @@ int kernel_ioctl(const struct kernel_calls *calls, int fd, unsigned long request
         calls = &kernel_calls_real;
     do
         r = calls->ioctl(calls, fd, request, arg);
+    while (r == -EINTR);
+    return r;
+}
+
+int kernel_open(const struct kernel_calls *calls, const char *path, int flags)
+{
+    int r;
+    if (!calls || !calls->open)
+        calls = &kernel_calls_real;
+    do
+        r = calls->open(calls, path, flags);
     while (r == -EINTR);
     return r;
 }

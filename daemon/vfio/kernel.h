@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How this folder talks to the kernel: ioctl through a table of one function, so that tests can play the
- * kernel. Any thread.
+ * How this folder talks to the kernel: ioctl, and opening of its devices, through a table, so that tests can
+ * play the kernel. Any thread.
  */
 #pragma once
 #include "base/error.h"
@@ -9,6 +9,8 @@
 struct kernel_calls {
     /* 0 or more, or -errno. Called again by kernel_ioctl when it was interrupted. */
     int (*ioctl)(const struct kernel_calls *calls, int fd, unsigned long request, void *arg);
+    /* A descriptor or -errno; NULL: the real one. */
+    int (*open)(const struct kernel_calls *calls, const char *path, int flags);
 };
 
 /* The real kernel. */
@@ -16,6 +18,8 @@ extern const struct kernel_calls kernel_calls_real;
 
 /* calls NULL: the real kernel. */
 int kernel_ioctl(const struct kernel_calls *calls, int fd, unsigned long request, void *arg);
+/* With O_CLOEXEC. */
+int kernel_open(const struct kernel_calls *calls, const char *path, int flags);
 
 /* Whether requests may be tried on the descriptor at all: not on a file, a socket or a pipe, whose file
  * system could keep whoever asks waiting for ever. */

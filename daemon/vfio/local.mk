@@ -8,4 +8,9 @@ libmigd_la_SOURCES += \
 	daemon/vfio/iommufd-container.c daemon/vfio/iommufd-uapi.h \
 	daemon/vfio/iommufd.c daemon/vfio/iommufd.h \
 	daemon/vfio/kernel.c daemon/vfio/kernel.h \
+	daemon/vfio/open-iommufd.c \
+	daemon/vfio/open-legacy.c \
+	daemon/vfio/open-refuse.c daemon/vfio/open-refuse.h \
+	daemon/vfio/open-target.c daemon/vfio/open-target.h \
+	daemon/vfio/open.c daemon/vfio/open.h \
 	daemon/vfio/type1.c daemon/vfio/vfio-uapi.h

@@ -111,6 +111,17 @@ static int unmap(struct container *c, const struct iova_mapping *m, container_re
     return 0;
 }
 
+static int map(struct container *c, const struct iova_mapping *m)
+{
+    struct kvfio_dma_map arg = {.argsz = sizeof arg,
+                                .flags = (m->prot & IOVA_READ ? KVFIO_MAP_READ : 0) |
+                                         (m->prot & IOVA_WRITE ? KVFIO_MAP_WRITE : 0),
+                                .vaddr = (uintptr_t)(m->region->map + m->offset_bytes),
+                                .iova = m->iova,
+                                .size = m->size_bytes};
+    return kernel_ioctl(c->calls, c->fd, KVFIO_IOMMU_MAP_DMA, &arg);
+}
+
 static void destroy(struct container *c)
 {
     container_clear(c);
@@ -118,7 +129,7 @@ static void destroy(struct container *c)
 }
 
 static const struct container_ops ops = {
-    .kind = "type1", .track = track, .read = read_mapping, .unmap = unmap, .destroy = destroy};
+    .kind = "type1", .track = track, .read = read_mapping, .map = map, .unmap = unmap, .destroy = destroy};
 
 /* The migration capability in the chain that follows the info; offsets come from the kernel and are checked
  * all the same. */

@@ -40,7 +40,8 @@
 struct kvfio_group_status {
     uint32_t argsz, flags; /* flags: 1 viable, 2 has a container */
 };
-#define KVFIO_GROUP_VIABLE 1u
+#define KVFIO_GROUP_VIABLE        1u
+#define KVFIO_GROUP_HAS_CONTAINER 2u
 
 struct kvfio_device_info {
     uint32_t argsz, flags, num_regions, num_irqs;

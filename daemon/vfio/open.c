@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Spaces and devices as objects, and the failures that both ways of opening share. */
+#include "vfio/open.h"
+#include "vfio/open-refuse.h"
+#include <stdio.h>
+#include <string.h>
+
+bool open_has_iommufd(const struct open_places *places)
+{
+    char path[OPEN_PATH_MAX];
+    return open_place(path, places ? places->dev : NULL, "/dev", "iommu") && access(path, F_OK) == 0;
+}
+
+/* ---- spaces ---- */
+
+int open_space_new(struct open_space **ret, const char *name, bool iommufd, bool split,
+                   const struct open_places *places, struct mig_error *err)
+{
+    if (!name[0] || strlen(name) > OPEN_NAME_MAX)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "a container needs a name of 1 to %d bytes",
+                             OPEN_NAME_MAX);
+    if (split && !iommufd)
+        return open_refuse(
+            err, FINDING_CONTAINER_NO_SPLIT, MIG_ERR_NOT_SUPPORTED, 0, NULL,
+            "container %s is to be split into entries of 4 KiB, which a type1 container cannot", name);
+    _cleanup_(open_space_unrefp) struct open_space *s = calloc(1, sizeof *s);
+    if (!s)
+        return mig_error_oom(err);
+    s->refs = 1;
+    s->fd = -1;
+    snprintf(s->name, sizeof s->name, "%s", name);
+    if (places)
+        s->places = *places;
+    s->iommufd = iommufd;
+    s->split = split;
+    int r = iommufd ? open_iommufd_space(s, err) : open_legacy_space(s, err);
+    if (r == 0)
+        *ret = TAKE_PTR(s);
+    return r;
+}
+
+struct open_space *open_space_ref(struct open_space *s)
+{
+    if (s)
+        __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+struct open_space *open_space_unref(struct open_space *s)
+{
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return NULL;
+    for (size_t i = 0; i < s->ngroups; i++)
+        close_fd(&s->groups[i].fd);
+    close_fd(&s->fd);
+    free(s);
+    return NULL;
+}
+
+/* ---- devices ---- */
+
+int open_device_new(struct open_device **ret, struct open_space *space, const char *name,
+                    const struct open_target *target, const struct open_device_options *options,
+                    struct mig_error *err)
+{
+    if (!name[0] || strlen(name) > OPEN_NAME_MAX)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "a device needs a name of 1 to %d bytes",
+                             OPEN_NAME_MAX);
+    _cleanup_(open_device_unrefp) struct open_device *d = calloc(1, sizeof *d);
+    if (!d)
+        return mig_error_oom(err);
+    d->refs = 1;
+    d->fd = d->group = d->group_fd = -1;
+    d->target = *target;
+    d->space = open_space_ref(space);
+    snprintf(d->name, sizeof d->name, "%s", name);
+    int r = space->iommufd ? open_iommufd_device(d, options, err) : open_legacy_device(d, err);
+    if (r == 0)
+        *ret = TAKE_PTR(d);
+    return r;
+}
+
+struct open_device *open_device_ref(struct open_device *d)
+{
+    if (d)
+        __atomic_add_fetch(&d->refs, 1, __ATOMIC_RELAXED);
+    return d;
+}
+
+struct open_device *open_device_unref(struct open_device *d)
+{
+    if (!d || __atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return NULL;
+    close_fd(&d->fd);
+    if (d->space->iommufd)
+        open_iommufd_close(d);
+    else
+        open_legacy_close(d);
+    open_space_unref(d->space);
+    free(d);
+    return NULL;
+}
+
+/* ---- failures ---- */
+
+static int not_viable(const struct open_device *d, const char *others, struct mig_error *err)
+{
+    return open_refuse(err, FINDING_GROUP_NOT_VIABLE, MIG_ERR_WRONG_STATE, EBUSY, NULL,
+                       "device %s at %s (%s): drivers of the host have other devices of its IOMMU group %d: "
+                       "%.200s",
+                       d->name, d->target.address, d->target.driver, d->target.group, others);
+}
+
+int open_busy(const struct open_device *d, const char *path, struct mig_error *err)
+{
+    char others[220], who[200];
+    open_target_neighbours(&d->target, &d->space->places, others, sizeof others);
+    if (others[0])
+        return not_viable(d, others, err);
+    open_target_holders(path, &d->space->places, who, sizeof who);
+    return open_refuse(err, FINDING_DEVICE_BUSY, MIG_ERR_BUSY, EBUSY, NULL,
+                       "device %s at %s (%s, IOMMU group %d) is in use%s%s", d->name, d->target.address,
+                       d->target.driver, d->target.group, who[0] ? " by " : "; nobody is seen with it", who);
+}
+
+int open_node_failed(const struct open_device *d, const char *path, int r, struct mig_error *err)
+{
+    if (r == -EBUSY)
+        return open_busy(d, path, err);
+    if (r == -EPERM || r == -EACCES)
+        return open_refuse(err, FINDING_VFIO_NOT_ALLOWED, MIG_ERR_NOT_ALLOWED, -r, NULL,
+                           "device %s at %s (%s): migd may not open %s: %s", d->name, d->target.address,
+                           d->target.driver, path, strerror(-r));
+    return open_refuse(err, FINDING_VFIO_MISSING, MIG_ERR_NOT_SUPPORTED, -r, NULL,
+                       "device %s at %s (%s): cannot open %s: %s", d->name, d->target.address,
+                       d->target.driver, path, strerror(-r));
+}

@@ -245,6 +245,9 @@ static const sd_bus_vtable vtable[] = {
                             SD_BUS_NO_RESULT, api_domain_add_container, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddDevice", SD_BUS_ARGS("s", name, "h", fd, "a{sv}", options), SD_BUS_NO_RESULT,
                             api_domain_add_device, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("OpenDevice", SD_BUS_ARGS("s", name, "s", address, "a{sv}", options),
+                            SD_BUS_RESULT("a{sh}", fds, "a{sv}", info), api_domain_open_device,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddDirtyLog", SD_BUS_ARGS("s", name, "s", type, "ah", fds, "a{sv}", options),
                             SD_BUS_NO_RESULT, api_domain_add_dirty_log, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS(
@@ -265,6 +268,7 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_PROPERTY("Memory", "aa{sv}", api_domain_get_memory, 0, 0),
     SD_BUS_PROPERTY("Devices", "aa{sv}", api_domain_get_devices, 0, 0),
     SD_BUS_PROPERTY("Containers", "aa{sv}", api_domain_get_containers, 0, 0),
+    SD_BUS_PROPERTY("Opened", "aa{sv}", api_domain_get_opened, 0, 0),
     SD_BUS_PROPERTY("Trackers", "aa{sv}", api_domain_get_trackers, 0, 0),
     SD_BUS_PROPERTY("Controller", "s", get_short, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_PROPERTY("Migration", "o", get_short, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -18,6 +18,10 @@ int api_domain_unmap(sd_bus_message *m, void *userdata, sd_bus_error *error);
 /* api-domain-kernel.c */
 int api_domain_add_container(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-domain-open.c */
+int api_domain_open_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int api_domain_get_opened(sd_bus *bus, const char *path, const char *interface, const char *property,
+                          sd_bus_message *reply, void *userdata, sd_bus_error *error);
 /* api-domain-tracker.c */
 int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *error);

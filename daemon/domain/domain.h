@@ -30,6 +30,7 @@
 
 struct container;
 struct domain_client;
+struct domain_opened;
 struct json_object;
 struct loop;
 struct loop_io;
@@ -81,6 +82,8 @@ struct domain {
     size_t ndevices;
     struct domain_container *containers;
     size_t ncontainers;
+    struct domain_opened *opened; /* by migd itself */
+    size_t nopened;
     struct tracker **trackers; /* device trackers included, in order of registration */
     size_t ntrackers;
     struct controller *controller;        /* never NULL */

@@ -81,6 +81,15 @@ struct container *domain_find_container(struct domain *d, const char *name)
     return NULL;
 }
 
+/* What its owner mapped stays. */
+static void unmap_again(struct container *c, uint64_t iova, uint64_t size_bytes)
+{
+    if (c->maps)
+        container_unmap(c, iova, size_bytes, false, NULL, NULL);
+    else
+        iova_map_remove(c->map, iova, size_bytes, NULL);
+}
+
 /* All of them or none. */
 static int map_at(struct container *c, struct region *region, const uint64_t *iovas, size_t niovas,
                   struct mig_error *err)
@@ -93,7 +102,7 @@ static int map_at(struct container *c, struct region *region, const uint64_t *io
         int r = container_map(c, &m, err);
         if (r < 0) {
             while (i-- > 0)
-                iova_map_remove(c->map, iovas[i], region->size_bytes, NULL); /* what its owner mapped stays */
+                unmap_again(c, iovas[i], region->size_bytes);
             return r;
         }
     }
@@ -108,7 +117,7 @@ int domain_map_memory_into_containers(struct domain *d, struct region *region, c
         if (r < 0) {
             while (i-- > 0)
                 for (size_t j = 0; d->containers[i].automap && j < niovas; j++)
-                    iova_map_remove(d->containers[i].container->map, iovas[j], region->size_bytes, NULL);
+                    unmap_again(d->containers[i].container, iovas[j], region->size_bytes);
             return r;
         }
     }
@@ -172,31 +181,38 @@ int structure_insert_container(struct domain *d, const struct domain_container *
     if (!containers)
         return mig_error_oom(err);
     d->containers = containers;
-    _cleanup_(tracker_freep) struct tracker *t = NULL;
-    r = tracker_new_container(&t, c->container, err);
-    if (r < 0)
-        return r;
     /* Before the tracker, whose arrival is told. */
     d->containers[d->ncontainers] = *c;
     d->containers[d->ncontainers].gone_watch = NULL;
     container_ref(c->container);
     d->ncontainers++;
-    r = structure_add_tracker(d, t, NULL, err);
-    if (r < 0) {
-        d->ncontainers--;
-        container_unref(c->container);
-        return r;
-    }
-    t = NULL;
-    return 0;
+    r = container_tells(c->container) ? domain_add_container_tracker(d, c->container, err) : 0;
+    if (r < 0)
+        domain_drop_container(&d->containers[--d->ncontainers]);
+    return r;
+}
+
+int domain_add_container_tracker(struct domain *d, struct container *c, struct mig_error *err)
+{
+    _cleanup_(tracker_freep) struct tracker *t = NULL;
+    int r = tracker_new_container(&t, c, err);
+    if (r == 0)
+        r = structure_add_tracker(d, t, NULL, err);
+    if (r == 0)
+        t = NULL;
+    return r;
+}
+
+void domain_drop_container(struct domain_container *c)
+{
+    loop_io_free(c->gone_watch);
+    container_unref(c->container);
 }
 
 void domain_clear_containers(struct domain *d)
 {
-    for (size_t i = 0; i < d->ncontainers; i++) {
-        loop_io_free(d->containers[i].gone_watch);
-        container_unref(d->containers[i].container);
-    }
+    for (size_t i = 0; i < d->ncontainers; i++)
+        domain_drop_container(&d->containers[i]);
     free(d->containers);
     d->containers = NULL;
     d->ncontainers = 0;

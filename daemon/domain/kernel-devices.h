@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Kernel VFIO devices and containers of a domain. migd maps nothing for them: their owner does, and what is
- * kept here is what the devices see. Threads as for domain_map_* and domain_insert_* in domain.h.
+ * Kernel VFIO devices and containers of a domain. What is kept here is what the devices see; their owner maps
+ * it, or migd does where it opened them (opened.h) and was asked to. Threads as for domain_map_* and
+ * domain_insert_* in domain.h.
  */
 #pragma once
 #include "domain/domain.h"
@@ -13,12 +14,15 @@ int domain_open_kernel_device(struct domain *d, const char *name, struct domain_
 
 /* For a helper: all memory with IOVAs, if automap. */
 int domain_map_container(struct domain *d, const struct domain_container *c, struct mig_error *err);
-/* Main thread: takes the container and makes its tracker, which bears its name. */
+/* Main thread: takes the container and makes its tracker, which bears its name, if it can tell anything. */
 int domain_insert_container(struct domain *d, const struct domain_container *c, struct mig_error *err);
+/* For one that could not tell anything before. */
+int domain_add_container_tracker(struct domain *d, struct container *c, struct mig_error *err);
 struct container *domain_find_container(struct domain *d, const char *name);
 
 /* For structure.c. */
 int domain_map_memory_into_containers(struct domain *d, struct region *region, const uint64_t *iovas,
                                       size_t niovas, struct mig_error *err);
 bool domain_containers_map(const struct domain *d, const struct region *region);
+void domain_drop_container(struct domain_container *c);
 void domain_clear_containers(struct domain *d);

@@ -2,9 +2,11 @@ libmigd_la_SOURCES += \
 	daemon/domain/client.c daemon/domain/client.h \
 	daemon/domain/domain.c daemon/domain/domain.h \
 	daemon/domain/kernel-devices.c daemon/domain/kernel-devices.h \
+	daemon/domain/opened.c daemon/domain/opened.h \
 	daemon/domain/registry.c daemon/domain/registry.h \
 	daemon/domain/restore-all.c \
 	daemon/domain/restore-kernel.c \
+	daemon/domain/restore-opened.c \
 	daemon/domain/restore-parts.c daemon/domain/restore-parts.h \
 	daemon/domain/restore.c daemon/domain/restore.h \
 	daemon/domain/saved.c daemon/domain/saved.h \

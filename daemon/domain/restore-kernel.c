@@ -38,6 +38,20 @@ static size_t read_hwpts(struct json_object *o, uint32_t hwpts[static CONTAINER_
     return count;
 }
 
+/* One that migd opened is asked for nothing: it is what it was. */
+static int make_own(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
+                    uint32_t ioas, struct mig_error *err)
+{
+    _cleanup_(container_unrefp) struct container *c = NULL;
+    int r = ioas ? container_new_own_iommufd(&c, name, fd, ioas, NULL, err)
+                 : container_new_type1(&c, name, fd, NULL, err);
+    for (size_t i = 0; r == 0 && i < nhwpts; i++)
+        r = container_add_hwpt(c, hwpts[i], err);
+    if (r == 0)
+        *ret = TAKE_PTR(c);
+    return r;
+}
+
 static int map_into_container(void *userdata, const struct iova_mapping *m, struct mig_error *err)
 {
     return container_map(userdata, m, err);
@@ -54,8 +68,10 @@ int restore_container(struct domain *d, struct json_object *o, struct mig_error 
     if (r < 0)
         return r;
     _cleanup_(container_unrefp) struct container *c = NULL;
-    r = container_new(&c, name, fd, hwpts, read_hwpts(o, hwpts), (uint32_t)json_u64_or(o, "ioas", 0), NULL,
-                      err);
+    size_t nhwpts = read_hwpts(o, hwpts);
+    uint32_t ioas = (uint32_t)json_u64_or(o, "ioas", 0);
+    r = json_bool_or(o, "own", false) ? make_own(&c, name, fd, hwpts, nhwpts, ioas, err)
+                                      : container_new(&c, name, fd, hwpts, nhwpts, ioas, NULL, err);
     if (r == 0 && pidfd >= 0)
         r = container_set_holder(c, pidfd, err);
     if (r < 0)
@@ -63,6 +79,7 @@ int restore_container(struct domain *d, struct json_object *o, struct mig_error 
     c->partial = json_bool_or(o, "partial", c->partial);
     container_stop_leftover(c);
     restore_mappings(d, name, o, map_into_container, c);
+    c->maps = json_bool_or(o, "maps", false); /* what it mapped is there still */
     const struct domain_container dc = {.container = c, .automap = json_bool_or(o, "map", true)};
     return structure_insert_container(d, &dc, err);
 }

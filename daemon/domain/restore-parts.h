@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the restoration of single parts shares: restore.c has the whole, restore-kernel.c containers and
- * kernel devices. Worker; the domain belongs to it alone. */
+ * kernel devices, restore-opened.c what migd opened. Worker; the domain belongs to it alone. */
 #pragma once
 #include "domain/domain.h"
 
@@ -17,3 +17,5 @@ void restore_mappings(struct domain *d, const char *name, struct json_object *o,
                       void *userdata);
 int restore_container(struct domain *d, struct json_object *o, struct mig_error *err);
 int restore_kernel_device(struct domain *d, struct json_object *o, struct mig_error *err);
+/* Before its container and device. */
+int restore_opened(struct domain *d, struct json_object *o, struct mig_error *err);

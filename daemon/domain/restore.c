@@ -230,6 +230,7 @@ int domain_from_json(struct domain *d, struct sd_bus *bus, struct json_object *o
     d->state = d->incoming ? DOMAIN_STATE_WAITING : DOMAIN_STATE_RUNNING;
     restore_state(d, o);
     restore_parts(d, o, "memory", restore_memory);
+    restore_parts(d, o, "opened", restore_opened);
     restore_parts(d, o, "containers", restore_container);
     restore_parts(d, o, "devices", restore_device);
     restore_parts(d, o, "trackers", restore_tracker);

@@ -3,6 +3,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "domain/opened.h"
 #include "loop/fdstore.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
@@ -166,7 +167,7 @@ static int hwpts_to_json(struct json_object *o, const struct container *c)
     const uint32_t *hwpts;
     size_t n = container_hwpts(c, &hwpts);
     if (n == 0)
-        return 0;
+        return json_add_u64(o, "ioas", container_ioas(c));
     struct json_object *array = json_object_new_array();
     int r = array ? json_add(o, "hwpts", array) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < n; i++) {
@@ -190,6 +191,10 @@ static int container_to_json(struct json_object *array, const struct domain *d,
         r = hwpts_to_json(o, c);
     if (r == 0)
         r = json_add_bool(o, "partial", c->partial);
+    if (r == 0 && domain_find_open_space(d, c->name))
+        r = json_add_bool(o, "own", true);
+    if (r == 0)
+        r = json_add_bool(o, "maps", c->maps);
     if (r == 0)
         r = keep_with_holder(o, d, "container", c->name, c->fd, c->gone_fd);
     /* All of them: its owner mapped them, so nothing is mapped again. */
@@ -202,6 +207,62 @@ static int containers_to_json(struct json_object *o, const struct domain *d)
     int r = array ? json_add(o, "containers", array) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < d->ncontainers; i++)
         r = container_to_json(array, d, &d->containers[i]);
+    return r;
+}
+
+static int keep_beside(struct json_object *o, const char *key, const struct domain *d, const char *kind,
+                       const char *name, int fd)
+{
+    struct json_object *beside = json_object_new_object();
+    int r = beside ? json_add(o, key, beside) : -ENOMEM;
+    return r == 0 ? keep_fd(beside, d, kind, name, fd) : r;
+}
+
+static int opened_to_json(struct json_object *array, const struct domain *d, const struct domain_opened *o)
+{
+    const struct open_device *od = o->device;
+    const struct open_space *s = od->space;
+    const struct {
+        const char *key;
+        uint64_t value;
+    } numbers[] = {{"ioas", s->ioas}, {"devid", od->devid}, {"hwpt", od->hwpt}};
+    struct json_object *entry = append_object(array);
+    int r = entry ? json_add_string(entry, "name", od->name) : -ENOMEM;
+    if (r == 0)
+        r = json_add_string(entry, "address", od->target.address);
+    if (r == 0)
+        r = json_add_string(entry, "sysfs", od->target.sysfs);
+    if (r == 0)
+        r = json_add_string(entry, "interface", s->iommufd ? "iommufd" : "legacy");
+    if (r == 0)
+        r = json_add_string(entry, "container", s->name);
+    if (r == 0)
+        r = json_add_string(entry, "tracker", o->tracker);
+    if (r == 0)
+        r = json_add_bool(entry, "split", s->split);
+    if (r == 0)
+        r = json_add_bool(entry, "map-memory", o->map_memory);
+    if (r == 0)
+        r = json_add_bool(entry, "state", o->with_state);
+    if (r == 0)
+        r = json_add_bool(entry, "tracked", od->tracked);
+    for (size_t i = 0; r == 0 && i < ELEMENTS(numbers); i++)
+        r = json_add_u64(entry, numbers[i].key, numbers[i].value);
+    if (r == 0)
+        r = keep_fd(entry, d, "opened", od->name, od->fd);
+    if (r == 0)
+        r = keep_beside(entry, "container-kept", d, "opened-container", od->name, s->fd);
+    if (r == 0 && od->group_fd >= 0)
+        r = keep_beside(entry, "group-kept", d, "opened-group", od->name, od->group_fd);
+    return r;
+}
+
+static int all_opened_to_json(struct json_object *o, const struct domain *d)
+{
+    struct json_object *array = json_object_new_array();
+    int r = array ? json_add(o, "opened", array) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < d->nopened; i++)
+        r = opened_to_json(array, d, &d->opened[i]);
     return r;
 }
 
@@ -236,6 +297,8 @@ static int parts_to_json(struct json_object *o, struct domain *d)
             r = tracker_to_json(trackers, d, i);
     if (r == 0 && d->ncontainers)
         r = containers_to_json(o, d);
+    if (r == 0 && d->nopened)
+        r = all_opened_to_json(o, d);
     if (r == 0 && d->controller_saved)
         r = json_add(o, "controller", json_object_get(d->controller_saved));
     return r;

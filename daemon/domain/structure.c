@@ -5,6 +5,7 @@
  */
 #include "domain/structure.h"
 #include "domain/kernel-devices.h"
+#include "domain/opened.h"
 #include "domain/client.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -333,6 +334,23 @@ void structure_set_controller(struct domain *d, struct controller *c, struct jso
     domain_tell(d);
 }
 
+struct structure_counts structure_count(const struct domain *d)
+{
+    return (struct structure_counts){d->ndevices, d->ntrackers, d->ncontainers};
+}
+
+void structure_drop_newer(struct domain *d, struct structure_counts than)
+{
+    while (d->ntrackers > than.ntrackers) {
+        tracker_free(d->trackers[--d->ntrackers]);
+        json_object_put(d->tracker_saved[d->ntrackers]);
+    }
+    while (d->ndevices > than.ndevices)
+        free_device(&d->devices[--d->ndevices]);
+    while (d->ncontainers > than.ncontainers)
+        domain_drop_container(&d->containers[--d->ncontainers]);
+}
+
 void domain_clear_structure(struct domain *d)
 {
     for (size_t i = 0; i < d->ntrackers; i++) {
@@ -344,6 +362,7 @@ void domain_clear_structure(struct domain *d)
         free_device(&d->devices[i]);
     d->ndevices = 0;
     domain_clear_containers(d);
+    domain_clear_opened(d);
     for (size_t i = 0; i < d->nmemory; i++)
         region_unref(d->memory[i].region);
     d->nmemory = 0;

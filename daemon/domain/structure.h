@@ -33,3 +33,10 @@ int structure_refuse_twice(const struct domain *d, const char *what, const char 
 int structure_refuse_more(const struct domain *d, const char *what, unsigned max, struct mig_error *err);
 /* "" for a tracker that is not of kind all or has one region of its own; else who writes. */
 const char *structure_all_tracker_of(const struct domain *d, size_t i);
+
+/* For whoever adds several parts that belong together: takes back what came after the count. */
+struct structure_counts {
+    size_t ndevices, ntrackers, ncontainers;
+};
+struct structure_counts structure_count(const struct domain *d);
+void structure_drop_newer(struct domain *d, struct structure_counts than);

@@ -193,6 +193,22 @@ int open_iommufd_device(struct open_device *d, const struct open_device_options 
     return r < 0 ? r : attach_as_wished(d, o, err);
 }
 
+int open_iommufd_adopt(struct open_device *d, struct mig_error *err)
+{
+    struct open_space *s = d->space;
+    size_t i = 0;
+    while (i < s->nhwpts && s->hwpts[i].id != d->hwpt)
+        i++;
+    if (i == OPEN_HWPTS_MAX)
+        return mig_error_set(err, MIG_ERR_LIMIT, 0, "container %s has more than %u HWPTs", s->name,
+                             OPEN_HWPTS_MAX);
+    if (i == s->nhwpts)
+        s->hwpts[s->nhwpts++] = (struct open_hwpt){.id = d->hwpt};
+    s->hwpts[i].users++;
+    d->tracked = true;
+    return 0;
+}
+
 void open_iommufd_close(struct open_device *d)
 {
     struct open_space *s = d->space;

@@ -3,6 +3,7 @@
  * By group and container: /dev/vfio/vfio, VFIO_GROUP_SET_CONTAINER, VFIO_SET_IOMMU once the first group is
  * in, VFIO_GROUP_GET_DEVICE_FD. A group can be opened once only, so that its devices share the descriptor.
  */
+#include "base/fds.h"
 #include "vfio/iommufd.h"
 #include "vfio/open-refuse.h"
 #include "vfio/open.h"
@@ -141,6 +142,25 @@ int open_legacy_device(struct open_device *d, struct mig_error *err)
     return open_refuse(err, FINDING_DEVICE_OPEN_FAILED, MIG_ERR_DEVICE, -r, NULL,
                        "device %s at %s: its driver %s refuses to open it: %s", d->name, d->target.address,
                        d->target.driver, strerror(-r));
+}
+
+int open_legacy_adopt(struct open_device *d, int group_fd, struct mig_error *err)
+{
+    struct open_space *s = d->space;
+    struct open_group *g = find_group(s, d->target.group);
+    if (!g) {
+        int fd = s->ngroups < OPEN_GROUPS_MAX ? fd_dup(group_fd) : -E2BIG;
+        if (fd < 0)
+            return mig_error_set(err, MIG_ERR_FAILED, -fd, "device %s: the descriptor of its group: %s",
+                                 d->name, strerror(-fd));
+        g = &s->groups[s->ngroups++];
+        *g = (struct open_group){.number = d->target.group, .fd = fd};
+    }
+    g->users++;
+    d->group = g->number;
+    d->group_fd = g->fd;
+    d->tracked = true;
+    return 0;
 }
 
 void open_legacy_close(struct open_device *d)

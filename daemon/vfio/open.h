@@ -76,15 +76,29 @@ struct open_device *open_device_ref(struct open_device *d);
 struct open_device *open_device_unref(struct open_device *d);
 DEFINE_CLEANUP(struct open_device *, open_device_unref)
 
+/* ---- again, from descriptors that the process before this one kept; they are duplicated ---- */
+
+int open_space_adopt(struct open_space **ret, const char *name, bool iommufd, bool split, uint32_t ioas,
+                     int fd, struct mig_error *err);
+struct open_kept {
+    int fd, group_fd; /* -1: none */
+    uint32_t devid, hwpt;
+    bool tracked;
+};
+int open_device_adopt(struct open_device **ret, struct open_space *space, const char *name,
+                      const struct open_target *target, const struct open_kept *kept, struct mig_error *err);
+
 /* ---- what the files of this work share ---- */
 
 /* open-legacy.c, open-iommufd.c: the space's own descriptor; the device into it and out again. */
 int open_legacy_space(struct open_space *s, struct mig_error *err);
 int open_legacy_device(struct open_device *d, struct mig_error *err);
+int open_legacy_adopt(struct open_device *d, int group_fd, struct mig_error *err);
 void open_legacy_close(struct open_device *d);
 int open_iommufd_space(struct open_space *s, struct mig_error *err);
 int open_iommufd_device(struct open_device *d, const struct open_device_options *options,
                         struct mig_error *err);
+int open_iommufd_adopt(struct open_device *d, struct mig_error *err);
 void open_iommufd_close(struct open_device *d);
 /* Opening the node /dev/WHAT failed with r. */
 int open_node_failed(const struct open_device *d, const char *path, int r, struct mig_error *err);

@@ -48,7 +48,7 @@ struct container {
     pthread_mutex_t lock;
     bool tracking;
     bool partial; /* some of its devices may be attached where nothing is tracked */
-    bool maps; /* migd maps in the kernel what it is told; set before the first mapping */
+    bool maps;    /* migd maps in the kernel what it is told; set before the first mapping */
     struct kernel_bitmap bits;
 };
 

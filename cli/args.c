@@ -157,6 +157,11 @@ const char *args_value(const struct args *args, enum option_id id)
     return NULL;
 }
 
+const char *args_option_name(enum option_id id)
+{
+    return options[id].name;
+}
+
 void args_print_options(FILE *f, unsigned verb_bit)
 {
     for (int i = 0; i < OPT_MAX; i++) {

@@ -14,12 +14,18 @@
     X(OPT_FILE, "file", "FILE", VERB_REGISTER, 0,                                                            \
       "read the domain from a domain file (JSON); - is standard input")                                      \
     X(OPT_INCOMING, "incoming", NULL, VERB_REGISTER, 0, "the domain waits for a migration to come in")       \
+    X(OPT_PID, "pid", "PID", VERB_REGISTER, 0,                                                               \
+      "take the containers and devices that this process holds; memory is given with --memory fd=,iova=")    \
+    X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER, 0, "with --pid: only show what was found")                \
+    X(OPT_NAME, "name", "FOUND=NAME", VERB_REGISTER, OPTION_REPEATS,                                         \
+      "with --pid: name of what was found; FOUND is its name, address or descriptor")                        \
+    X(OPT_SKIP, "skip", "FOUND", VERB_REGISTER, OPTION_REPEATS, "with --pid: leave it out")                  \
     X(OPT_MEMORY, "memory", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
-      "name=,path=|make,offset=,size=,iova=,read-only,hugepages=,numa-node=")                                \
+      "name=,path=|fd=|make,pid=,offset=,size=,iova=,read-only,hugepages=,numa-node=")                       \
     X(OPT_CONTAINER, "container", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                     \
       "name=,pid=,fd=,ioas=,hwpt=,no-map: a VFIO container or iommufd of a process")                         \
     X(OPT_DEVICE, "device", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
-      "name=,type=vfio-user|vfio,socket=,listen=,pid=,fd=,timeout=,tracker=device|container|all,"            \
+      "name=,type=vfio-user|vfio,socket=,listen=,pid=,fd=,timeout=,tracker=device|container|auto|all,"       \
       "log-page-size=,no-precopy,no-map")                                                                    \
     X(OPT_TRACKER, "tracker", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                         \
       "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
@@ -92,5 +98,7 @@ void args_done(struct args *args);
 bool args_has(const struct args *args, enum option_id id);
 /* NULL when it was not given, or given without a value. */
 const char *args_value(const struct args *args, enum option_id id);
+/* "memory" for OPT_MEMORY. */
+const char *args_option_name(enum option_id id);
 /* Lists the options of a verb (or the global ones, verb_bit 0) for help. */
 void args_print_options(FILE *f, unsigned verb_bit);

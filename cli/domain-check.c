@@ -33,14 +33,23 @@ static const char *first_given(const struct field_table *table, const void *item
 static int check_memory(const struct spec_memory *m, size_t i, struct mig_error *err)
 {
     static const char *const of_made[] = {"hugepages", "numa-node", NULL};
-    static const char *const of_given[] = {"path", "offset", "read-only", NULL};
+    static const char *const of_given[] = {"path", "pid", "fd", "offset", "read-only", NULL};
+    bool by_fd = field_given(&memory_fields, m, "fd");
     if (!m->name)
         return missing("memory", i, NULL, "name", err);
-    if (!m->make && !m->path) {
+    if (!m->make && !m->path && !by_fd) {
         int r = missing("memory", i, m->name, "path", err);
-        mig_error_hint(err, "Give its path, or make for memory that migd makes");
+        mig_error_hint(err, "Give its path, or pid and fd of a process that has it open, or make for memory "
+                            "that migd makes");
         return r;
     }
+    if (by_fd && m->path)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "memory \"%.64s\": path and fd exclude each other", m->name);
+    if (by_fd && !field_given(&memory_fields, m, "pid"))
+        return missing("memory", i, m->name, "pid", err);
+    if (!by_fd && !m->make && field_given(&memory_fields, m, "pid"))
+        return missing("memory", i, m->name, "fd", err);
     const char *wrong = first_given(&memory_fields, m, m->make ? of_given : of_made);
     if (wrong)
         return misplaced("memory", m->name, wrong,
@@ -83,10 +92,10 @@ static int check_kernel_device(const struct spec_device *d, size_t i, struct mig
     if (wrong)
         return misplaced("device", d->name, wrong, "a device of type vfio-user", err);
     if (d->tracker && strcmp(d->tracker, "device") != 0 && strcmp(d->tracker, "container") != 0 &&
-        strcmp(d->tracker, "all") != 0)
+        strcmp(d->tracker, "auto") != 0 && strcmp(d->tracker, "all") != 0)
         return mig_error_set(
             err, MIG_ERR_INVALID_ARGUMENT, 0,
-            "device \"%.64s\": tracker \"%.64s\" is not known: device, container and all are", d->name,
+            "device \"%.64s\": tracker \"%.64s\" is not known: device, container, auto and all are", d->name,
             d->tracker);
     return 0;
 }

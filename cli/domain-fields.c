@@ -16,6 +16,8 @@ static const struct field memory_keys[] = {
     {"read-only", FORM_BOOL, offsetof(struct spec_memory, read_only)},
     {"hugepages", FORM_SIZE, offsetof(struct spec_memory, hugepages_bytes)},
     {"numa-node", FORM_NUMBER, offsetof(struct spec_memory, numa_node)},
+    {"pid", FORM_NUMBER, offsetof(struct spec_memory, pid)},
+    {"fd", FORM_NUMBER, offsetof(struct spec_memory, fd)},
 };
 static const struct field device_keys[] = {
     {"name", FORM_TEXT, offsetof(struct spec_device, name)},

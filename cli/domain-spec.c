@@ -139,13 +139,16 @@ void domain_spec_done(struct domain_spec *spec)
     for (size_t i = 0; i < spec->n_memory; i++) {
         free(spec->memory[i].name);
         free(spec->memory[i].path);
+        free(spec->memory[i].seen);
     }
-    for (size_t i = 0; i < spec->n_containers; i++)
+    for (size_t i = 0; i < spec->n_containers; i++) {
         free(spec->containers[i].name);
+        free(spec->containers[i].seen);
+    }
     free(spec->containers);
     for (size_t i = 0; i < spec->n_devices; i++) {
         struct spec_device *d = &spec->devices[i];
-        char *texts[] = {d->name, d->type, d->socket, d->listen, d->tracker};
+        char *texts[] = {d->name, d->type, d->socket, d->listen, d->tracker, d->seen};
         for (size_t k = 0; k < ELEMENTS(texts); k++)
             free(texts[k]);
     }

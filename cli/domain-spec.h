@@ -13,8 +13,10 @@
 
 struct spec_memory {
     char *name, *path;
+    char *seen; /* foreign_identity() of fd, when --pid found it; NULL: as it is */
     bool make, read_only;
     uint64_t offset, size_bytes, hugepages_bytes, numa_node;
+    uint64_t pid, fd; /* of the process that holds it */
     uint64_t iova[SPEC_IOVAS_MAX];
     size_t n_iova;
     uint64_t has; /* bit i: key i of the table was given */
@@ -22,6 +24,7 @@ struct spec_memory {
 
 struct spec_device {
     char *name, *type, *socket, *listen, *tracker;
+    char *seen; /* as in spec_memory */
     uint64_t timeout_usec, log_page_size;
     uint64_t pid, fd; /* type vfio: whose descriptor it is */
     bool precopy, map;
@@ -31,6 +34,7 @@ struct spec_device {
 /* A kernel DMA address space: a descriptor of another process. */
 struct spec_container {
     char *name;
+    char *seen; /* as in spec_memory: --pid found it, and does without it when it cannot track */
     uint64_t pid, fd, ioas, hwpt;
     bool map;
     uint64_t has;

@@ -4,6 +4,8 @@ libmigctl_la_SOURCES = \
 	cli/args.c cli/args.h \
 	cli/bus-json.c cli/bus-json.h \
 	cli/bus.c cli/bus.h \
+	cli/discover.c cli/discover.h cli/discover-devices.c cli/discover-memory.c \
+	cli/discover-view.c cli/discover-view.h \
 	cli/domain-check.c \
 	cli/domain-fields.c cli/domain-fields.h \
 	cli/domain-file.c \
@@ -17,6 +19,7 @@ libmigctl_la_SOURCES = \
 	cli/pick.c cli/pick.h \
 	cli/progress.c cli/progress.h \
 	cli/register-kernel.c cli/register-kernel.h \
+	cli/register-pid.c cli/register-pid.h \
 	cli/status-view.c cli/status-view.h \
 	cli/suggest.c cli/suggest.h \
 	cli/table.c cli/table.h \

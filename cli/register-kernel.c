@@ -15,12 +15,16 @@ int register_container(sd_bus *bus, const char *path, const struct spec_containe
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_close_ int fd = -1;
-    int r = foreign_fd_take(c->pid, c->fd, &fd, err);
+    int pidfd, r = foreign_fd_take(c->pid, c->fd, c->seen, &fd, err);
+    if (r == 0)
+        r = foreign_open(c->pid, &pidfd, err);
     if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddContainer", &m, err)) < 0)
         return r;
     r = sd_bus_message_append(m, "sh", c->name, fd);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "{sv}", "pidfd", "h", pidfd);
     if (r >= 0 && field_given(&container_fields, c, "ioas"))
         r = sd_bus_message_append(m, "{sv}", "ioas", "u", (uint32_t)c->ioas);
     if (r >= 0 && field_given(&container_fields, c, "hwpt"))
@@ -30,20 +34,23 @@ int register_container(sd_bus *bus, const char *path, const struct spec_containe
     return finish_call(bus, m, r, err);
 }
 
-int register_kernel_device(sd_bus *bus, const char *path, const struct spec_device *d, struct mig_error *err)
+int register_kernel_device(sd_bus *bus, const char *path, const struct spec_device *d, const char *tracker,
+                           struct mig_error *err)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_close_ int fd = -1;
-    int r = foreign_fd_take(d->pid, d->fd, &fd, err);
+    int pidfd, r = foreign_fd_take(d->pid, d->fd, d->seen, &fd, err);
+    if (r == 0)
+        r = foreign_open(d->pid, &pidfd, err);
     if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddDevice", &m, err)) < 0)
         return r;
     r = sd_bus_message_append(m, "sh", d->name, fd);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0)
-        r = sd_bus_message_append(m, "{sv}", "pid", "u", (uint32_t)d->pid);
-    if (r >= 0 && d->tracker)
-        r = sd_bus_message_append(m, "{sv}", "tracker", "s", d->tracker);
+        r = sd_bus_message_append(m, "{sv}", "pidfd", "h", pidfd);
+    if (r >= 0 && tracker)
+        r = sd_bus_message_append(m, "{sv}", "tracker", "s", tracker);
     if (r >= 0 && field_given(&device_fields, d, "timeout"))
         r = sd_bus_message_append(m, "{sv}", "timeout", "t", d->timeout_usec);
     if (r >= 0 && field_given(&device_fields, d, "log-page-size"))

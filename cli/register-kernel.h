@@ -6,4 +6,6 @@
 
 /* path: of the domain. */
 int register_container(sd_bus *bus, const char *path, const struct spec_container *c, struct mig_error *err);
-int register_kernel_device(sd_bus *bus, const char *path, const struct spec_device *d, struct mig_error *err);
+/* tracker: instead of d->tracker. */
+int register_kernel_device(sd_bus *bus, const char *path, const struct spec_device *d, const char *tracker,
+                           struct mig_error *err);

@@ -6,9 +6,11 @@
 #include "base/fds.h"
 #include "base/format.h"
 #include "bus.h"
+#include "discover-view.h"
 #include "domain-items.h"
 #include "foreign-fd.h"
 #include "register-kernel.h"
+#include "register-pid.h"
 #include "json-util.h"
 #include "migd-bus.h"
 #include "output.h"
@@ -81,7 +83,19 @@ static int read_domain_file(struct domain_spec *spec, const char *path, struct m
     return domain_spec_read_json(spec, label, text, err);
 }
 
-static int read_spec(struct domain_spec *spec, const struct args *args, struct mig_error *err)
+/* What --pid is about; empty without it. */
+struct found {
+    struct discovery process;
+    bool missing; /* nobody has said where the devices see memory */
+};
+
+static void found_done(struct found *f)
+{
+    discovery_done(&f->process);
+}
+
+static int read_spec(struct domain_spec *spec, const struct args *args, struct found *found,
+                     struct mig_error *err)
 {
     spec->name = strdup(args->positional[0]);
     if (!spec->name)
@@ -110,6 +124,9 @@ static int read_spec(struct domain_spec *spec, const struct args *args, struct m
             break;
         }
     }
+    if (r == 0)
+        r = args_has(args, OPT_PID) ? register_pid(spec, args, &found->process, &found->missing, err)
+                                    : register_pid_refuse_options(args, err);
     return r < 0 ? r : domain_spec_check(spec, err);
 }
 
@@ -173,6 +190,21 @@ static int make_memory(sd_bus *bus, const char *path, const struct spec_memory *
     return finish_call(bus, m, r, err);
 }
 
+/* Memory that is there: its descriptor, and the path by which it can be opened again. */
+static int open_memory(const struct spec_memory *mem, int *ret_fd, char **ret_origin, struct mig_error *err)
+{
+    if (mem->path) {
+        int r = absolute(mem->path, ret_origin, err);
+        return r < 0 ? r : open_file(mem->path, mem->read_only, ret_fd, err);
+    }
+    if (asprintf(ret_origin, "/proc/%llu/fd/%llu", (unsigned long long)mem->pid,
+                 (unsigned long long)mem->fd) < 0) {
+        *ret_origin = NULL;
+        return mig_error_oom(err);
+    }
+    return foreign_fd_take(mem->pid, mem->fd, mem->seen, ret_fd, err);
+}
+
 static int add_memory(sd_bus *bus, const char *path, const struct spec_memory *mem, struct mig_error *err)
 {
     if (mem->make)
@@ -180,9 +212,8 @@ static int add_memory(sd_bus *bus, const char *path, const struct spec_memory *m
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_free_ char *origin = NULL;
     _cleanup_close_ int fd = -1;
-    int r = absolute(mem->path, &origin, err);
-    if (r < 0 || (r = open_file(mem->path, mem->read_only, &fd, err)) < 0 ||
-        (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddMemory", &m, err)) < 0)
+    int r = open_memory(mem, &fd, &origin, err);
+    if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddMemory", &m, err)) < 0)
         return r;
     r = sd_bus_message_append(m, "shtt", mem->name, fd, mem->offset, mem->size_bytes);
     if (r >= 0)
@@ -196,12 +227,14 @@ static int add_memory(sd_bus *bus, const char *path, const struct spec_memory *m
     return finish_call(bus, m, r, err);
 }
 
-static int add_device(sd_bus *bus, const char *path, const struct spec_device *d, struct mig_error *err)
+/* untracked: a container of this device's process is not registered, since it cannot track. */
+static int add_device(sd_bus *bus, const char *path, const struct spec_device *d, bool untracked,
+                      struct mig_error *err)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_free_ char *socket = NULL, *listen = NULL;
     if (d->type && strcmp(d->type, "vfio") == 0)
-        return register_kernel_device(bus, path, d, err);
+        return register_kernel_device(bus, path, d, untracked && d->seen ? "device" : d->tracker, err);
     int r = absolute(d->socket, &socket, err);
     if (r < 0 || (d->listen && (r = absolute(d->listen, &listen, err)) < 0) ||
         (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddUserDevice", &m, err)) < 0)
@@ -232,7 +265,7 @@ static int add_tracker(sd_bus *bus, const char *path, const struct spec_tracker 
     bool uffd = strcmp(t->type, "uffd") == 0;
     int r = 0;
     if (uffd)
-        r = foreign_fd_take(t->pid, t->fd, &fd, err);
+        r = foreign_fd_take(t->pid, t->fd, NULL, &fd, err);
     else if (t->path && (r = absolute(t->path, &origin, err)) == 0)
         r = open_file(t->path, false, &fd, err);
     if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddDirtyLog", &m, err)) < 0)
@@ -274,18 +307,38 @@ static int set_controller(sd_bus *bus, const char *path, const struct spec_contr
     return finish_call(bus, m, r, err);
 }
 
+/* One that --pid found and that cannot track is not needed when all devices log their DMA themselves, which
+ * migd sees to. */
+static int add_container(sd_bus *bus, const char *path, const struct spec_container *c, bool *untracked,
+                         struct mig_error *err)
+{
+    struct mig_error e = MIG_ERROR_INIT;
+    int r = register_container(bus, path, c, &e);
+    if (r < 0 && c->seen && e.code == MIG_ERR_NOT_SUPPORTED) {
+        output_make_safe(e.message);
+        fprintf(stderr, "migctl: %s is left out, devices must log their DMA themselves: %s\n", c->name,
+                e.message);
+        *untracked = true;
+        return 0;
+    }
+    if (r < 0 && err)
+        *err = e;
+    return r;
+}
+
 static int add_everything(sd_bus *bus, const char *path, const struct domain_spec *spec,
                           struct mig_error *err)
 {
     int r = 0;
+    bool untracked = false;
     for (size_t i = 0; i < spec->n_memory && !interrupted(); i++)
         if ((r = add_memory(bus, path, &spec->memory[i], err)) < 0)
             return mig_error_wrap(err, "adding memory %s", spec->memory[i].name);
     for (size_t i = 0; i < spec->n_containers && !interrupted(); i++)
-        if ((r = register_container(bus, path, &spec->containers[i], err)) < 0)
+        if ((r = add_container(bus, path, &spec->containers[i], &untracked, err)) < 0)
             return mig_error_wrap(err, "adding container %s", spec->containers[i].name);
     for (size_t i = 0; i < spec->n_devices && !interrupted(); i++)
-        if ((r = add_device(bus, path, &spec->devices[i], err)) < 0)
+        if ((r = add_device(bus, path, &spec->devices[i], untracked, err)) < 0)
             return mig_error_wrap(err, "adding device %s", spec->devices[i].name);
     for (size_t i = 0; i < spec->n_trackers && !interrupted(); i++)
         if ((r = add_tracker(bus, path, &spec->trackers[i], err)) < 0)
@@ -347,13 +400,44 @@ static int print_result(sd_bus *bus, const char *path, const struct domain_spec 
     return 0;
 }
 
+/* --dry-run, or --pid without a word on where the devices see memory: what was found. err: why that is all.
+ */
+static int show_found(const struct found *found, const struct args *args, const struct mig_error *err)
+{
+    if (arg_json) {
+        _cleanup_json_ struct json_object *o = discovery_to_json(&found->process, args);
+        if (o && err)
+            output_error_to_json(err, o);
+        if (o)
+            output_json(o);
+    } else {
+        discovery_print(&found->process, args, found->missing);
+    }
+    if (err) {
+        if (!arg_json)
+            putchar('\n');
+        output_error_text(err);
+    }
+    int r = output_finish();
+    return err ? mig_error_exit_code(err->code) : r;
+}
+
 int verb_register(const struct args *args)
 {
     struct mig_error err = MIG_ERROR_INIT;
     _cleanup_(domain_spec_done) struct domain_spec spec = {0};
+    _cleanup_(found_done) struct found found = {0};
     _cleanup_bus_ sd_bus *bus = NULL;
     _cleanup_free_ char *path = NULL;
-    if (read_spec(&spec, args, &err) < 0 || bus_open(&bus, &err) < 0)
+    if (read_spec(&spec, args, &found, &err) < 0)
+        return output_error(&err);
+    if (args_has(args, OPT_DRY_RUN))
+        return show_found(&found, args, NULL);
+    if (found.missing) {
+        register_pid_ask(&found.process, &err);
+        return show_found(&found, args, &err);
+    }
+    if (bus_open(&bus, &err) < 0)
         return output_error(&err);
     hold_interrupts();
     if (register_domain(bus, &spec, &path, &err) < 0) {
@@ -364,6 +448,7 @@ int verb_register(const struct args *args)
         take_back(bus, path, spec.name);
         return output_error(&err);
     }
+    discovery_print_not_given(&found.process);
     if (print_result(bus, path, &spec, &err) < 0)
         return output_error(&err);
     return output_finish();

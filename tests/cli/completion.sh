@@ -44,4 +44,20 @@ offers "max-downtime= max-rounds=" migctl set demo max
 offers "device-no-p2p" migctl start --allow device-no
 offers "domains" migctl list d
 offers "container-blind" migctl explain container-b
+offers "" migctl register demo --name ""
+offers "" migctl register demo --skip ""
+# --pid: who holds something of VFIO. Here that is a process with a file of that name, in a mount namespace.
+namespace=(unshare -m)
+[ "$(id -u)" = 0 ] || namespace=(unshare -rm)
+if "${namespace[@]}" sh -c 'mount -t tmpfs none /dev' 2>/dev/null; then
+    "${namespace[@]}" sh -c 'mount -t tmpfs none /dev && mkdir /dev/vfio && touch /dev/vfio/vfio && exec 7</dev/vfio/vfio && exec sleep 60' &
+    holder=$!
+    held() { [ "$(readlink /proc/$holder/fd/7)" = /dev/vfio/vfio ]; }
+    wait_until "the holder" held
+    offers "$holder" migctl register demo --pid $holder
+    offers "" migctl register demo --pid $$x
+    kill $holder
+else
+    echo "no mount namespaces here: completion of --pid is not tried"
+fi
 finish

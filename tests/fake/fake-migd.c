@@ -3,7 +3,8 @@
  * A migd for the tests of its clients: the objects of org.migd.Migd1.xml with canned behaviour, on the bus of
  * MIGD_BUS_ADDRESS. Nothing is migrated. What it is asked is written to a log (argv[1]), one call a line:
  * METHOD [arguments as JSON]. The name of the destination picks the story of a migration (see fake-story.c);
- * memory, devices and trackers whose name begins with "bad" are refused, "slow" ones take a second.
+ * memory, devices and trackers whose name begins with "bad" are refused, "slow" ones take a second, and
+ * "blind" ones are not supported.
  */
 #include "base/util.h"
 #include "bus-json.h"
@@ -119,6 +120,15 @@ static const sd_bus_vtable manager_vtable[] = {
     SD_BUS_VTABLE_END,
 };
 
+static void log_descriptor(const char *name, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return;
+    fprintf(fake.log, "descriptor of %s: inode %llu\n", name, (unsigned long long)st.st_ino);
+    fflush(fake.log);
+}
+
 /* The first argument is the name of a part: refused when it is a bad one. */
 static int add_part(sd_bus_message *m, void *userdata, sd_bus_error *e)
 {
@@ -131,6 +141,9 @@ static int add_part(sd_bus_message *m, void *userdata, sd_bus_error *e)
     if (strncmp(name, "bad", 3) == 0)
         return sd_bus_error_setf(e, MIGD_ERROR_PREFIX "DeviceFailed", "%s of %s broke. Mend %s", member, name,
                                  name);
+    if (strncmp(name, "blind", 5) == 0)
+        return sd_bus_error_setf(e, MIGD_ERROR_PREFIX "NotSupported", "%s cannot track. Track by device",
+                                 name);
     if (strncmp(name, "slow", 4) == 0)
         usleep(1000 * 1000); /* nobody else is served meanwhile */
     if (strcmp(member, "AddMemory") == 0) {
@@ -141,20 +154,23 @@ static int add_part(sd_bus_message *m, void *userdata, sd_bus_error *e)
             return r;
         if (fstat(fd, &st) < 0)
             return -errno;
-        fprintf(fake.log, "descriptor of %s: inode %llu\n", name, (unsigned long long)st.st_ino);
-        fflush(fake.log);
+        log_descriptor(name, fd);
         d->memory_bytes += size ? size : (uint64_t)st.st_size - offset;
         return sd_bus_reply_method_return(m, "u", d->n_memory++);
     }
     if (strcmp(member, "AddDirtyLog") == 0) {
         const char *type;
         int fd;
-        struct stat st;
         sd_bus_message_read(m, "s", &type);
         sd_bus_message_enter_container(m, 'a', "h");
-        while (sd_bus_message_read(m, "h", &fd) > 0 && fstat(fd, &st) == 0)
-            fprintf(fake.log, "descriptor of %s: inode %llu\n", name, (unsigned long long)st.st_ino);
-        fflush(fake.log);
+        while (sd_bus_message_read(m, "h", &fd) > 0)
+            log_descriptor(name, fd);
+    }
+    if (strcmp(member, "AddContainer") == 0 || strcmp(member, "AddDevice") == 0) {
+        int fd;
+        if ((r = sd_bus_message_read(m, "h", &fd)) < 0)
+            return r;
+        log_descriptor(name, fd);
     }
     return sd_bus_reply_method_return(m, NULL);
 }
@@ -239,6 +255,8 @@ const sd_bus_vtable fake_domain_vtable[] = {
     PART("AddMemory", "shtta{sv}", "u", add_part),
     PART("MakeMemory", "sta{sv}", "uh", make_memory),
     PART("AddUserDevice", "sva{sv}", "", add_part),
+    PART("AddContainer", "sha{sv}", "", add_part),
+    PART("AddDevice", "sha{sv}", "", add_part),
     PART("AddDirtyLog", "ssaha{sv}", "", add_part),
     PART("SetController", "sa{sv}", "", log_only),
     PART("Migrate", "sa{sv}", "o", migrate),

@@ -18,6 +18,7 @@
 #include "loop/fdstore.h"
 #include "loop/loop.h"
 #include "loop/notify.h"
+#include "loop/watchdog.h"
 #include "migd-bus.h"
 #include "migration/configured.h"
 #include "outgoing/outgoing.h"
@@ -43,6 +44,7 @@ struct service {
     struct restore *restore;
     struct incoming *incoming;
     struct loop_timer *end_timer;
+    struct watchdog *watchdog;
     struct mig_error error;
 };
 
@@ -127,7 +129,6 @@ static void on_restored(void *userdata)
     const char *address = incoming_address(s->incoming);
     log_info("migd %s is ready%s%s", PACKAGE_VERSION,
              *address ? ", peers reach it at " : ", not listening for peers", address);
-    notify_status(*address ? "Peers reach it at %s" : "Not listening for peers%s", address);
     notify_ready();
 }
 
@@ -207,6 +208,7 @@ static void service_clear(struct service *s)
     incoming_free(s->incoming);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
+    watchdog_free(s->watchdog);
     bus_free(s->bus);
     loop_free(s->loop);
     fdstore_done();
@@ -223,7 +225,7 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     if (r < 0)
         return r;
     if (loop_new(&s->loop) < 0 || loop_timer_new(&s->end_timer, s->loop, end_late, s) < 0 ||
-        registry_new(&s->registry) < 0)
+        watchdog_new(&s->watchdog, s->loop) < 0 || registry_new(&s->registry) < 0)
         return mig_error_oom(err);
     r = bus_new(&s->bus, s->loop, bus_address, err);
     if (r < 0)

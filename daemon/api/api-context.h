@@ -47,6 +47,7 @@ struct api {
     struct api_options o;
     sd_bus *bus;
     char peer_address[256];
+    char summary[600]; /* as told last */
     sd_bus_slot *slots[API_SLOTS_MAX];
     size_t nslots;
     struct api_policy *policy;
@@ -66,6 +67,9 @@ struct api {
 
 /* api.c */
 int api_keep_slot(struct api *a, sd_bus_slot *slot);
+
+/* api-summary.c: tells the service manager how it stands, when that has changed. */
+void api_tell_summary(struct api *a);
 
 /* api-news.c */
 int api_news_init(struct api_news *n, struct loop *l, void (*tell)(void *userdata), void *userdata);

@@ -73,6 +73,7 @@ int api_add_domain(struct api *a, struct domain *d, struct mig_error *err)
     a->domains[a->ndomains++] = ad;
     sd_bus_emit_object_added(a->bus, ad->path);
     ad = NULL;
+    api_tell_summary(a);
     return 0;
 }
 
@@ -86,6 +87,7 @@ void api_remove_domain(struct api *a, struct api_domain *ad)
         a->ndomains--;
         registry_remove(a->o.registry, ad->domain);
         api_domain_free(ad);
+        api_tell_summary(a);
         return;
     }
 }

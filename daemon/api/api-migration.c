@@ -146,6 +146,7 @@ static void tick(void *userdata)
     }
     if (running)
         loop_timer_arm(a->ticker, API_NEWS_USEC);
+    api_tell_summary(a);
 }
 
 static void on_changed(struct migration *m, void *userdata)
@@ -202,6 +203,7 @@ static void on_ended(struct migration *m, void *userdata)
         am->ended_usec = now_usec();
     }
     expire(a);
+    api_tell_summary(a);
     api_check_quit(a);
 }
 

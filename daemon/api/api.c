@@ -88,6 +88,7 @@ void api_set_defaults(struct api *a, const struct migration_options *defaults)
 void api_set_peer_address(struct api *a, const char *address)
 {
     snprintf(a->peer_address, sizeof a->peer_address, "%s", address);
+    api_tell_summary(a);
 }
 
 /* Something that needs the loop and the bus to come to its end. A migration in doubt does not: it only asks

@@ -17,5 +17,6 @@ libmigd_la_SOURCES += \
 	daemon/api/api-news.c \
 	daemon/api/api-options.c daemon/api/api-options.h \
 	daemon/api/api-policy.c daemon/api/api-policy.h \
+	daemon/api/api-summary.c \
 	daemon/api/api-status.c daemon/api/api-status.h \
 	daemon/api/api.c daemon/api/api.h

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/fds.h"
 #include "base/clock.h"
+#include "base/progress.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -69,7 +70,10 @@ int fd_wait(int fd, short events, int cancel_fd, uint64_t deadline_usec)
 {
     struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
     for (;;) {
-        int r = poll(p, cancel_fd >= 0 ? 2 : 1, deadline_poll_msec(deadline_usec));
+        progress_wait(true);
+        int r = poll(p, cancel_fd >= 0 ? 2 : 1, deadline_poll_msec(deadline_usec)), e = errno;
+        progress_wait(false);
+        errno = e;
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)

@@ -10,6 +10,7 @@ libmigd_la_SOURCES += \
 	daemon/base/json.c daemon/base/json.h \
 	daemon/base/log.c daemon/base/log.h \
 	daemon/base/printable.c daemon/base/printable.h \
+	daemon/base/progress.c daemon/base/progress.h \
 	daemon/base/ratelimit.c daemon/base/ratelimit.h \
 	daemon/base/parse.c daemon/base/parse.h \
 	daemon/base/util.h \

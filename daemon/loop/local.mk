@@ -3,4 +3,5 @@ libmigd_la_SOURCES += \
 	daemon/loop/fdstore.c daemon/loop/fdstore.h \
 	daemon/loop/loop.c daemon/loop/loop.h \
 	daemon/loop/notify.c daemon/loop/notify.h \
+	daemon/loop/watchdog.c daemon/loop/watchdog.h \
 	daemon/loop/worker.c daemon/loop/worker.h

@@ -23,7 +23,7 @@ void notify_stopping(void)
 
 void notify_status(const char *format, ...)
 {
-    char text[256] = "STATUS=";
+    char text[700] = "STATUS=";
     va_list ap;
     va_start(ap, format);
     vsnprintf(text + 7, sizeof text - 7, format, ap);

@@ -5,6 +5,7 @@
  * shutdown) is never told of an ending that comes late.
  */
 #include "loop/worker.h"
+#include "base/progress.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ struct worker {
     int cancel_fd;
     atomic_bool cancelled;
     char name[16];
+    struct progress progress;
     int (*run)(struct worker *w, void *userdata);
     void (*done)(void *userdata, int result);
     void *userdata;
@@ -37,7 +39,9 @@ static void *worker_main(void *userdata)
 {
     struct worker *w = userdata;
     prctl(PR_SET_NAME, w->name);
+    progress_enter(&w->progress, w->name);
     w->result = w->run(w, w->userdata);
+    progress_leave(&w->progress);
     /* The ending must not get lost for want of 24 bytes. */
     while (loop_post(w->loop, tell_done, w) < 0)
         usleep(10000);

@@ -8,6 +8,7 @@
  * reported it: those that cover it.
  */
 #include "base/clock.h"
+#include "base/progress.h"
 #include "memory/pages.h"
 #include "outgoing/job.h"
 #include <poll.h>
@@ -173,6 +174,7 @@ int job_verify_post(struct job *j, struct mig_error *err)
             if (poll(&(struct pollfd){.fd = j->cancel_fd, .events = POLLIN}, 1, 0) > 0)
                 return mig_error_set(err, MIG_ERR_CANCELLED, 0, "The proof was cut short: migd ended");
             pages_digest(r, first, n, own);
+            progress_beat();
             for (uint64_t k = 0; k < n; k++)
                 if (own[k] != j->sent_digests[i][first + k])
                     note_bad(&c, r, first + k);

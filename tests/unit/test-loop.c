@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/progress.h"
 #include "loop/loop.h"
 #include "loop/worker.h"
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
@@ -233,9 +235,41 @@ static void a_freed_worker_is_silent(void **state)
     loop_timer_free(end);
 }
 
+static int hang(struct worker *w, void *userdata)
+{
+    atomic_bool *go_on = userdata;
+    while (!atomic_load(go_on))
+        usleep(1000);
+    fd_wait(worker_cancel_fd(w), POLLIN, -1, deadline_in(10 * USEC_PER_SEC));
+    return 0;
+}
+
+/* A worker that hangs is silent; one that waits for somebody is not. */
+static void silence_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    atomic_bool go_on = false;
+    char name[16];
+    assert_int_equal(progress_silence_usec(name), 0);
+    assert_int_equal(worker_start(&f->worker, f->loop, "hanger", hang, NULL, &go_on), 0);
+    for (int i = 0; i < 5000 && progress_silence_usec(name) < 50 * USEC_PER_MSEC; i++)
+        usleep(1000);
+    assert_true(progress_silence_usec(name) >= 50 * USEC_PER_MSEC);
+    assert_string_equal(name, "hanger");
+    atomic_store(&go_on, true);
+    for (int i = 0; i < 5000 && progress_silence_usec(name) > 0; i++)
+        usleep(1000);
+    usleep(20000);
+    assert_int_equal(progress_silence_usec(name), 0);
+    worker_cancel(f->worker);
+    f->worker = worker_free(f->worker);
+    assert_int_equal(progress_silence_usec(name), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(silence_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(posts_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(timers_fire_once_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(io_may_be_freed_from_its_callback, setup, teardown),

@@ -2,6 +2,8 @@
 /* The kernel VFIO device as an object: made, asked, dropped. */
 #include "base/fds.h"
 #include "vfio/device-private.h"
+#include "vfio/sysfs.h"
+#include <limits.h>
 #include <string.h>
 
 static const struct device_info *info(struct device *d)
@@ -58,6 +60,16 @@ enum device_state kvfio_device_known_state(struct device *d)
     return (enum device_state)atomic_load(&kvfio_of(d)->state);
 }
 
+/* Where nobody tells, the driver stays unknown. */
+static void learn_driver(struct kvfio_device *kd, const char *sysfs_path)
+{
+    char path[PATH_MAX];
+    if (!sysfs_path && kvfio_sysfs_path(kd->fd, path, sizeof path) == 0)
+        sysfs_path = path;
+    if (sysfs_path)
+        kvfio_sysfs_driver(sysfs_path, kd->info.driver, sizeof kd->info.driver);
+}
+
 int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_device_options *o,
                      struct mig_error *err)
 {
@@ -89,6 +101,7 @@ int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_d
     r = kvfio_learn(kd, err);
     if (r < 0)
         return r;
+    learn_driver(kd, o->sysfs_path);
     *ret = TAKE_PTR(d);
     return 0;
 }

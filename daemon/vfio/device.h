@@ -13,9 +13,10 @@
 #define KVFIO_DEFAULT_TIMEOUT_USEC (10 * UINT64_C(1000000))
 
 struct kvfio_device_options {
-    int fd;                /* duplicated */
-    int gone_fd;           /* readable once the holder is dead (a pidfd); duplicated; -1: none */
-    uint64_t timeout_usec; /* for a data stream that has nothing to say; 0: KVFIO_DEFAULT_TIMEOUT_USEC */
+    int fd;                 /* duplicated */
+    int gone_fd;            /* readable once the holder is dead (a pidfd); duplicated; -1: none */
+    uint64_t timeout_usec;  /* for a data stream that has nothing to say; 0: KVFIO_DEFAULT_TIMEOUT_USEC */
+    const char *sysfs_path; /* the device's folder; NULL: what the kernel tells of the descriptor */
     const struct kernel_calls *calls; /* NULL: the real kernel */
 };
 

@@ -13,4 +13,5 @@ libmigd_la_SOURCES += \
 	daemon/vfio/open-refuse.c daemon/vfio/open-refuse.h \
 	daemon/vfio/open-target.c daemon/vfio/open-target.h \
 	daemon/vfio/open.c daemon/vfio/open.h \
+	daemon/vfio/sysfs.c daemon/vfio/sysfs.h \
 	daemon/vfio/type1.c daemon/vfio/vfio-uapi.h

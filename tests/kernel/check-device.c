@@ -2,6 +2,7 @@
 /* Migration of mtty through device_ops on a real kernel. Runs inside the lab. */
 #include "lab.h"
 #include "vfio/device.h"
+#include "vfio/sysfs.h"
 #include <fcntl.h>
 #include <string.h>
 
@@ -49,6 +50,12 @@ static void facts(void)
     LAB_CHECK(i->has_stop_copy_size && i->has_precopy_info); /* it can be reset, but does not say so */
     LAB_OK(d->ops->stop_copy_size(d, &size, &e), &e);
     LAB_CHECK(size > 0);
+    /* Kernels of today tell the device's place in sysfs; without it the driver is not known, and that is all.
+     */
+    char path[256];
+    bool told = kvfio_sysfs_path(fd, path, sizeof path) == 0;
+    lab_note("mtty: driver \"%s\", in %s", i->driver, told ? path : "a place that the kernel does not tell");
+    LAB_CHECK(told ? strcmp(i->driver, "mtty") == 0 : !i->driver[0]);
     lab_note("mtty: %04x:%04x, %u regions, %u irqs, log %d, %llu bytes of state", i->pci_vendor,
              i->pci_device, i->num_regions, i->num_irqs, i->dirty_log, (unsigned long long)size);
     close(fd);

@@ -6,6 +6,7 @@
  */
 #include "dirty/harvest.h"
 #include "vfio/device.h"
+#include "vfio/sysfs.h"
 #include "vfio/vfio-uapi.h"
 #include <fcntl.h>
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 
 enum { PAGES = 4096, RANGES = 1024 };
@@ -445,13 +447,59 @@ static void test_dead_holder(void **state)
     close_fd(&ends[0]);
 }
 
+static int path_in(const char *text, char *buf, size_t size)
+{
+    FILE *f = fmemopen((void *)text, strlen(text), "r");
+    int r = kvfio_sysfs_path_from(f, buf, size);
+    fclose(f);
+    return r;
+}
+
+static void test_what_fdinfo_tells(void **state)
+{
+    char path[64];
+    assert_int_equal(path_in("pos:\t0\nflags:\t02000002\nvfio-device-syspath: "
+                             "/sys/devices/pci0000:00/0000:00:04.0\nino:\t9\n",
+                             path, sizeof path),
+                     0);
+    assert_string_equal(path, "/sys/devices/pci0000:00/0000:00:04.0");
+    assert_int_equal(path_in("pos:\t0\nflags:\t02000002\n", path, sizeof path), -ENODATA);
+    assert_int_equal(path_in("vfio-device-syspath: /etc/passwd\n", path, sizeof path), -ENODATA);
+    assert_int_equal(path_in("vfio-device-syspath: /sys/../etc\n", path, sizeof path), -ENODATA);
+    assert_int_equal(path_in("vfio-device-syspath: /sys/devices\n", path, 8), -ENAMETOOLONG);
+    assert_int_equal(kvfio_sysfs_path(0, path, sizeof path), -ENODATA); /* no VFIO device */
+    assert_int_equal(kvfio_sysfs_path(-1, path, sizeof path), -ENODATA);
+}
+
+static void test_the_driver_is_known(void **state)
+{
+    struct rig *g = *state;
+    char dir[] = "/tmp/migd-sysfs-XXXXXX", link[64], name[16];
+    assert_non_null(mkdtemp(dir));
+    snprintf(link, sizeof link, "%s/driver", dir);
+    assert_int_equal(kvfio_sysfs_driver(dir, name, sizeof name), -ENOENT); /* unbound */
+    assert_int_equal(symlink("../../../bus/pci/drivers/mlx5_vfio_pci", link), 0);
+    assert_int_equal(kvfio_sysfs_driver(dir, name, sizeof name), 0);
+    assert_string_equal(name, "mlx5_vfio_pci");
+    assert_int_equal(kvfio_sysfs_driver(dir, name, 8), -ENAMETOOLONG);
+    const struct kvfio_device_options o = {
+        .fd = g->fd, .gone_fd = -1, .sysfs_path = dir, .calls = &g->d.calls};
+    assert_int_equal(kvfio_device_new(&g->device, "nic0", &o, &g->e), 0);
+    assert_string_equal(g->device->ops->info(g->device)->driver, "mlx5_vfio_pci");
+    device_unref(g->device);
+    make(g); /* nobody tells of /dev/null */
+    assert_string_equal(g->device->ops->info(g->device)->driver, "");
+    unlink(link);
+    rmdir(dir);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_save),        T(test_fewer_states),    T(test_refused_transitions), T(test_refused_data),
-        T(test_log_ranges),  T(test_log_particulars), T(test_log_without_report),  T(test_plain_device),
-        T(test_dead_holder),
+        T(test_save),        T(test_fewer_states),      T(test_refused_transitions), T(test_refused_data),
+        T(test_log_ranges),  T(test_log_particulars),   T(test_log_without_report),  T(test_plain_device),
+        T(test_dead_holder), T(test_what_fdinfo_tells), T(test_the_driver_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

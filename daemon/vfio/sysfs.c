@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "vfio/sysfs.h"
+#include "base/printable.h"
+#include <limits.h>
+#include <string.h>
+
+static const char label[] = "vfio-device-syspath:";
+
+int kvfio_sysfs_path_from(FILE *fdinfo, char *buf, size_t size)
+{
+    char line[PATH_MAX + sizeof label];
+    while (fgets(line, sizeof line, fdinfo)) {
+        if (strncmp(line, label, strlen(label)) != 0)
+            continue;
+        const char *path = line + strlen(label) + strspn(line + strlen(label), " \t");
+        size_t n = strcspn(path, "\n");
+        if (strncmp(path, "/sys/", 5) != 0 || strstr(path, "/../"))
+            return -ENODATA;
+        if (n >= size)
+            return -ENAMETOOLONG;
+        memcpy(buf, path, n);
+        buf[n] = '\0';
+        return 0;
+    }
+    return -ENODATA;
+}
+
+int kvfio_sysfs_path(int fd, char *buf, size_t size)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    FILE *f = fopen(name, "re");
+    if (!f)
+        return -ENODATA;
+    int r = kvfio_sysfs_path_from(f, buf, size);
+    fclose(f);
+    return r;
+}
+
+int kvfio_sysfs_driver(const char *path, char *buf, size_t size)
+{
+    char link[PATH_MAX], target[PATH_MAX];
+    if ((size_t)snprintf(link, sizeof link, "%s/driver", path) >= sizeof link)
+        return -ENAMETOOLONG;
+    ssize_t n = readlink(link, target, sizeof target - 1);
+    if (n < 0)
+        return -errno;
+    target[n] = '\0';
+    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target;
+    if (!*name)
+        return -ENOENT;
+    if ((size_t)snprintf(buf, size, "%s", name) >= size) {
+        buf[0] = '\0';
+        return -ENAMETOOLONG;
+    }
+    make_printable(buf);
+    return 0;
+}

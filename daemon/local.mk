@@ -13,6 +13,7 @@ include daemon/vfio-user/local.mk
 include daemon/dirty/local.mk
 include daemon/vmm/local.mk
 include daemon/domain/local.mk
+include daemon/host/local.mk
 include daemon/transport/local.mk
 include daemon/migration/local.mk
 include daemon/outgoing/local.mk

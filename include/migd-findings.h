@@ -171,6 +171,13 @@
       "A vfio-user device is a process behind a socket. Its connection is closed: the server has "           \
       "ended, crashed, or thrown migd out. Nothing of its state can be saved any more.",                     \
       "Start the device's server again, release the domain and register it anew.")                           \
+    X(FINDING_DEVICE_HELD, "device-held", NOTE, false,                                                       \
+      "Somebody has the device, so it was not asked",                                                        \
+      "VFIO gives a device to one owner. What the driver can do is learned from the device's descriptor, "   \
+      "and the owner has it: a VMM that runs, or another driver program. migd finds owners by what they "    \
+      "hold open under /dev/vfio, and on kernels that tell it by the descriptor of the device itself.",      \
+      "Register the workload with migd and let migctl check look at it, or list the device again when "      \
+      "nobody has it.")                                                                                      \
     X(FINDING_DEVICE_IDS_DIFFER, "device-ids-differ", ERROR, true,                                           \
       "The device is another model at the destination",                                                      \
       "Vendor, device and subsystem ids are what the guest's driver knows the device by, and what the "      \
@@ -197,6 +204,13 @@
       "answers the start and fails each report.",                                                            \
       "Turn the log off where somebody else uses it, map less memory, or let a container of the "            \
       "domain (tracker \"container\") or \"all\" track the device.")                                         \
+    X(FINDING_DEVICE_LOG_UNSERVED, "device-log-unserved", NOTE, false,                                       \
+      "The driver logs DMA writes, but this kernel does not hand the log out",                               \
+      "The driver offers DMA logging, and the kernel even says yes to starting it, but it refuses every "    \
+      "report with EOPNOTSUPP: the part that hands the log to user space is built with iommufd only "        \
+      "(CONFIG_IOMMUFD), and the kernels of some distributions, Debian's among them, are built without. "    \
+      "migd asks for a report before it believes in a log.",                                                 \
+      "Run a kernel that is built with CONFIG_IOMMUFD; the driver and the device need no change.")           \
     X(FINDING_DEVICE_MDEV_UNTRACKED, "device-mdev-untracked", ERROR, false,                                  \
       "The writes of a mediated device are not in the iommufd's dirty bits",                                 \
       "A mediated device does not DMA through the IOMMU: its driver writes guest memory by "                 \
@@ -210,6 +224,16 @@
       "Each device of the domain hands its state to the device of the same name at the destination. "        \
       "Without one there the state has no place to go.",                                                     \
       "Register a device under the same name at the destination.")                                           \
+    X(FINDING_DEVICE_NO_DIRTY_TRACKING, "device-no-dirty-tracking", WARNING, false,                          \
+      "Nothing can tell which pages the device writes",                                                      \
+      "Memory can only be copied while the workload runs if somebody says which pages are written "          \
+      "meanwhile. This device keeps no log of its own, and no address space of the kernel knows: a type1 "   \
+      "container calls every page of a hardware device dirty at every look, and an iommufd knows only "      \
+      "with an IOMMU that has dirty bits. The migration is correct all the same, but everything that the "   \
+      "device can reach is sent after it was stopped, so the downtime is the memory divided by the "         \
+      "bandwidth.",                                                                                          \
+      "Use a device whose driver logs DMA, or a host whose IOMMU has dirty bits with a kernel that has "     \
+      "iommufd. Else accept the downtime: migctl start --on-stall force.")                                   \
     X(FINDING_DEVICE_NO_LOG, "device-no-log", ERROR, false,                                                  \
       "The device does not log what it writes",                                                              \
       "Tracker \"device\" is the device's own log of its DMA (VFIO_DEVICE_FEATURE_DMA_LOGGING). The "        \
@@ -247,6 +271,12 @@
       "Nothing in sysfs bears the address: the device is in another slot, hidden by a VMD, gone from the "   \
       "bus, or the mediated device was not created.",                                                        \
       "lspci -D lists PCI addresses, ls /sys/bus/mdev/devices mediated devices.")                            \
+    X(FINDING_DEVICE_NOT_PROBED, "device-not-probed", NOTE, false,                                           \
+      "The device was not asked what it can do",                                                             \
+      "Whether a device can migrate, how large its state is and who tracks its writes is learned from its "  \
+      "descriptor. It was not opened: because --no-probe said so, because its IOMMU group cannot be used, "  \
+      "or because other devices had taken a minute already. What is shown is what sysfs says.",              \
+      "Leave --no-probe out, or name this device alone: migctl devices ADDRESS.")                            \
     X(FINDING_DEVICE_NOT_RUNNING, "device-not-running", WARNING, false,                                      \
       "The device does not run",                                                                             \
       "The device is in another migration state than RUNNING, although no migration runs. Somebody "         \
@@ -266,6 +296,20 @@
       "function.",                                                                                           \
       "The kernel's log says why (dmesg). Mostly a reset of the device or of its bus helps, else a "         \
       "restart of the host.")                                                                                \
+    X(FINDING_DEVICE_PLAIN_DRIVER, "device-plain-driver", ERROR, false,                                      \
+      "The device is bound to plain vfio-pci, and the kernel has a variant driver for it",                   \
+      "vfio-pci passes any PCI device through but knows nothing of what is inside it, so it cannot save "    \
+      "its state. Vendors' variant drivers, such as mlx5_vfio_pci, can; each announces the devices that "    \
+      "it is for in the kernel's list of module aliases (vfio_pci:...), and this device is among them.",     \
+      "Give the device back, then bind the variant driver: driverctl set-override ADDRESS DRIVER. libvirt "  \
+      "10.0 and later find it by themselves for a hostdev with managed='yes'.")                              \
+    X(FINDING_DEVICE_PROBE_FAILED, "device-probe-failed", WARNING, false,                                    \
+      "The device could not be asked",                                                                       \
+      "Nobody seems to have the device and it is bound to VFIO, yet opening it failed in the way that the "  \
+      "sentence says. It would probably fail for a VMM too: a device that fell off the bus, a function "     \
+      "that cannot wake, a virtual function whose physical function demands a token, or rights that migd "   \
+      "lacks.",                                                                                              \
+      "Look into the kernel's log for this address (journalctl -k), and try again.")                         \
     X(FINDING_DEVICE_REVISION_DIFFERS, "device-revision-differs", WARNING, false,                            \
       "The device has another revision at the destination",                                                  \
       "The PCI revision is part of what a guest's driver looks at, and a revision may change what the "      \
@@ -279,6 +323,13 @@
       "everybody waits for it.",                                                                             \
       "See whether its server hangs or its driver logs errors (dmesg); restart the server, or reset "        \
       "the device.")                                                                                         \
+    X(FINDING_DEVICE_SINGLE_ONLY, "device-single-only", NOTE, false,                                         \
+      "The device can migrate alone, not beside others",                                                     \
+      "Several devices of one workload may write into each other. To stop them safely each must first "      \
+      "reach a state in which it still takes such writes but sends none (P2P), and this device does not "    \
+      "have it. A workload with this device as its only one migrates; with others it is refused unless "     \
+      "the operator knows that they do not talk to each other.",                                             \
+      "Nothing for a workload with one device. For others see device-no-p2p.")                               \
     X(FINDING_DEVICE_STATE_LARGE, "device-state-large", WARNING, false,                                      \
       "The device's state takes a large part of the downtime",                                               \
       "The device itself says how many bytes it will hand out once it is stopped "                           \
@@ -312,6 +363,12 @@
       "before --verify or the workload finds it.",                                                           \
       "Tell migd what is mapped (iova= of the memory, or Domain.Map), or register the device with "          \
       "another tracker.")                                                                                    \
+    X(FINDING_DEVICE_VIRTUAL_FUNCTIONS, "device-virtual-functions", NOTE, false,                             \
+      "The virtual functions of this device could migrate",                                                  \
+      "This is a physical function. What vendors let migrate are its virtual functions (SR-IOV), and the "   \
+      "kernel has a variant driver for them.",                                                               \
+      "Make virtual functions (sriov_numvfs in sysfs, or the vendor's tool), bind them to the variant "      \
+      "driver and give those to workloads.")                                                                 \
     X(FINDING_DOMAIN_BROKEN, "domain-broken", ERROR, false,                                                  \
       "The domain is broken",                                                                                \
       "Something of the domain could not be brought back: a device after a failed change of state, a "       \
@@ -378,24 +435,74 @@
       "wrote although it should be quiet. With --gate off, and without --verify=strict, such pages "         \
       "are lost without any sign.",                                                                          \
       "Leave the gate at strict, or add --verify=strict.")                                                   \
+    X(FINDING_GROUP_NO_IOMMU, "group-no-iommu", ERROR, false,                                                \
+      "The group is in the unsafe mode without IOMMU",                                                       \
+      "The kernel was told to hand out devices without an IOMMU (enable_unsafe_noiommu_mode). Such a "       \
+      "device writes to physical addresses that its program chose, which no other host has, so there is "    \
+      "nothing that could be moved.",                                                                        \
+      "Turn the IOMMU on, in the firmware and on the kernel's command line, and leave "                      \
+      "enable_unsafe_noiommu_mode off.")                                                                     \
     X(FINDING_GROUP_NOT_VIABLE, "group-not-viable", ERROR, false,                                            \
       "Drivers of the host have other devices of the same IOMMU group",                                      \
       "The devices of an IOMMU group cannot be kept apart by the IOMMU, so that the kernel gives either "    \
       "all of them or none to a VMM. Those that are named are still bound to drivers of the host.",          \
       "Bind the named devices to vfio-pci, too, or unbind them; or put the device into a slot that is "      \
       "isolated (PCIe ACS).")                                                                                \
+    X(FINDING_GROUP_SHARED, "group-shared", NOTE, false,                                                     \
+      "Several devices share the IOMMU group",                                                               \
+      "They can only be given to one owner, together. A workload that has one of them has all of them, "     \
+      "and each that is passed through has to be able to migrate.",                                          \
+      "Give all of them to the same workload, or leave the others unused.")                                  \
     X(FINDING_HOLDER_GONE, "holder-gone", ERROR, false,                                                      \
       "The process that holds the device has ended",                                                         \
       "migd holds descriptors of the device, but the process that owned it, the VMM or driver, is "          \
       "gone. The kernel keeps the device and its mappings alive through migd's descriptors; there is "       \
       "no workload left that could be moved.",                                                               \
       "Start the workload again, release the domain and register it anew.")                                  \
+    X(FINDING_HOST_HOLDERS_HIDDEN, "host-holders-hidden", NOTE, false,                                       \
+      "Some processes could not be looked into",                                                             \
+      "Who has a device is found by looking at the descriptors of all processes, which takes the right to "  \
+      "trace them (CAP_SYS_PTRACE). A device that seems free may be held by one of those that migd may "     \
+      "not look into; opening it finds it busy then.",                                                       \
+      "Run migd with the rights that its unit file gives it.")                                               \
     X(FINDING_HOST_MEMORY_SHORT, "host-memory-short", WARNING, false,                                        \
       "migd may not get the memory that this migration needs on this host",                                  \
       "A proof (--verify), and a gate that cannot ask a tracker, keep a digest of 8 bytes for every "        \
       "page of 4 KiB: 2 GiB for a TiB. The kernel says (MemAvailable) that this much is not free now. "      \
       "migd would be slowed down by reclaim, or ended by the OOM killer.",                                   \
       "Free memory on this host, or go without --verify.")                                                   \
+    X(FINDING_HOST_MODULES_UNKNOWN, "host-modules-unknown", NOTE, false,                                     \
+      "The list of the kernel's modules could not be read",                                                  \
+      "Which variant drivers the kernel has stands in modules.alias and modules.builtin.modinfo below "      \
+      "/lib/modules. Neither could be read: the running kernel was updated away, has no modules, or the "    \
+      "folder is hidden from migd. A device may have a variant driver that is not shown.",                   \
+      "Install the modules of the running kernel, or restart into the kernel that is installed.")            \
+    X(FINDING_HOST_NO_DEVICES, "host-no-devices", NOTE, false,                                               \
+      "There is no device that could be listed",                                                             \
+      "The list holds mediated devices and the PCI functions that are bound to VFIO, that are virtual "      \
+      "functions, or that the kernel has a variant driver for. This host has none of these.",                \
+      "migctl devices --all lists every function with an IOMMU group; bind one with driverctl "              \
+      "set-override ADDRESS vfio-pci.")                                                                      \
+    X(FINDING_HOST_NO_IOMMU, "host-no-iommu", ERROR, false,                                                  \
+      "The host has no IOMMU in use",                                                                        \
+      "There is no IOMMU group in sysfs. Without an IOMMU the kernel passes no PCI device through: it "      \
+      "could not keep the device's DMA inside the memory of its workload. Mediated devices do without.",     \
+      "Turn it on in the firmware (VT-d, AMD-Vi, SMMU) and on the kernel's command line (intel_iommu=on), "  \
+      "and restart. A virtual machine needs a virtual IOMMU from its VMM.")                                  \
+    X(FINDING_HOST_NO_IOMMUFD, "host-no-iommufd", WARNING, false,                                            \
+      "The kernel has no iommufd",                                                                           \
+      "/dev/iommu is the newer way to give memory to devices, and the only one that reads the dirty bits "   \
+      "of the IOMMU. Without it nobody but a device's own log tells what a device writes, and some "         \
+      "kernels without it do not hand out that log either. Migrations of hardware devices then send "        \
+      "everything in the blackout.",                                                                         \
+      "Run a kernel that is built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (modprobe iommufd where "  \
+      "it is a module).")                                                                                    \
+    X(FINDING_HOST_NO_VFIO, "host-no-vfio", ERROR, false,                                                    \
+      "The kernel has no VFIO",                                                                              \
+      "Neither /dev/vfio nor the module vfio is there, so no device of this host can be passed through. "    \
+      "The module may only not be loaded, or the kernel was built without it.",                              \
+      "modprobe vfio-pci (and vfio_iommu_type1 where it is a module of its own). If there is no such "       \
+      "module, install a kernel that has it.")                                                               \
     X(FINDING_IOMMU_MISSING, "iommu-missing", ERROR, false,                                                  \
       "The host has no IOMMU for this device",                                                               \
       "Without an IOMMU nothing translates or limits the DMA of the device: it cannot be given to a VMM "    \

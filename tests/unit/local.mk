@@ -13,3 +13,4 @@ include tests/unit/engine.mk
 include tests/unit/cli.mk
 include tests/unit/domain.mk
 include tests/unit/finding.mk
+include tests/unit/host.mk

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* org.migd.Migd1.Manager, at the root. */
 #include "api/api-context.h"
+#include "api/api-devices.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
 #include "domain/saved.h"
@@ -133,6 +134,9 @@ static const sd_bus_vtable vtable[] = {
                             SD_BUS_RESULT("o", migration), method_get_migration, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetConfiguration", SD_BUS_ARGS("a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", settings), method_get_configuration,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("a{sv}", options),
+                            SD_BUS_RESULT("aa{sv}", devices, "aa{sv}", findings), api_method_list_devices,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),

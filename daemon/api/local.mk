@@ -1,5 +1,6 @@
 libmigd_la_SOURCES += \
 	daemon/api/api-context.h \
+	daemon/api/api-devices.c daemon/api/api-devices.h \
 	daemon/api/api-domain-device.c \
 	daemon/api/api-domain-kernel.c \
 	daemon/api/api-domain-memory.c \

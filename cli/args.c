@@ -20,10 +20,11 @@ static const struct {
     const char *name;
     unsigned bit;
 } verb_names[] = {
-    {"register", VERB_REGISTER}, {"list", VERB_LIST},       {"show", VERB_SHOW},
-    {"start", VERB_START},       {"monitor", VERB_MONITOR}, {"status", VERB_STATUS},
-    {"set", VERB_SET},           {"cancel", VERB_CANCEL},   {"resolve", VERB_RESOLVE},
-    {"release", VERB_RELEASE},   {"explain", VERB_EXPLAIN}, {"check", VERB_CHECK},
+    {"devices", VERB_DEVICES}, {"register", VERB_REGISTER}, {"list", VERB_LIST},
+    {"show", VERB_SHOW},       {"start", VERB_START},       {"monitor", VERB_MONITOR},
+    {"status", VERB_STATUS},   {"set", VERB_SET},           {"cancel", VERB_CANCEL},
+    {"resolve", VERB_RESOLVE}, {"release", VERB_RELEASE},   {"explain", VERB_EXPLAIN},
+    {"check", VERB_CHECK},
 };
 
 static int find_option(const char *name, size_t length, enum option_id *ret)

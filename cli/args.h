@@ -11,6 +11,9 @@
 /* X(symbol, name, argument, verbs, flags, help). In the order in which help shows them. argument NULL: none.
  */
 #define OPTION_TABLE(X)                                                                                      \
+    X(OPT_ALL, "all", NULL, VERB_DEVICES, 0, "every PCI function that has an IOMMU group")                   \
+    X(OPT_NO_PROBE, "no-probe", NULL, VERB_DEVICES, 0, "open no device: show what sysfs says")               \
+    X(OPT_DETAILS, "details", NULL, VERB_DEVICES, 0, "show everything of each device")                       \
     X(OPT_FILE, "file", "FILE", VERB_REGISTER, 0,                                                            \
       "read the domain from a domain file (JSON); - is standard input")                                      \
     X(OPT_INCOMING, "incoming", NULL, VERB_REGISTER, 0, "the domain waits for a migration to come in")       \

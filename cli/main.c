@@ -6,6 +6,11 @@
 #include <string.h>
 
 static const struct verb verbs[] = {
+    {"devices", VERB_DEVICES, 0, 256, "[ADDRESS...]",
+     "list this host's passthrough devices: can they migrate?",
+     "Mediated devices, and PCI functions that are bound to VFIO, are virtual functions, or have a variant\n"
+     "driver in this kernel. ADDRESS is that of a PCI function, or the UUID of a mediated device.",
+     verb_devices},
     {"register", VERB_REGISTER, 1, 1, "NAME", "register a domain: its memory, devices, trackers, controller",
      "Options and the domain file may be used together; they add up. In KEYS, parts are separated by commas\n"
      "(,, stands for a comma), and iova= may be given several times.",

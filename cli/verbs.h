@@ -17,6 +17,7 @@
 #define VERB_RESOLVE  (1u << 8)
 #define VERB_RELEASE  (1u << 9)
 #define VERB_CONFIG   (1u << 10)
+#define VERB_DEVICES  (1u << 11)
 #define VERB_CHECK    (1u << 12)
 #define VERB_EXPLAIN  (1u << 13)
 #define VERB_ALL      (~0u)
@@ -43,3 +44,4 @@ int verb_resolve(const struct args *args);
 int verb_release(const struct args *args);
 int verb_explain(const struct args *args);
 int verb_config(const struct args *args);
+int verb_devices(const struct args *args);

@@ -27,9 +27,14 @@ function __migctl_holders
     find /proc/[0-9]*/fd -maxdepth 1 \( -lname '/dev/vfio/*' -o -lname /dev/iommu -o -lname 'anon_inode:\[vfio-device\]' \) 2>/dev/null | cut -d/ -f3 | sort -un
 end
 
+function __migctl_devices
+    migctl --json devices --no-probe 2>/dev/null | sed -n 's/^ *"address": *"\(.*\)",\{0,1\}$/\1/p' | sort -u
+end
+
 complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) start release show monitor status cancel resolve set' -a '(__migctl_names)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl explain 2>/dev/null | string replace -r " .*" "")'
+complete -c migctl -f -n 'contains -- (__migctl_verb) devices' -a '(__migctl_devices)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'
 complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds='
 complete -c migctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__migctl_options)'

@@ -4,19 +4,19 @@
 . "$TOP_SRCDIR/tests/cli/lib.sh"
 
 run 0 --help
-for verb in register list show start monitor status set cancel resolve release explain config; do
+for verb in devices register list show start monitor status set cancel resolve release explain config; do
     says out "  $verb "
     run 0 "$verb" --help
     says out "migctl $verb"
     says out "--json"
     run 0 --help
 done
-for later in devices estimate evacuate heatmap; do
+for later in estimate evacuate heatmap; do
     says_not out "  $later "
 done
 # The manual page knows every verb and option.
 sed 's/\\-/-/g' "$TOP_SRCDIR/cli/migctl.1" >"$dir/man"
-for verb in register list show start monitor status set cancel resolve release explain config; do
+for verb in devices register list show start monitor status set cancel resolve release explain config; do
     says man "$verb"
     "$top/migctl" $verb --help | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\).*/\2/p' >"$dir/options"
     [ -s "$dir/options" ] || bad "no options in the help of $verb"

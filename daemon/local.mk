@@ -16,6 +16,7 @@ include daemon/domain/local.mk
 include daemon/host/local.mk
 include daemon/transport/local.mk
 include daemon/migration/local.mk
+include daemon/check/local.mk
 include daemon/outgoing/local.mk
 include daemon/incoming/local.mk
 include daemon/api/local.mk

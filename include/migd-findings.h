@@ -56,6 +56,13 @@
       "device is attached to its IOAS.",                                                                     \
       "Open the first device of the container with interface iommufd and split, or leave split out: then "   \
       "a bit means as much as an entry maps, up to 1 GiB.")                                                  \
+    X(FINDING_CONTAINER_PARTIAL, "container-partial", WARNING, false,                                        \
+      "Some HWPTs of an iommufd do not track writes",                                                        \
+      "Each HWPT of an iommufd has dirty bits of its own, and only one that was allocated with "             \
+      "DIRTY_TRACKING has any. The kernel does not tell a second process which device is attached to "       \
+      "which. What a device on one of the others writes is in none of the bits that migd reads.",            \
+      "Let the owner attach every device to an HWPT with DIRTY_TRACKING, or track those devices by "         \
+      "their own logs.")                                                                                     \
     X(FINDING_CONTAINER_REFUSED, "container-refused", ERROR, false,                                          \
       "The kernel does not put this device into that container",                                             \
       "All devices of a container share one DMA address space. The kernel refuses one whose IOMMU has "      \
@@ -429,6 +436,12 @@
       "crash, nobody knows any more what it consisted of, and a migration that ran then cannot be "          \
       "rolled back by migd's successor.",                                                                    \
       "Register the domain again without \"saved\" false.")                                                  \
+    X(FINDING_DOWNTIME_SHORT, "downtime-short", WARNING, false,                                              \
+      "The allowed downtime is shorter than the steps of a switch-over are",                                 \
+      "Pausing, three changes of state, the last read of the trackers and the answers of the peer "          \
+      "take a few milliseconds whatever there is to send, and the estimate counts them with 5 ms at "        \
+      "the least. With less than that allowed no round is ever good enough.",                                \
+      "Allow a longer --max-downtime.")                                                                      \
     X(FINDING_GATE_OFF, "gate-off", WARNING, false,                                                          \
       "Nobody looks whether a device still writes after it was stopped",                                     \
       "The gate reads all trackers once more after everything was sent, and refuses when a device "          \

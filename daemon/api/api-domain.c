@@ -143,14 +143,6 @@ static int migrate(struct api_domain *ad, const char *destination, struct migrat
 {
     struct api *a = ad->api;
     struct domain *d = ad->domain;
-    if (d->state != DOMAIN_STATE_RUNNING) {
-        int r =
-            mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "domain %s is %s, only a running one can be migrated",
-                          d->name, domain_state_to_string(d->state));
-        if (d->problem[0])
-            mig_error_hint(err, "%.270s", d->problem);
-        return r;
-    }
     _cleanup_(migration_unrefp) struct migration *m = NULL;
     int r = outgoing_start(&m, a->o.outgoing, d, destination, options, &a->observer, err);
     if (r < 0)

@@ -8,6 +8,7 @@
  * All functions here run on the worker and return 0 or -errno with err filled. Nothing here touches the bus.
  */
 #pragma once
+#include "check/check.h"
 #include "dirty/harvest.h"
 #include "domain/domain.h"
 #include "migration/dialogue.h"
@@ -36,6 +37,7 @@ struct job {
     const char *decision_address;
     int cancel_fd;
     struct migration_options options; /* as at start; what may change is read anew */
+    struct check_request request;     /* points into this struct */
     char destination[256];
     char token[33];
 

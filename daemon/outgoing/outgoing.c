@@ -147,34 +147,31 @@ static const struct migration_ops ops = {
     .destroy = op_destroy,
 };
 
-/* What a domain must have before the peer is bothered. */
-static int check_domain(struct domain *d, const struct migration_options *o, struct mig_error *err)
+/* ---- starting ---- */
+
+void outgoing_make_request(struct check_request *ret, const struct outgoing_context *context,
+                           const char *destination, const struct migration_options *options)
 {
-    if (!d->nmemory) {
-        mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s has no memory", d->name);
-        mig_error_hint(err, "Register its memory first: migctl register --memory, or Domain.AddMemory");
-        return -err->err;
-    }
-    for (size_t i = 0; i < d->ndevices; i++) {
-        struct device *dev = d->devices[i].device;
-        if (device_migration_flags(dev) & DEVICE_MIGRATION_STOP_COPY)
-            continue;
-        mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "Device %s of domain %s does not support migration",
-                      dev->name, d->name);
-        mig_error_hint(err, "Its driver or server offers no STOP_COPY state; unplug the device from the "
-                            "workload and release it from the domain first");
-        return -err->err;
-    }
-    const struct domain_device *lacking = domain_find_without_p2p(d);
-    if (d->ndevices > 1 && lacking && !o->allow[FINDING_DEVICE_NO_P2P]) {
-        mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
-                      "Domain %s has %zu devices, and %s has no peer-to-peer quiet state: while one is "
-                      "stopped another could still write to it",
-                      d->name, d->ndevices, lacking->device->name);
-        mig_error_hint(err, "If no device writes to another, say so with --allow device-no-p2p");
-        return -err->err;
-    }
-    return 0;
+    *ret = (struct check_request){
+        .options = options,
+        .runtime_dir = context->runtime_dir,
+        .listen_address = context->decision_address,
+        .destination = destination,
+        .bandwidth_bytes_per_sec = context->known_bandwidth && *destination
+                                       ? context->known_bandwidth(destination, context->userdata)
+                                       : 0,
+    };
+}
+
+/* The half of the check that asks nobody; the other half is the first that the worker does. */
+static int check_domain(struct domain *d, const struct check_request *q, struct mig_error *err)
+{
+    struct findings f = {0};
+    check_waive(&f, q->options);
+    int r = check_facts(d, q, &f);
+    r = r < 0 ? mig_error_oom(err) : check_refusal(&f, err);
+    findings_clear(&f);
+    return r;
 }
 
 /* Takes e over, also on failure. */
@@ -200,6 +197,7 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     j->decision_address = e->context.decision_address;
     j->options = *options;
     snprintf(j->destination, sizeof j->destination, "%s", destination);
+    outgoing_make_request(&j->request, &e->context, j->destination, &j->options);
     pthread_mutex_init(&j->pages_lock, NULL);
     migration_set_engine(m, &ops, e);
     if (observer)
@@ -224,20 +222,11 @@ int outgoing_start(struct migration **ret, const struct outgoing_context *contex
                    const char *destination, const struct migration_options *options,
                    const struct migration_observer *observer, struct mig_error *err)
 {
-    if (domain->incoming || domain->state != DOMAIN_STATE_RUNNING) {
-        if (domain->borrowed)
-            mig_error_set(err, MIG_ERR_BUSY, 0, "Domain %s is being migrated already (migration %s)",
-                          domain->name, domain->migration_id);
-        else
-            mig_error_set(err, MIG_ERR_WRONG_STATE, 0, "Domain %s does not run here: it is %s%s",
-                          domain->name, domain_state_to_string(domain->state),
-                          domain->incoming ? " and incoming" : "");
-        return -(err ? err->err : EBUSY);
-    }
     if (strlen(destination) >= sizeof((struct job *)0)->destination || !*destination)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "The destination is empty or too long");
-    struct mig_error own;
-    int r = check_domain(domain, options, err ? err : &own);
+    struct check_request request;
+    outgoing_make_request(&request, context, destination, options);
+    int r = check_domain(domain, &request, err);
     if (r < 0)
         return r;
     struct engine *e = calloc(1, sizeof *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Outgoing migrations: the face towards the bus. Main thread. */
 #pragma once
+#include "check/check.h"
 #include "domain/domain.h"
 #include "migration/migration.h"
 #include "migration/record.h"
@@ -9,7 +10,16 @@ struct outgoing_context { /* lives as long as the daemon; borrowed */
     struct loop *loop;
     const char *runtime_dir;      /* records */
     const char *decision_address; /* where a destination in doubt may ask; "" when the listener is off */
+    /* Main thread: bytes per second that a migration to this destination reached; 0: none did. May be NULL.
+     */
+    uint64_t (*known_bandwidth)(const char *destination, void *userdata);
+    void *userdata;
 };
+
+/* Main thread: what a migration with these options asks of a check. Borrows all of them; destination "": this
+ * side only. */
+void outgoing_make_request(struct check_request *ret, const struct outgoing_context *context,
+                           const char *destination, const struct migration_options *options);
 
 /* Borrows the domain, starts the worker. The migration ends by itself; the domain is given back and its state
  * set when it does. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a job has in its hands while it runs, in the order in which it takes it: the set of trackers and
- * regions, the connections, tracking (before the first byte is read, R1), devices in PRE_COPY, the streams.
+ * regions, tracking (before the first byte is read, R1), the connections, devices in PRE_COPY, the streams.
  * And how it lets go of it.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "outgoing/job.h"
 
 static int prepare_set(struct job *j, struct mig_error *err)
@@ -97,6 +98,23 @@ static void set_setup_time(struct migration_counters *c, void *userdata)
     c->setup_usec = now_usec() - *(const uint64_t *)userdata;
 }
 
+/* The half of the check that asks devices, trackers and the VMM, as `migctl check` does. The trackers go on
+ * from here, before the peer is asked anything: what they report until round 0 is sent anyhow. */
+static int check_and_track(struct job *j, struct mig_error *err)
+{
+    const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
+    struct findings f = {0};
+    check_waive(&f, &j->options);
+    j->tracking = true;
+    int r = check_asks(j->domain, &j->request, true, &f);
+    r = r < 0 ? mig_error_oom(err) : check_refusal(&f, err);
+    for (size_t i = 0; r == 0 && i < f.count; i++)
+        if (f.items[i].severity == FINDING_WARNING)
+            log_write(LOG_NOTICE, &fields, "%s (%s)", f.items[i].message, f.items[i].word);
+    findings_clear(&f);
+    return r < 0 ? r : harvest_start(&j->set, err);
+}
+
 int job_set_up(struct job *j, struct mig_error *err)
 {
     uint64_t began = now_usec();
@@ -106,14 +124,13 @@ int job_set_up(struct job *j, struct mig_error *err)
     int r = prepare_set(j, err);
     if (r < 0)
         return r;
-    r = job_handshake(j, err);
-    if (r < 0)
-        return r;
     r = job_write_record(j, RECORD_STARTED, err);
     if (r < 0)
         return r;
-    j->tracking = true;
-    r = harvest_start(&j->set, err);
+    r = check_and_track(j, err);
+    if (r < 0)
+        return r;
+    r = job_handshake(j, err);
     if (r < 0)
         return r;
     r = prepare_digests(j, err);

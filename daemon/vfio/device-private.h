@@ -12,6 +12,7 @@ struct kvfio_device {
     int fd, gone_fd;
     uint64_t timeout_usec;
     struct device_info info;
+    bool mediated;
     uint64_t config_offset; /* of PCI configuration space in fd */
 
     pthread_mutex_t state_lock; /* migration state and its stream */

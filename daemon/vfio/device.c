@@ -55,6 +55,11 @@ bool kvfio_device_is(const struct device *d)
     return d->ops == &ops;
 }
 
+bool kvfio_device_is_mediated(const struct device *d)
+{
+    return CONTAINER_OF(d, const struct kvfio_device, device)->mediated;
+}
+
 enum device_state kvfio_device_known_state(struct device *d)
 {
     return (enum device_state)atomic_load(&kvfio_of(d)->state);
@@ -66,8 +71,10 @@ static void learn_driver(struct kvfio_device *kd, const char *sysfs_path)
     char path[PATH_MAX];
     if (!sysfs_path && kvfio_sysfs_path(kd->fd, path, sizeof path) == 0)
         sysfs_path = path;
-    if (sysfs_path)
-        kvfio_sysfs_driver(sysfs_path, kd->info.driver, sizeof kd->info.driver);
+    if (!sysfs_path)
+        return;
+    kvfio_sysfs_driver(sysfs_path, kd->info.driver, sizeof kd->info.driver);
+    kd->mediated = kvfio_sysfs_is_mediated(sysfs_path);
 }
 
 int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_device_options *o,

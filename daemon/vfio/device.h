@@ -26,6 +26,9 @@ int kvfio_device_new(struct device **ret, const char *name, const struct kvfio_d
                      struct mig_error *err);
 /* True for devices made by kvfio_device_new. */
 bool kvfio_device_is(const struct device *d);
+/* Whether its driver writes memory without the IOMMU (mdev). False where nobody told what is behind the
+ * descriptor. */
+bool kvfio_device_is_mediated(const struct device *d);
 /* As last seen; nobody is asked. */
 enum device_state kvfio_device_known_state(struct device *d);
 /* Its descriptor; borrowed. -1 for another kind of device. */

@@ -37,10 +37,11 @@ int kvfio_sysfs_path(int fd, char *buf, size_t size)
     return r;
 }
 
-int kvfio_sysfs_driver(const char *path, char *buf, size_t size)
+/* The last part of what a link in the folder leads to. */
+static int link_name(const char *path, const char *which, char *buf, size_t size)
 {
     char link[PATH_MAX], target[PATH_MAX];
-    if ((size_t)snprintf(link, sizeof link, "%s/driver", path) >= sizeof link)
+    if ((size_t)snprintf(link, sizeof link, "%s/%s", path, which) >= sizeof link)
         return -ENAMETOOLONG;
     ssize_t n = readlink(link, target, sizeof target - 1);
     if (n < 0)
@@ -55,4 +56,15 @@ int kvfio_sysfs_driver(const char *path, char *buf, size_t size)
     }
     make_printable(buf);
     return 0;
+}
+
+int kvfio_sysfs_driver(const char *path, char *buf, size_t size)
+{
+    return link_name(path, "driver", buf, size);
+}
+
+bool kvfio_sysfs_is_mediated(const char *path)
+{
+    char bus[16];
+    return link_name(path, "subsystem", bus, sizeof bus) == 0 && strcmp(bus, "mdev") == 0;
 }

@@ -12,3 +12,5 @@ int kvfio_sysfs_path(int fd, char *buf, size_t size);
 int kvfio_sysfs_path_from(FILE *fdinfo, char *buf, size_t size);
 /* Name of the driver that is bound to the device in this folder; -ENOENT: none. */
 int kvfio_sysfs_driver(const char *path, char *buf, size_t size);
+/* Whether it is a mediated device. */
+bool kvfio_sysfs_is_mediated(const char *path);

@@ -34,27 +34,29 @@
       "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
     X(OPT_CONTROLLER, "controller", "WHICH", VERB_REGISTER, 0,                                               \
       "none, or dbus:BUSNAME:PATH: who pauses and resumes the workload")                                     \
-    X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START, 0,                                                     \
+    X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START | VERB_CHECK, 0,                                        \
       "send at most this per second, like 500M; 0: no cap")                                                  \
-    X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START, 0,                                               \
+    X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START | VERB_CHECK, 0,                                  \
       "switch over when the blackout fits into this, like 300ms")                                            \
-    X(OPT_TIMEOUT, "timeout", "TIME", VERB_START, 0,                                                         \
+    X(OPT_TIMEOUT, "timeout", "TIME", VERB_START | VERB_CHECK, 0,                                            \
       "give rounds at most this long, like 10min; 0: no limit")                                              \
-    X(OPT_ON_STALL, "on-stall", "POLICY", VERB_START, 0,                                                     \
+    X(OPT_ON_STALL, "on-stall", "POLICY", VERB_START | VERB_CHECK, 0,                                        \
       "when it does not converge: abort (default), force, wait")                                             \
-    X(OPT_GATE, "gate", "POLICY", VERB_START, 0,                                                             \
+    X(OPT_GATE, "gate", "POLICY", VERB_START | VERB_CHECK, 0,                                                \
       "when a device wrote after it stopped: strict (default), resend, off")                                 \
-    X(OPT_GATE_RESENDS, "gate-resends", "N", VERB_START, 0, "how often --gate=resend sends again")           \
-    X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START, 0,                                                      \
+    X(OPT_GATE_RESENDS, "gate-resends", "N", VERB_START | VERB_CHECK, 0,                                     \
+      "how often --gate=resend sends again")                                                                 \
+    X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START | VERB_CHECK, 0,                                         \
       "rounds before the stall policy applies; 0: no limit")                                                 \
-    X(OPT_CONNECTIONS, "connections", "N", VERB_START, 0, "data connections; 0 (default): chosen by migd")   \
-    X(OPT_CHECKSUM, "checksum", NULL, VERB_START, 0, "checksum every payload on the wire")                   \
-    X(OPT_VERIFY, "verify", "MODE", VERB_START, OPTION_OPTIONAL,                                             \
+    X(OPT_CONNECTIONS, "connections", "N", VERB_START | VERB_CHECK, 0,                                       \
+      "data connections; 0 (default): chosen by migd")                                                       \
+    X(OPT_CHECKSUM, "checksum", NULL, VERB_START | VERB_CHECK, 0, "checksum every payload on the wire")      \
+    X(OPT_VERIFY, "verify", "MODE", VERB_START | VERB_CHECK, OPTION_OPTIONAL,                                \
       "prove that no page was lost: strict (the default of a bare --verify), post, off")                     \
-    X(OPT_ALLOW, "allow", "CODE", VERB_START, OPTION_REPEATS,                                                \
+    X(OPT_ALLOW, "allow", "CODE", VERB_START | VERB_CHECK, OPTION_REPEATS,                                   \
       "overrule this finding of check (migctl explain lists codes)")                                         \
-    X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START, 0, "the same as --allow device-no-p2p")              \
-    X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START, 0,                                                 \
+    X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START | VERB_CHECK, 0, "the same as --allow device-no-p2p") \
+    X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START | VERB_CHECK, 0,                                    \
       "name of the domain at the destination, if it differs")                                                \
     X(OPT_DETACH, "detach", NULL, VERB_START, 0, "do not follow: print the migration's id and return")       \
     X(OPT_WAIT, "wait", NULL, VERB_STATUS | VERB_CANCEL, 0, "wait until the migration has ended")            \

@@ -17,6 +17,11 @@ static const struct verb verbs[] = {
      verb_register},
     {"list", VERB_LIST, 0, 1, "[domains|migrations]", "list domains and migrations", NULL, verb_list},
     {"show", VERB_SHOW, 1, 1, "NAME|ID", "show everything about a domain or a migration", NULL, verb_show},
+    {"check", VERB_CHECK, 1, 2, "NAME [DESTINATION]", "say what would be in the way of a migration",
+     "Nothing is begun, but tracking is on for a moment. Without DESTINATION only this side is looked at. "
+     "Takes "
+     "the options that start would\nget. Exit code 1 when start would refuse.",
+     verb_check},
     {"start", VERB_START, 2, 2, "NAME DESTINATION", "migrate a domain and follow it until it ends",
      "DESTINATION is HOST[:PORT], [V6]:PORT or unix:PATH. Ctrl-C ends the following, not the migration (exit "
      "code 130).",

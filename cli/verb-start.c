@@ -10,44 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    enum option_id id;
-    const char *key;
-} wanted[] = {
-    {OPT_BANDWIDTH, "bandwidth"},
-    {OPT_MAX_DOWNTIME, "max-downtime"},
-    {OPT_TIMEOUT, "timeout"},
-    {OPT_ON_STALL, "on-stall"},
-    {OPT_GATE, "gate"},
-    {OPT_GATE_RESENDS, "gate-resends"},
-    {OPT_MAX_ROUNDS, "max-rounds"},
-    {OPT_CONNECTIONS, "connections"},
-    {OPT_CHECKSUM, "checksum"},
-    {OPT_VERIFY, "verify"},
-    {OPT_WITHOUT_P2P, "without-p2p"},
-    {OPT_PEER_DOMAIN, "peer-domain"},
-};
-
-static int append_options(sd_bus_message *m, const struct args *args, struct mig_error *err)
-{
-    int r = sd_bus_message_open_container(m, 'a', "{sv}");
-    if (r < 0)
-        return bus_message_failed(r, err);
-    for (size_t i = 0; i < ELEMENTS(wanted); i++) {
-        if (!args_has(args, wanted[i].id))
-            continue;
-        const char *value = args_value(args, wanted[i].id);
-        if (!value)
-            value = "strict"; /* a bare --verify; flags take no notice of it */
-        if ((r = migration_option_append(m, wanted[i].key, value, false, err)) < 0)
-            return r;
-    }
-    if ((r = migration_option_append_allowed(m, args, err)) < 0)
-        return r;
-    r = sd_bus_message_close_container(m);
-    return r < 0 ? bus_message_failed(r, err) : 0;
-}
-
 static int begin(sd_bus *bus, const struct args *args, char **ret_path, struct mig_error *err)
 {
     _cleanup_free_ char *domain = NULL;
@@ -57,7 +19,7 @@ static int begin(sd_bus *bus, const struct args *args, char **ret_path, struct m
         return r;
     if ((r = sd_bus_message_append(m, "s", args->positional[1])) < 0)
         return bus_message_failed(r, err);
-    if ((r = append_options(m, args, err)) < 0)
+    if ((r = migration_options_append(m, args, err)) < 0)
         return r;
     if ((r = bus_call(bus, m, BUS_CALL_TIMEOUT_USEC, &reply, err)) < 0)
         return r;

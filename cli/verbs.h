@@ -42,6 +42,7 @@ int verb_set(const struct args *args);
 int verb_cancel(const struct args *args);
 int verb_resolve(const struct args *args);
 int verb_release(const struct args *args);
+int verb_check(const struct args *args);
 int verb_explain(const struct args *args);
 int verb_config(const struct args *args);
 int verb_devices(const struct args *args);

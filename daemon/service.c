@@ -238,6 +238,8 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     r = api_new(&s->api, &options, err);
     if (r < 0)
         return r;
+    s->outgoing.known_bandwidth = api_known_bandwidth;
+    s->outgoing.userdata = s->api;
     loop_set_terminate(s->loop, terminate, s);
     loop_set_reload(s->loop, reload, s);
     return restore_start(&s->restore, s->loop, bus_sd(s->bus), s->registry, s->config->runtime_dir,

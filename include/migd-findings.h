@@ -425,6 +425,14 @@
       "incoming, or it has departed from there. Otherwise two workloads would use the same devices and "     \
       "memory.",                                                                                             \
       "Register it there as incoming: migctl register NAME --incoming.")                                     \
+    X(FINDING_DOMAIN_NOT_RESTORABLE, "domain-not-restorable", WARNING, false,                                \
+      "A restart of migd would lose a part of the domain",                                                   \
+      "migd saves of each domain what it needs to build it again. What has a path is opened again by it; a " \
+      "descriptor of memory, a container or a device can only live on in the service manager's store, which "\
+      "there is when migd runs as its unit. The workload is not harmed, but after a restart the domain is "  \
+      "broken, and a migration that was running cannot be rolled back completely.",                          \
+      "Run migd as the service that it is installed as, or give paths: path= of migctl register, \"origin\" of "\
+      "Domain.AddMemory, socket= of a vfio-user device.")                                                    \
     X(FINDING_DOMAIN_UNKNOWN_AT_DESTINATION, "domain-unknown-at-destination", ERROR, false,                  \
       "The domain is not registered at the destination",                                                     \
       "The destination must have memory and devices ready before anything is sent, so the domain is "        \
@@ -597,14 +605,6 @@
       "A migration moves memory and device state. Without memory there is nothing that devices could "       \
       "have written, which means that the registration is not complete.",                                    \
       "Register its memory first: migctl register --memory, or Domain.AddMemory.")                           \
-    X(FINDING_MEMORY_NOT_REOPENABLE, "memory-not-reopenable", WARNING, false,                                \
-      "A restart of migd cannot open the memory again",                                                      \
-      "migd saves of each domain what it needs to build it again after a restart. Memory that came as "      \
-      "a bare descriptor has no path, and a path may lead to another file by now. The workload is not "      \
-      "harmed, but the domain will be broken after the restart, and a migration that was running "           \
-      "cannot be rolled back completely.",                                                                   \
-      "Give a path from which it can be opened: path= of migctl register, \"origin\" of "                    \
-      "Domain.AddMemory.")                                                                                   \
     X(FINDING_MEMORY_ON_DISK, "memory-on-disk", WARNING, false,                                              \
       "The memory is a file on a disk",                                                                      \
       "Pages of such a file come from the disk and are written back to it, so reading them can wait "        \

@@ -32,7 +32,7 @@ function __migctl_devices
 end
 
 complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
-complete -c migctl -f -n 'contains -- (__migctl_verb) start release show monitor status cancel resolve set' -a '(__migctl_names)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) start check release show monitor status cancel resolve set' -a '(__migctl_names)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl explain 2>/dev/null | string replace -r " .*" "")'
 complete -c migctl -f -n 'contains -- (__migctl_verb) devices' -a '(__migctl_devices)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'

@@ -251,6 +251,8 @@ static const sd_bus_vtable vtable[] = {
                             SD_BUS_NO_RESULT, api_domain_unmap, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("SetController", SD_BUS_ARGS("s", type, "a{sv}", options), SD_BUS_NO_RESULT,
                             api_domain_set_controller, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("s", destination, "a{sv}", options),
+                            SD_BUS_RESULT("aa{sv}", findings), api_domain_check, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Migrate", SD_BUS_ARGS("s", destination, "a{sv}", options),
                             SD_BUS_RESULT("o", migration), method_migrate, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_release,

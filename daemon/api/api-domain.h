@@ -25,6 +25,8 @@ int api_domain_get_opened(sd_bus *bus, const char *path, const char *interface, 
 /* api-domain-tracker.c */
 int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* api-check.c */
+int api_domain_check(sd_bus_message *m, void *userdata, sd_bus_error *error);
 /* api-domain-view.c */
 int api_domain_get_memory(sd_bus *bus, const char *path, const char *interface, const char *property,
                           sd_bus_message *reply, void *userdata, sd_bus_error *error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Findings on the bus: aa{sv}, each with "code" s, "severity" s ("error", "warning", "note"), "side" s
- * ("source", "destination"), "subject" s, "message" s, "remedy" s. Main thread. */
+ * ("source", "destination"), "subject" s, "message" s, "remedy" s, "waivable" b (--allow overrules it). Main
+ * thread. */
 #pragma once
 #include "base/finding.h"
 #include <systemd/sd-bus.h>

@@ -30,7 +30,8 @@ static void job_free(struct api_job *j)
 static int run(struct worker *w, void *userdata)
 {
     struct api_job *j = userdata;
-    return j->ops->run(j->work, &j->error);
+    return j->ops->run_until ? j->ops->run_until(j->work, worker_cancel_fd(w), &j->error)
+                             : j->ops->run(j->work, &j->error);
 }
 
 static int new_answer(struct api_job *j, sd_bus_message **ret)
@@ -104,6 +105,13 @@ int api_job_start(struct api *a, sd_bus_message *call, struct domain *domain, co
     a->jobs = j;
     a->njobs++;
     return 1;
+}
+
+void api_jobs_cancel(struct api *a)
+{
+    for (struct api_job *j = a->jobs; j; j = j->next)
+        if (j->worker)
+            worker_cancel(j->worker);
 }
 
 void api_jobs_free(struct api *a)

@@ -10,6 +10,8 @@ struct api_job;
 struct api_job_ops {
     /* On the helper. It may read the domain (see domain.h) and block. */
     int (*run)(void *work, struct mig_error *err);
+    /* Instead of run: gives up with Cancelled once cancel_fd becomes readable, because the daemon ends. */
+    int (*run_until)(void *work, int cancel_fd, struct mig_error *err);
     /* On the main thread after run, which was successful: takes the result over into the domain. */
     int (*finish)(void *work, struct mig_error *err);
     /* Appends what the call answers; NULL: nothing. */
@@ -21,5 +23,7 @@ struct api_job_ops {
  * for the handler to return: the call is answered later. */
 int api_job_start(struct api *a, sd_bus_message *call, struct domain *domain, const char *what,
                   const struct api_job_ops *ops, void *work, struct mig_error *err);
+/* The daemon ends: those that can give up do. */
+void api_jobs_cancel(struct api *a);
 /* At shutdown: waits for all. */
 void api_jobs_free(struct api *a);

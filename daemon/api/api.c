@@ -131,5 +131,6 @@ void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
         if (migration_get_state(m) == MIG_STATE_RUNNING && migration_cancel(m, &e) < 0)
             log_info("Waiting for migration %s: %s", migration_id(m), e.message);
     }
+    api_jobs_cancel(a);
     api_check_quit(a);
 }

@@ -40,6 +40,10 @@ void api_set_defaults(struct api *a, const struct migration_options *defaults);
 /* "host:port" of the peer listener, for the property; copied. */
 void api_set_peer_address(struct api *a, const char *address);
 
+/* For struct outgoing_context: what the newest migration to this destination reached that nothing capped.
+ * userdata: the api. */
+uint64_t api_known_bandwidth(const char *destination, void *userdata);
+
 /* The daemon is to end: rolls back what can be rolled back and leaves the rest to its records; done() is
  * called when nothing runs any more. New work is refused from here on. */
 void api_quit(struct api *a, void (*done)(void *userdata), void *userdata);

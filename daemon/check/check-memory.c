@@ -55,37 +55,17 @@ static void check_size(struct check *c, const struct region *r, const struct sta
              "The file of memory %s is not sealed: whoever makes it shorter ends migd", r->name);
 }
 
-static void check_reopening(struct check *c, const struct domain_memory *m, const struct stat *st)
-{
-    const struct region *r = m->region;
-    struct stat now;
-    /* What migd made is kept open; what a pass-through client brought comes again with the client. */
-    if (!c->domain->saved || r->made || m->from_client)
-        return;
-    if (!r->origin)
-        TELL(c, FINDING_MEMORY_NOT_REOPENABLE, r->name, NULL,
-             "Memory %s came as a descriptor without a path: a restart of migd cannot open it again",
-             r->name);
-    else if (stat(r->origin, &now) < 0)
-        TELL(c, FINDING_MEMORY_NOT_REOPENABLE, r->name, NULL,
-             "Memory %s cannot be opened again by its path %.200s: %s", r->name, r->origin, strerror(errno));
-    else if (now.st_dev != st->st_dev || now.st_ino != st->st_ino)
-        TELL(c, FINDING_MEMORY_NOT_REOPENABLE, r->name, NULL,
-             "The path %.200s leads to another file by now than memory %s", r->origin, r->name);
-}
-
 void check_memory_asks(struct check *c)
 {
     for (size_t i = 0; i < c->nmemory; i++) {
-        const struct domain_memory *m = &c->memory[i];
+        const struct region *r = c->memory[i].region;
         struct stat st;
         struct statfs fs;
-        if (fstat(m->region->fd, &st) < 0 || fstatfs(m->region->fd, &fs) < 0)
+        if (fstat(r->fd, &st) < 0 || fstatfs(r->fd, &fs) < 0)
             continue; /* an open file of tmpfs, hugetlbfs or a disk answers */
-        check_size(c, m->region, &st);
-        check_reopening(c, m, &st);
+        check_size(c, r, &st);
         if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC && fs.f_type != RAMFS_MAGIC)
-            TELL(c, FINDING_MEMORY_ON_DISK, m->region->name, NULL,
-                 "Memory %s is a file on a disk: reading it may wait for the disk", m->region->name);
+            TELL(c, FINDING_MEMORY_ON_DISK, r->name, NULL,
+                 "Memory %s is a file on a disk: reading it may wait for the disk", r->name);
     }
 }

@@ -30,8 +30,6 @@ const char *check_bandwidth_note(const struct check *c);
 /* How many mappings a DMA address space has. */
 size_t check_count_mappings(struct check *c, struct iova_map *map);
 bool check_is_mapped(struct check *c, struct iova_map *map, const struct region *region);
-/* Whether the i-th tracker was registered for this memory (or for all). */
-bool check_tracker_covers(const struct check *c, size_t i, const struct region *region);
 
 void check_domain_facts(struct check *c);
 void check_memory_facts(struct check *c);
@@ -41,6 +39,7 @@ void check_tracker_facts(struct check *c);
 void check_host_facts(struct check *c);
 
 void check_memory_asks(struct check *c);
+void check_restart_asks(struct check *c);
 void check_device_asks(struct check *c);
 void check_controller_asks(struct check *c);
 void check_tracker_asks(struct check *c);

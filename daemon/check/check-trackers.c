@@ -16,10 +16,15 @@ static bool sees_dma_only(const struct tracker *t)
     return is_kind(t, "device") || is_kind(t, "type1") || is_kind(t, "iommufd");
 }
 
+static bool covers(const struct tracker *t, const struct region *r)
+{
+    return t->ops->covers && t->ops->covers(t, r);
+}
+
 static bool cpu_is_tracked(const struct check *c, const struct region *region)
 {
     for (size_t i = 0; i < c->domain->ntrackers; i++)
-        if (!sees_dma_only(c->domain->trackers[i]) && check_tracker_covers(c, i, region))
+        if (covers(c->domain->trackers[i], region))
             return true;
     return false;
 }
@@ -37,7 +42,7 @@ void check_tracker_facts(struct check *c)
         const struct tracker *t = d->trackers[i];
         uint64_t bytes = 0;
         for (size_t k = 0; is_kind(t, "all") && k < c->nmemory; k++)
-            if (check_tracker_covers(c, i, c->memory[k].region))
+            if (covers(t, c->memory[k].region))
                 bytes += c->memory[k].region->size_bytes;
         if (bytes)
             TELL(c, FINDING_TRACKER_ALL, t->name, NULL,
@@ -89,7 +94,7 @@ static void mark_unknown(struct check *c, size_t i)
     struct container *container = is_kind(t, "type1") ? domain_find_container(c->domain, t->name) : NULL;
     for (size_t k = 0; k < c->nmemory; k++)
         c->unknown[k] |= container ? check_is_mapped(c, container->map, c->memory[k].region)
-                                   : check_tracker_covers(c, i, c->memory[k].region);
+                                   : covers(t, c->memory[k].region);
 }
 
 void check_tracker_asks(struct check *c)

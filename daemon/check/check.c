@@ -2,9 +2,7 @@
 /* The order of a check, which is the order of its findings, and what becomes of them. */
 #include "check/check-private.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include "domain/structure.h"
-#include <string.h>
 
 void check_waive(struct findings *f, const struct migration_options *o)
 {
@@ -62,6 +60,7 @@ int check_asks(struct domain *d, const struct check_request *q, bool keep_tracki
     if (r == 0) {
         c.keep_tracking = keep_tracking;
         check_memory_asks(&c);
+        check_restart_asks(&c);
         check_device_asks(&c);
         check_controller_asks(&c);
         check_tracker_asks(&c);
@@ -152,13 +151,4 @@ bool check_is_mapped(struct check *c, struct iova_map *map, const struct region 
         found |= mappings[i].region == region;
     iova_mappings_free(mappings, n);
     return found;
-}
-
-bool check_tracker_covers(const struct check *c, size_t i, const struct region *region)
-{
-    const char *name = NULL;
-    struct json_object *saved = c->domain->tracker_saved[i], *value;
-    if (saved && json_object_object_get_ex(saved, "memory", &value))
-        name = json_object_get_string(value);
-    return !name || strcmp(name, region->name) == 0;
 }

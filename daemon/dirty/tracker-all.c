@@ -30,6 +30,15 @@ static int all_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, st
     return 0;
 }
 
+static bool all_covers(const struct tracker *t, const struct region *r)
+{
+    const struct tracker_all *a = CONTAINER_OF(t, struct tracker_all, base);
+    for (size_t i = 0; i < a->count; i++)
+        if (a->regions[i] == r)
+            return true;
+    return false;
+}
+
 static void all_destroy(struct tracker *t)
 {
     struct tracker_all *a = CONTAINER_OF(t, struct tracker_all, base);
@@ -44,6 +53,7 @@ static const struct tracker_ops all_ops = {
     .start = all_start,
     .stop = all_stop,
     .harvest = all_harvest,
+    .covers = all_covers,
     .destroy = all_destroy,
 };
 

@@ -81,6 +81,11 @@ static int cpu_log_harvest(struct tracker *t, bool peek, struct dirty_sink *sink
     return 0;
 }
 
+static bool cpu_log_covers(const struct tracker *t, const struct region *r)
+{
+    return CONTAINER_OF(t, struct tracker_cpu_log, base)->region == r;
+}
+
 static void cpu_log_destroy(struct tracker *t)
 {
     struct tracker_cpu_log *l = from_base(t);
@@ -103,6 +108,7 @@ static const struct tracker_ops cpu_log_ops = {
     .stop = cpu_log_stop,
     .harvest = cpu_log_harvest,
     .held_fd = cpu_log_held_fd,
+    .covers = cpu_log_covers,
     .destroy = cpu_log_destroy,
 };
 

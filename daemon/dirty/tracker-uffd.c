@@ -208,6 +208,11 @@ static int uffd_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, s
     return again;
 }
 
+static bool uffd_covers(const struct tracker *t, const struct region *r)
+{
+    return CONTAINER_OF(t, struct tracker_uffd, base)->region == r;
+}
+
 static void uffd_destroy(struct tracker *t)
 {
     struct tracker_uffd *u = from_base(t);
@@ -232,6 +237,7 @@ static const struct tracker_ops uffd_ops = {
     .stop = uffd_stop,
     .harvest = uffd_harvest,
     .held_fd = uffd_held_fd,
+    .covers = uffd_covers,
     .destroy = uffd_destroy,
 };
 

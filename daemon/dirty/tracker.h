@@ -36,6 +36,9 @@ struct tracker_ops {
     int (*harvest)(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
     /* The descriptor that it cannot be made again without; borrowed. NULL where there is none. */
     int (*held_fd)(const struct tracker *t);
+    /* Whether it watches this memory; never changes. NULL for those that go by the mappings of a DMA address
+     * space. */
+    bool (*covers)(const struct tracker *t, const struct region *r);
     void (*destroy)(struct tracker *t);
 };
 

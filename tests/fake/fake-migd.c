@@ -219,6 +219,42 @@ static int migrate(sd_bus_message *m, void *userdata, sd_bus_error *e)
     return sd_bus_reply_method_return(m, "o", x->path);
 }
 
+static int append_finding(sd_bus_message *reply, const char *code, const char *severity, const char *side,
+                          const char *subject, const char *message)
+{
+    return sd_bus_message_append(reply, "a{sv}", 7, "code", "s", code, "severity", "s", severity, "side", "s",
+                                 side, "subject", "s", subject, "message", "s", message, "remedy", "s",
+                                 "Do something about it", "waivable", "b", 0);
+}
+
+/* What is found stands in the destination: "blind", "cannot", "silent" (nobody there), else nothing bad. */
+static int check(sd_bus_message *m, void *userdata, sd_bus_error *e)
+{
+    const char *destination;
+    sd_bus_message *reply = NULL;
+    fake_log_call(m);
+    int r = sd_bus_message_read(m, "s", &destination);
+    if (r >= 0)
+        r = sd_bus_message_new_method_return(m, &reply);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+    if (r >= 0 && strcmp(destination, "nothing") != 0)
+        r = append_finding(reply, "memory-can-shrink", "note", "source", "ram0", "It is not sealed");
+    if (r >= 0 && *destination && strcmp(destination, "nothing") != 0)
+        r = append_finding(reply, "transport-plain", "warning", "source", destination, "It is not encrypted");
+    if (r >= 0 && (strcmp(destination, "blind") == 0 || strcmp(destination, "cannot") == 0))
+        r = append_finding(reply, "container-blind", "error", "source", "dma", "Container dma knows nothing");
+    if (r >= 0 && strcmp(destination, "cannot") == 0)
+        r = append_finding(reply, "memory-size-differs", "error", "destination", "ram0",
+                           "Memory ram0 has 1.0 GiB \x1b[2Jthere");
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
+    if (r >= 0)
+        r = sd_bus_send(NULL, reply, NULL);
+    sd_bus_message_unref(reply);
+    return r;
+}
+
 static int domain_property(sd_bus *bus, const char *path, const char *interface, const char *property,
                            sd_bus_message *reply, void *userdata, sd_bus_error *e)
 {
@@ -259,6 +295,7 @@ const sd_bus_vtable fake_domain_vtable[] = {
     PART("AddDevice", "sha{sv}", "", add_part),
     PART("AddDirtyLog", "ssaha{sv}", "", add_part),
     PART("SetController", "sa{sv}", "", log_only),
+    PART("Check", "sa{sv}", "aa{sv}", check),
     PART("Migrate", "sa{sv}", "o", migrate),
     PART("Release", "a{sv}", "", release),
     SHOWN("Name", "s"),

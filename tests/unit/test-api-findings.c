@@ -68,6 +68,11 @@ static void findings_on_the_bus(void **state)
             assert_string_equal(key, keys[k]);
             assert_string_equal(value, want[i][k]);
         }
+        const char *key;
+        int waivable;
+        assert_true(sd_bus_message_read(m, "{sv}", &key, "b", &waivable) > 0);
+        assert_string_equal(key, "waivable");
+        assert_false(waivable);
         assert_true(sd_bus_message_exit_container(m) > 0);
     }
     assert_true(sd_bus_message_at_end(m, false) > 0);

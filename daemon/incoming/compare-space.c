@@ -12,8 +12,15 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-/* A file system, and what its files must grow by. */
-struct need {
+struct part { /* a region of HELLO that is here */
+    const struct region *region;
+    dev_t dev;
+    ino_t ino;
+    uint64_t wanted_bytes; /* what the source has allocated of it */
+    uint64_t file_bytes;   /* what its file has allocated here */
+};
+
+struct need { /* a file system, and what its files must grow by */
     dev_t dev;
     uint64_t bytes, free_bytes;
     bool limited;     /* free_bytes counts */
@@ -21,65 +28,55 @@ struct need {
     const char *name; /* of the first region in it */
 };
 
-/* What the source has allocated of a region; all of it where it does not say. */
-static uint64_t allocated_there(struct json_object *o, const struct region *r)
+/* All of it where the source does not say. */
+static bool describe_part(struct json_object *o, const struct here *here, struct part *ret)
 {
-    uint64_t bytes;
-    return json_get_u64(o, "allocated", &bytes) < 0 ? r->size_bytes : MIN(bytes, r->size_bytes);
+    const char *name;
+    uint64_t allocated;
+    struct stat st;
+    const struct region *r = json_get_string(o, "name", &name) == 0 ? here_find_region(here, name) : NULL;
+    if (!r || fstat(r->fd, &st) < 0)
+        return false;
+    if (json_get_u64(o, "allocated", &allocated) < 0)
+        allocated = r->size_bytes;
+    *ret = (struct part){.region = r,
+                         .dev = st.st_dev,
+                         .ino = st.st_ino,
+                         .wanted_bytes = MIN(allocated, r->size_bytes),
+                         .file_bytes = (uint64_t)st.st_blocks * 512};
+    return true;
 }
 
-static struct json_object *find_in_hello(struct json_object *regions, const char *name)
-{
-    const char *other;
-    for (size_t i = 0; i < json_object_array_length(regions); i++) {
-        struct json_object *o = json_object_array_get_idx(regions, i);
-        if (json_get_string(o, "name", &other) == 0 && strcmp(other, name) == 0)
-            return o;
-    }
-    return NULL;
-}
-
-static struct need *find_need(struct need *needs, size_t *n, const struct region *r, const struct stat *st)
+static struct need *find_need(struct need *needs, size_t *n, const struct part *p)
 {
     struct statfs fs;
     for (size_t i = 0; i < *n; i++)
-        if (needs[i].dev == st->st_dev)
+        if (needs[i].dev == p->dev)
             return &needs[i];
-    if (fstatfs(r->fd, &fs) < 0 || fs.f_type == HUGETLBFS_MAGIC)
+    if (fstatfs(p->region->fd, &fs) < 0 || fs.f_type == HUGETLBFS_MAGIC)
         return NULL;
     struct need *need = &needs[(*n)++];
-    *need = (struct need){.dev = st->st_dev,
+    *need = (struct need){.dev = p->dev,
                           .free_bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize,
                           .limited = fs.f_blocks != 0, /* memfds live in a tmpfs without a size */
                           .in_memory = fs.f_type == TMPFS_MAGIC,
-                          .name = r->name};
+                          .name = p->region->name};
     return need;
 }
 
-/* Whether a region before this one lies in the same file. */
-static bool is_counted(const struct here *here, size_t index, const struct stat *st)
+/* What the file of part `index` must grow by, for all parts in it; 0 when an earlier part stands for it. */
+static uint64_t file_needs(const struct part *parts, size_t n, size_t index)
 {
-    struct stat other;
-    for (size_t i = 0; i < index; i++)
-        if (fstat(here->memory[i].region->fd, &other) == 0 && other.st_dev == st->st_dev &&
-            other.st_ino == st->st_ino)
-            return true;
-    return false;
-}
-
-/* What the file of region `index` must grow by, for all regions in it. */
-static uint64_t file_needs(struct json_object *regions, const struct here *here, size_t index,
-                           const struct stat *st)
-{
-    uint64_t wanted_bytes = 0, have_bytes = (uint64_t)st->st_blocks * 512;
-    for (size_t i = index; i < here->nmemory; i++) {
-        const struct region *r = here->memory[i].region;
-        struct json_object *o = find_in_hello(regions, r->name);
-        struct stat other;
-        if (o && fstat(r->fd, &other) == 0 && other.st_dev == st->st_dev && other.st_ino == st->st_ino)
-            wanted_bytes += allocated_there(o, r);
+    const struct part *p = &parts[index];
+    uint64_t wanted_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].dev != p->dev || parts[i].ino != p->ino)
+            continue;
+        if (i < index)
+            return 0;
+        wanted_bytes += parts[i].wanted_bytes;
     }
-    return wanted_bytes > have_bytes ? wanted_bytes - have_bytes : 0;
+    return wanted_bytes > p->file_bytes ? wanted_bytes - p->file_bytes : 0;
 }
 
 static uint64_t available_memory_bytes(void)
@@ -116,18 +113,18 @@ static int judge(const struct need *needs, size_t n, struct findings *ret)
 
 int compare_space(struct json_object *regions, const struct here *here, struct findings *ret)
 {
-    _cleanup_free_ struct need *needs = calloc(here->nmemory ? here->nmemory : 1, sizeof *needs);
-    size_t n = 0;
-    if (!needs)
+    size_t count = json_object_array_length(regions), n = 0, nneeds = 0;
+    _cleanup_free_ struct part *parts = calloc(count ? count : 1, sizeof *parts);
+    _cleanup_free_ struct need *needs = calloc(count ? count : 1, sizeof *needs);
+    if (!parts || !needs)
         return -ENOMEM;
-    for (size_t i = 0; i < here->nmemory; i++) {
-        const struct region *r = here->memory[i].region;
-        struct stat st;
-        if (fstat(r->fd, &st) < 0 || is_counted(here, i, &st))
-            continue;
-        struct need *need = find_need(needs, &n, r, &st);
+    for (size_t i = 0; i < count; i++)
+        n += describe_part(json_object_array_get_idx(regions, i), here, &parts[n]);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bytes = file_needs(parts, n, i);
+        struct need *need = bytes ? find_need(needs, &nneeds, &parts[i]) : NULL;
         if (need)
-            need->bytes += file_needs(regions, here, i, &st);
+            need->bytes += bytes;
     }
-    return judge(needs, n, ret);
+    return judge(needs, nneeds, ret);
 }

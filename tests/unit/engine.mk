@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
-TESTS += tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+check_PROGRAMS += tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+TESTS += tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -17,4 +17,10 @@ tests_unit_test_switch_over_SOURCES = tests/unit/test-switch-over.c tests/fake/t
 tests_unit_test_switch_over_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_check_peer_SOURCES = tests/unit/test-check-peer.c tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_check_peer_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_hostile_check_SOURCES = tests/unit/test-hostile-check.c tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_hostile_check_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_compare_SOURCES = tests/unit/test-compare.c
+tests_unit_test_compare_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_old_peer_SOURCES = tests/unit/test-old-peer.c tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_old_peer_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

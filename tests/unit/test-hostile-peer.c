@@ -308,6 +308,39 @@ static void attack_questions(struct peer *p)
     }
 }
 
+static void ask_check(struct peer *p, const char *text, bool answered)
+{
+    struct json_object *hello = json_tokener_parse(text);
+    assert_non_null(hello);
+    assert_true(dial(p, &p->control));
+    assert_int_equal(say_hello(&p->control, hello), answered);
+    hang_up(&p->control);
+}
+
+/* Checks, good and bad: none of them leaves anything behind. */
+static void attack_checks(struct peer *p)
+{
+    struct json_object *hello = make_hello(p);
+    json_object_object_add(hello, "check", json_object_new_boolean(true));
+    for (int i = 0; i < 20; i++) /* "migration" in it makes no migration */
+        ask_check(p, json_object_to_json_string(hello), true);
+    json_object_put(hello);
+    ask_check(p, "{\"check\":true}", false);
+    ask_check(p, "{\"check\":true,\"domain\":17}", false);
+    ask_check(p, "{\"check\":true,\"domain\":\"dom\"}", false);
+    ask_check(
+        p, "{\"check\":true,\"domain\":\"../dom\",\"protocol\":1,\"protocol-oldest\":1,\"page-size\":4096}",
+        true);
+    ask_check(p,
+              "{\"check\":[],\"domain\":\"dom\",\"protocol\":1,\"protocol-oldest\":1,\"page-size\":4096,"
+              "\"regions\":[[[[1]]]],\"devices\":[]}",
+              false);
+    assert_true(dial(p, &p->control)); /* and one that does not wait for the answer */
+    struct json_object *o = json_tokener_parse("{\"check\":true,\"domain\":\"dom\"}");
+    frame_send_json(&p->control.stream, WIRE_HELLO, o, NULL);
+    json_object_put(o);
+}
+
 /* ---- attacks on a migration that was let in ---- */
 
 static void attack_second_hello(struct peer *p)
@@ -555,6 +588,7 @@ static const struct attack attacks[] = {
     A(hello_incomplete),
     A(hello_absurd),
     A(questions),
+    A(checks),
     A(second_hello),
     A(same_id_again),
     A(attach_wrongly),

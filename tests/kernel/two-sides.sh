@@ -8,7 +8,7 @@ say() { echo "LAB $1 $case - $2"; }
 fail() {
     say fail "$1"
     failed=1
-    for log in migd-a migd-b holder-a holder-b start; do
+    for log in migd-a migd-b holder-a holder-b vmm-a vmm-b start; do
         sed "s/^/$log: /" "/tmp/$log.log" 2>/dev/null | tail -15
     done
 }

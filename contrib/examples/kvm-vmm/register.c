@@ -3,6 +3,7 @@
 #include "../common/bus.h"
 #include "migd-bus.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,16 +58,20 @@ static const char *tracker_of(const struct device *d, const struct dma_space *sp
 }
 
 /* Only what has migration states. A device without any is moved by whoever drives it, and its writes are in
- * its container's log. */
-static int add_device(sd_bus *bus, const char *domain, const struct device *d, const struct dma_space *space)
+ * its container's log. The name is the place in this VM, not the address on this host: the other side must
+ * have the same. */
+static int add_device(sd_bus *bus, const char *domain, unsigned slot, const struct device *d,
+                      const struct dma_space *space)
 {
     sd_bus_message *m = NULL;
+    char name[16];
     if (!d->migrates)
         return 0;
+    snprintf(name, sizeof name, "dev%u", slot);
     int r = bus_new_call(bus, domain, MIGD_IFACE_DOMAIN, "AddDevice", &m);
     if (r >= 0)
-        r = sd_bus_message_append(m, "sha{sv}", d->name, d->fd, 2, "tracker", "s", tracker_of(d, space),
-                                  "pid", "u", (uint32_t)getpid());
+        r = sd_bus_message_append(m, "sha{sv}", name, d->fd, 2, "tracker", "s", tracker_of(d, space), "pid",
+                                  "u", (uint32_t)getpid());
     return r < 0 ? r : bus_call(bus, m, NULL);
 }
 
@@ -99,7 +104,7 @@ int register_domain(sd_bus *bus, const char *name, bool incoming, const struct v
     if (r >= 0 && v->space.fd >= 0)
         r = add_container(bus, domain, &v->space);
     for (unsigned i = 0; i < v->ndevices && r >= 0; i++)
-        r = add_device(bus, domain, &v->devices[i], &v->space);
+        r = add_device(bus, domain, i, &v->devices[i], &v->space);
     if (r >= 0)
         r = add_log(bus, domain, &v->log);
     if (r >= 0)

@@ -25,7 +25,7 @@ static int open_kvm(struct vm *vm, const char *path)
         int error = errno;
         fprintf(stderr,
                 "There is no KVM here (%s: %s). This example runs a virtual CPU: it needs a host with "
-                "hardware virtualization, and the right to use it. ../workload does without.\n",
+                "hardware virtualization, and the right to use it. migd-example-vmm does without.\n",
                 path, strerror(error));
         return -error;
     }

@@ -42,31 +42,22 @@ void tracker_container_stop(struct tracker *t)
     t->started = false;
 }
 
-static void to_sink(void *userdata, const struct iova_mapping *m, uint64_t page_bytes, const uint64_t *words,
-                    uint64_t nbits)
+static bool gone_for_good(int r)
 {
-    report_mapping_bits(userdata, m, page_bytes, words, nbits);
+    return r == -ENODEV || r == -EBADF || r == -ENOTTY || r == -EINVAL || r == -E2BIG || r == -ESTALE;
 }
 
-int tracker_container_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err)
+int tracker_container_failed(struct tracker *t, bool peek, struct dirty_sink *sink, int r,
+                             const struct mig_error *e, struct mig_error *err)
 {
-    struct container *c = tracker_container_of(t)->container;
-    struct mig_error e = MIG_ERROR_INIT;
-    if (atomic_load(&t->blind) && !container_is_gone(c)) {
-        report_all_writable(c->map, sink);
-        return 0;
-    }
-    int r = container_report(c, false, to_sink, sink, &e);
-    if (r >= 0)
-        return 0;
-    report_all_writable(c->map, sink);
-    if (r == -ENOMEM || r == -EFAULT || r == -EAGAIN) {
-        log_mig_error(LOG_WARNING, NULL, &e,
+    report_all_writable(tracker_container_of(t)->container->map, sink);
+    if (!peek && !gone_for_good(r)) {
+        log_mig_error(LOG_WARNING, NULL, e,
                       "dirty bits cannot be read, so all memory of the container counts as written");
         return 0;
     }
     if (err)
-        *err = e;
+        *err = *e;
     return r;
 }
 

@@ -17,6 +17,9 @@ static inline struct tracker_container *tracker_container_of(struct tracker *t)
 int tracker_container_new(struct tracker **ret, const struct tracker_ops *ops, const char *kind,
                           struct container *c, struct mig_error *err);
 void tracker_container_stop(struct tracker *t);
-/* Reads and clears. What cannot be read counts as written, and an error that will not go away is returned. */
-int tracker_container_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
+/* What a reading that failed with r and e means: all memory of the container counts as written. 0 when it may
+ * go better next time; else, and at the gate (peek), where "written" would accuse a device of what nobody has
+ * seen, the failure is the answer. */
+int tracker_container_failed(struct tracker *t, bool peek, struct dirty_sink *sink, int r,
+                             const struct mig_error *e, struct mig_error *err);
 void tracker_container_destroy(struct tracker *t);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What both kinds of containers share: references, the table of mappings, and the lock between reading and
- * unmapping. */
+/*
+ * What both kinds of containers share: references, the table of mappings, the lock between reading and
+ * unmapping, and the list of those that track, in which no bits have two readers.
+ *
+ * The lock of a container is taken before that of the list.
+ */
 #include "vfio/container.h"
 #include "base/fds.h"
 #include "base/log.h"
@@ -10,6 +14,13 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KCMP_FILES 0
+
+pthread_mutex_t container_tracking_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct container *all_tracking;
 
 int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
                    const struct kernel_calls *calls, struct mig_error *err)
@@ -96,15 +107,73 @@ static int check_holder(const struct container *c, struct mig_error *err)
                : 0;
 }
 
+/* All iommufds are the same device file, so only the kernel can tell one open file from another. Where it
+ * does not (no CONFIG_KCMP), nothing is known. */
+static bool same_file(int a, int b)
+{
+    return syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILES, (unsigned long)a, (unsigned long)b) == 0;
+}
+
+static int claim_bits(struct container *c, struct mig_error *err)
+{
+    int r = 0;
+    pthread_mutex_lock(&container_tracking_lock);
+    for (struct container *o = all_tracking; o && r == 0; o = o->next_tracking) {
+        if (o->ops != c->ops || !same_file(o->fd, c->fd) || !c->ops->overlaps(c, o))
+            continue;
+        r = mig_error_set(err, MIG_ERR_BUSY, 0,
+                          "container %s: its dirty bits are being read already, for a container that is "
+                          "registered as %s",
+                          c->name, o->name);
+        mig_error_hint(err, "the same container is registered twice: wait until the other migration has "
+                            "ended, or release one of the two");
+    }
+    if (r == 0) {
+        c->next_tracking = all_tracking;
+        all_tracking = c;
+    }
+    pthread_mutex_unlock(&container_tracking_lock);
+    return r;
+}
+
+static void give_bits_back(struct container *c)
+{
+    pthread_mutex_lock(&container_tracking_lock);
+    for (struct container **at = &all_tracking; *at; at = &(*at)->next_tracking)
+        if (*at == c) {
+            *at = c->next_tracking;
+            break;
+        }
+    pthread_mutex_unlock(&container_tracking_lock);
+}
+
+static int start_locked(struct container *c, struct mig_error *err)
+{
+    int r = claim_bits(c, err);
+    if (r < 0)
+        return r;
+    r = c->ops->track(c, true, err);
+    if (r < 0)
+        give_bits_back(c);
+    c->tracking = r == 0;
+    return r;
+}
+
 int container_start(struct container *c, struct mig_error *err)
 {
     int r = check_holder(c, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&c->lock);
-    r = c->tracking ? 0 : c->ops->track(c, true, err);
-    if (r == 0)
-        c->tracking = true;
+    r = c->tracking ? 0 : start_locked(c, err);
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+int container_start_again(struct container *c, struct mig_error *err)
+{
+    pthread_mutex_lock(&c->lock);
+    int r = !c->tracking || !c->ops->on_twice_keeps_bits ? -EOPNOTSUPP : c->ops->track(c, true, err);
     pthread_mutex_unlock(&c->lock);
     return r;
 }
@@ -113,8 +182,11 @@ void container_stop(struct container *c)
 {
     struct mig_error e = MIG_ERROR_INIT;
     pthread_mutex_lock(&c->lock);
-    if (c->tracking && c->ops->track(c, false, &e) < 0)
-        log_mig_error(LOG_WARNING, NULL, &e, "cannot turn dirty tracking off");
+    if (c->tracking) {
+        if (c->ops->track(c, false, &e) < 0)
+            log_mig_error(LOG_WARNING, NULL, &e, "cannot turn dirty tracking off");
+        give_bits_back(c);
+    }
     c->tracking = false;
     kernel_bitmap_free(&c->bits);
     pthread_mutex_unlock(&c->lock);

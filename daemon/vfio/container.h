@@ -25,6 +25,10 @@ typedef void (*container_report_cb)(void *userdata, const struct iova_mapping *m
 struct container_ops {
     const char *kind; /* "type1", "iommufd" */
     int (*track)(struct container *c, bool on, struct mig_error *err);
+    /* Turning tracking on while it is on changes nothing; else it drops the bits that are there. */
+    bool on_twice_keeps_bits;
+    /* Whether the other one, of the same kind and on the same kernel object, has bits in common with this. */
+    bool (*overlaps)(const struct container *c, const struct container *other);
     /* One mapping, in pieces that the kernel takes. keep: leave the bits where the kernel can. */
     int (*read)(struct container *c, const struct iova_mapping *m, bool keep, container_report_cb cb,
                 void *userdata, struct mig_error *err);
@@ -47,8 +51,9 @@ struct container {
     struct iova_map *map;
     pthread_mutex_t lock;
     bool tracking;
-    bool partial; /* some of its devices may be attached where nothing is tracked */
-    bool maps;    /* migd maps in the kernel what it is told; set before the first mapping */
+    struct container *next_tracking; /* in the list of those that track */
+    bool partial;                    /* some of its devices may be attached where nothing is tracked */
+    bool maps; /* migd maps in the kernel what it is told; set before the first mapping */
     struct kernel_bitmap bits;
 };
 
@@ -86,11 +91,16 @@ void container_stop_leftover(struct container *c);
 size_t container_hwpts(const struct container *c, const uint32_t **ret);
 uint32_t container_ioas(const struct container *c);
 
-/* Idempotent. */
+/* Idempotent. Refused (Busy) while another container object reads the same bits: each would take them from
+ * the other, and the end of one would turn off what the other relies on. */
 int container_start(struct container *c, struct mig_error *err);
+/* After a reading failed: turns tracking on again where that does no harm, in case that somebody else turned
+ * it off. -EOPNOTSUPP where it would. */
+int container_start_again(struct container *c, struct mig_error *err);
 void container_stop(struct container *c);
-/* Reads (and clears, unless keep and the kernel can) the bits of every mapping. Refused when tracking is off,
- * because the kernel then answers with a clean bitmap. */
+/* Reads (and clears, unless keep and the kernel can) the bits of every mapping. Refused when tracking is off
+ * as far as migd knows: an iommufd then answers with a clean bitmap, and there is no request that tells
+ * whether somebody else who has the iommufd turned it off. */
 int container_report(struct container *c, bool keep, container_report_cb cb, void *userdata,
                      struct mig_error *err);
 /* The owner has mapped this: exactly as one mapping of the kernel (type1), or as a part of several. What was
@@ -103,7 +113,9 @@ int container_map(struct container *c, const struct iova_mapping *m, struct mig_
 int container_unmap(struct container *c, uint64_t iova, uint64_t size_bytes, bool gone, bool *ret_unmapped,
                     struct mig_error *err);
 
-/* For the two implementations. */
+/* For the two implementations. The lock is of the list of containers that track, and of what `overlaps` looks
+ * at; taken after that of a container. */
+extern pthread_mutex_t container_tracking_lock;
 int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
                    const struct kernel_calls *calls, struct mig_error *err);
 void container_clear(struct container *c);

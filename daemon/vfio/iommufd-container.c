@@ -5,8 +5,10 @@
  *
  * Several HWPTs may lie on one IOAS, each with the bits of the devices attached to it; they are OR-ed by
  * reading one after the other into the same zeroed buffer. The kernel answers a GET with success and no bits
- * when tracking is off, and clears what it has when tracking is turned on again, so nothing but this file's
- * own word says that it is on.
+ * when tracking is off, and clears what it has when tracking is turned on again, so nothing but migd's own
+ * word says that it is on. Nothing tells either when somebody else who has the iommufd turns it off, reads
+ * the bits away, or attaches a device to another HWPT: enabling answers 0 in every case, and clears first.
+ * What migd can do is not to be that somebody (container.c), and to compare memory (--verify).
  */
 #include "vfio/container.h"
 #include "vfio/iommufd.h"
@@ -112,6 +114,17 @@ static int unmap(struct container *c, const struct iova_mapping *m, container_re
     return 0;
 }
 
+static bool overlaps(const struct container *c, const struct container *other)
+{
+    const struct iommufd_container *f = CONTAINER_OF(c, const struct iommufd_container, base),
+                                   *o = CONTAINER_OF(other, const struct iommufd_container, base);
+    for (size_t i = 0; i < f->nhwpts; i++)
+        for (size_t k = 0; k < o->nhwpts; k++)
+            if (f->hwpts[i] == o->hwpts[k])
+                return true;
+    return false;
+}
+
 static void destroy(struct container *c)
 {
     container_clear(c);
@@ -119,7 +132,14 @@ static void destroy(struct container *c)
 }
 
 static const struct container_ops ops = {
-    .kind = "iommufd", .track = track, .read = read_mapping, .map = map, .unmap = unmap, .destroy = destroy};
+    .kind = "iommufd",
+    .track = track,
+    .overlaps = overlaps,
+    .read = read_mapping,
+    .map = map,
+    .unmap = unmap,
+    .destroy = destroy,
+};
 
 bool container_tells(const struct container *c)
 {
@@ -141,8 +161,11 @@ int container_add_hwpt(struct container *c, uint32_t hwpt, struct mig_error *err
                           c->name, CONTAINER_HWPTS_MAX);
     if (r == 0 && !known && c->tracking)
         r = track_one(c, hwpt, true, err);
-    if (r == 0 && !known)
+    if (r == 0 && !known) {
+        pthread_mutex_lock(&container_tracking_lock); /* others compare with it */
         f->hwpts[f->nhwpts++] = hwpt;
+        pthread_mutex_unlock(&container_tracking_lock);
+    }
     pthread_mutex_unlock(&c->lock);
     return r;
 }

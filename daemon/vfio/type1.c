@@ -122,6 +122,11 @@ static int map(struct container *c, const struct iova_mapping *m)
     return kernel_ioctl(c->calls, c->fd, KVFIO_IOMMU_MAP_DMA, &arg);
 }
 
+static bool overlaps(const struct container *c, const struct container *other)
+{
+    return true; /* tracking is the container's */
+}
+
 static void destroy(struct container *c)
 {
     container_clear(c);
@@ -129,7 +134,15 @@ static void destroy(struct container *c)
 }
 
 static const struct container_ops ops = {
-    .kind = "type1", .track = track, .read = read_mapping, .map = map, .unmap = unmap, .destroy = destroy};
+    .kind = "type1",
+    .track = track,
+    .on_twice_keeps_bits = true,
+    .overlaps = overlaps,
+    .read = read_mapping,
+    .map = map,
+    .unmap = unmap,
+    .destroy = destroy,
+};
 
 /* The migration capability in the chain that follows the info; offsets come from the kernel and are checked
  * all the same. */

@@ -295,10 +295,18 @@ static void test_type1_exact(void **state)
     assert_int_equal(g->k.stops, 1);
 }
 
+static void expect_gate(struct rig *g, bool digests, uint64_t pages)
+{
+    struct gate_finding f;
+    bitmap_clear_all(g->region->dirty);
+    assert_int_equal(harvest_gate(&g->set, &f, &g->e), 0);
+    assert_int_equal(f.needs_digests, digests);
+    assert_int_equal(f.pages, pages);
+}
+
 static void test_type1_blind(void **state)
 {
     struct rig *g = *state;
-    struct gate_finding f;
     make(g, false, 0);
     map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
     map(g, 1, 100, 10, 500, IOVA_READ); /* the kernel says that it was written, which cannot be */
@@ -308,16 +316,174 @@ static void test_type1_blind(void **state)
     assert_true(tracker_is_blind(g->t));
     assert_int_equal(harvest(g), 64);
     assert_int_equal(harvest(g), 64);
-    assert_int_equal(g->k.gets, 4); /* it is not asked any more */
-    bitmap_clear_all(g->region->dirty);
-    assert_int_equal(harvest_gate(&g->set, &f, &g->e), 0);
-    assert_true(f.needs_digests);
-    assert_int_equal(f.pages, 0);
+    g->k.gets = 0;
+    expect_gate(g, true, 0);
+    assert_int_equal(g->k.gets, 0); /* the gate does not ask it */
     harvest_stop(&g->set);
     /* Found anew at every start. */
     g->k.says_everything = false;
     assert_int_equal(harvest_start(&g->set, &g->e), 0);
     assert_false(tracker_is_blind(g->t));
+}
+
+/* A hardware device joins a container of mediated ones while rounds run, and leaves it again. */
+static void test_type1_blind_later(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+    map(g, 1, 100, 10, 500, IOVA_READ);
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    wrote(g, 0, 3);
+    assert_int_equal(harvest(g), 1);
+    assert_false(tracker_is_blind(g->t));
+    g->k.says_everything = true;
+    g->k.gets = 0;
+    assert_true(harvest(g) >= 64);
+    assert_int_equal(g->k.gets, 4); /* recognised within two reads */
+    assert_true(tracker_is_blind(g->t));
+    assert_int_equal(harvest(g), 64);
+    expect_gate(g, true, 0);
+    g->k.says_everything = false;
+    assert_int_equal(harvest(g), 64); /* it was blind until now: once more everything */
+    assert_false(tracker_is_blind(g->t));
+    wrote(g, 0, 5);
+    assert_int_equal(harvest(g), 1);
+    expect_gate(g, false, 0);
+}
+
+/* A workload that really wrote everything: the second read tells, whenever that is. */
+static void test_type1_all_written(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+    for (unsigned i = 0; i < 64; i++)
+        wrote(g, 0, i);
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    assert_false(tracker_is_blind(g->t));
+    for (unsigned i = 0; i < 64; i++)
+        wrote(g, 0, i);
+    assert_int_equal(harvest(g), 64);
+    assert_false(tracker_is_blind(g->t));
+    assert_int_equal(harvest(g), 0);
+    /* It writes everything again between the two reads as well, for a while: not for ever. */
+    g->k.says_everything = true;
+    assert_int_equal(harvest(g), 64);
+    assert_true(tracker_is_blind(g->t));
+    g->k.says_everything = false;
+    wrote(g, 0, 1);
+    assert_int_equal(harvest(g), 64);
+    wrote(g, 0, 2);
+    assert_int_equal(harvest(g), 1);
+    assert_false(tracker_is_blind(g->t));
+}
+
+/* Nothing is mapped: nothing is said about what the container knows. */
+static void test_type1_nothing_mapped(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    g->k.says_everything = true;
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    assert_false(tracker_is_blind(g->t));
+    map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+    assert_int_equal(harvest(g), 64);
+    assert_true(tracker_is_blind(g->t));
+}
+
+/* Somebody else turned tracking off. type1 says so (EINVAL), and what was written meanwhile is not known. */
+static void test_type1_turned_off(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    g->k.tracking[0] = false;
+    assert_int_equal(harvest(g), 64);
+    assert_true(g->k.tracking[0]);
+    wrote(g, 0, 9);
+    assert_int_equal(harvest(g), 1);
+    /* At the gate nothing is put right: that nobody wrote is not known. */
+    g->k.tracking[0] = false;
+    struct gate_finding f;
+    bitmap_clear_all(g->region->dirty);
+    assert_true(harvest_gate(&g->set, &f, &g->e) < 0);
+    assert_non_null(strstr(g->e.message, "dma0"));
+    /* A mapping that was made anew in another size: refused for good. */
+    assert_int_equal(container_start(g->c, &g->e), 0);
+    g->k.tracking[0] = true;
+    g->k.maps[0].size += 4096;
+    mig_error_clear(&g->e);
+    bitmap_clear_all(g->region->dirty);
+    assert_int_equal(harvest_run(&g->set, NULL, &g->e), -EINVAL);
+    assert_int_equal(bitmap_count(g->region->dirty), 64);
+}
+
+/* A container that fails once but lives counts as written whole; at the gate the failure is the answer. */
+static void test_failing_reads(void **state)
+{
+    static const int survivable[] = {-ENOMEM, -EFAULT, -EAGAIN, -ENOENT, -EIO};
+    struct rig *g = *state;
+    struct gate_finding f;
+    for (int iommufd = 0; iommufd < 2; iommufd++) {
+        make(g, iommufd, 0);
+        map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+        map(g, 1, 100, 10, 500, IOVA_READ);
+        assert_int_equal(harvest_start(&g->set, &g->e), 0);
+        for (size_t i = 0; i < ELEMENTS(survivable); i++) {
+            g->k.get_rc = survivable[i];
+            assert_int_equal(harvest(g), 64);
+            bitmap_clear_all(g->region->dirty);
+            mig_error_clear(&g->e);
+            assert_int_equal(harvest_gate(&g->set, &f, &g->e), survivable[i]);
+            assert_non_null(strstr(g->e.message, "dma0"));
+        }
+        g->k.get_rc = -ENODEV;
+        mig_error_clear(&g->e);
+        assert_int_equal(harvest_run(&g->set, NULL, &g->e), -ENODEV);
+        g->k.get_rc = 0;
+        assert_int_equal(harvest(g), 0);
+        g->t = tracker_free(g->t);
+        g->c = container_unref(g->c);
+    }
+}
+
+/* The same bits must not have two readers: each would take them from the other, and the end of one would turn
+ * the other's tracking off, which iommufd tells nobody. */
+static void test_two_readers(void **state)
+{
+    struct rig *g = *state;
+    struct container *again = NULL, *other = NULL;
+    const uint32_t first[] = {10, 20}, second[] = {20, 30}, third = 30;
+    for (int iommufd = 0; iommufd < 2; iommufd++) {
+        g->k.iommufd = iommufd;
+        assert_int_equal(container_new(&g->c, "dma0", g->fd, first, iommufd ? 2 : 0, 0, &g->k.calls, &g->e),
+                         0);
+        assert_int_equal(
+            container_new(&again, "dma1", g->fd, second, iommufd ? 2 : 0, 0, &g->k.calls, &g->e), 0);
+        assert_int_equal(container_start(g->c, &g->e), 0);
+        mig_error_clear(&g->e);
+        int r = container_start(again, &g->e);
+        if (r == 0) /* without kcmp nobody knows */
+            fail_msg("a second reader of the same bits was allowed");
+        assert_int_equal(r, -EBUSY);
+        assert_non_null(strstr(g->e.message, "dma0"));
+        container_stop(again);
+        assert_true(g->k.tracking[0]);
+        container_stop(g->c);
+        assert_int_equal(container_start(again, &g->e), 0);
+        again = container_unref(again);
+        g->c = container_unref(g->c);
+    }
+    /* Other HWPTs of the same iommufd are other bits. */
+    assert_int_equal(container_new(&g->c, "dma0", g->fd, first, 2, 0, &g->k.calls, &g->e), 0);
+    assert_int_equal(container_new(&other, "dma1", g->fd, &third, 1, 0, &g->k.calls, &g->e), 0);
+    assert_int_equal(container_start(g->c, &g->e), 0);
+    assert_int_equal(container_start(other, &g->e), 0);
+    container_stop(g->c);
+    assert_true(g->k.tracking[2]);
+    container_unref(other);
 }
 
 static void test_type1_unmap(void **state)
@@ -602,6 +768,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_type1_exact),
         T(test_type1_blind),
+        T(test_type1_blind_later),
+        T(test_type1_all_written),
+        T(test_type1_nothing_mapped),
+        T(test_type1_turned_off),
+        T(test_failing_reads),
+        T(test_two_readers),
         T(test_type1_unmap),
         T(test_type1_refused),
         T(test_type1_without_capability),

@@ -25,6 +25,15 @@ struct device_info {
     uint32_t num_regions, num_irqs;
     bool has_stop_copy_size; /* stop_copy_size() is answered */
     bool has_precopy_info;   /* precopy_info() is answered */
+    bool tells_renewal;      /* and says when initial data came anew (device_precopy.renewed) */
+};
+
+/* What a device in PRE_COPY still has to say. */
+struct device_precopy {
+    /* Data that is best read before PRE_COPY is left: it takes the destination long to load. Falls to 0. */
+    uint64_t initial_bytes;
+    uint64_t dirty_bytes; /* what it changed since; grows and falls */
+    bool renewed; /* new initial data appeared since the last question, and initial_bytes began anew */
 };
 
 /* Called for each piece of a log report: bit n of words is iova + n * page_bytes. words is valid during the
@@ -48,8 +57,7 @@ struct device_ops {
     /* Resuming: all of it. */
     int (*write_state)(struct device *d, const void *buf, size_t size, struct mig_error *err);
     /* PRE_COPY counters; -EOPNOTSUPP where the protocol has no such question (vfio-user). */
-    int (*precopy_info)(struct device *d, uint64_t *ret_initial_bytes, uint64_t *ret_dirty_bytes,
-                        struct mig_error *err);
+    int (*precopy_info)(struct device *d, struct device_precopy *ret, struct mig_error *err);
     /* Bytes that STOP_COPY is expected to yield; -EOPNOTSUPP as above. */
     int (*stop_copy_size)(struct device *d, uint64_t *ret_bytes, struct mig_error *err);
     int (*reset)(struct device *d, struct mig_error *err);

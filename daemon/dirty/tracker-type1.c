@@ -92,7 +92,8 @@ static int put_right(struct tracker *t, int r, struct mig_error *err)
     if (container_start_again(c, NULL) < 0 || read_bits(c, NULL, &everything, NULL) < 0)
         return r;
     return mig_error_set(err, MIG_ERR_TRACKER, EAGAIN,
-                         "container %s: somebody else had turned dirty tracking off; it is on again", c->name);
+                         "container %s: somebody else had turned dirty tracking off; it is on again",
+                         c->name);
 }
 
 static int type1_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err)

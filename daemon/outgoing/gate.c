@@ -24,7 +24,8 @@ static void add_gate_resend(struct migration_counters *c, void *userdata)
 }
 
 /* Marks in the dirty bitmap every page whose content is not what was sent. The trackers knew nothing: the
- * range has no tracker. */
+ * range has no tracker. A page without a digest was last sent before any tracker was known to be blind, so
+ * none of these covers it. */
 static int compare_digests(struct job *j, struct gate_finding *f, struct mig_error *err)
 {
     _cleanup_free_ uint64_t *now = malloc(DIGEST_BATCH_PAGES * sizeof *now);
@@ -34,12 +35,13 @@ static int compare_digests(struct job *j, struct gate_finding *f, struct mig_err
         struct region *r = j->regions[i];
         struct gate_range *open = NULL;
         uint64_t open_end = UINT64_MAX;
-        for (uint64_t first = 0; first < r->npages; first += DIGEST_BATCH_PAGES) {
+        for (uint64_t first = 0; j->sent_digests[i] && first < r->npages; first += DIGEST_BATCH_PAGES) {
             uint64_t n = MIN(r->npages - first, (uint64_t)DIGEST_BATCH_PAGES);
             pages_digest(r, first, n, now);
             for (uint64_t k = 0; k < n; k++) {
                 uint64_t page = first + k;
-                if (now[k] == j->sent_digests[i][page] || bitmap_test(r->dirty, page))
+                uint64_t sent = j->sent_digests[i][page];
+                if (sent == 0 || now[k] == sent || bitmap_test(r->dirty, page))
                     continue;
                 bitmap_set_range(r->dirty, page, 1);
                 f->pages++;

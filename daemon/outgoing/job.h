@@ -54,7 +54,7 @@ struct job {
 
     struct harvest_set set;
     struct region **regions; /* array behind set.regions */
-    uint64_t **sent_digests; /* per region, when verify or the gate needs them; else NULL */
+    uint64_t **sent_digests; /* per region; NULL in it until verify or the gate needs them */
 
     struct convergence_round history[JOB_HISTORY_MAX];
     size_t nhistory;
@@ -62,6 +62,8 @@ struct job {
     uint64_t harvest_usec;                   /* of the newest harvest: when it ended */
     uint64_t last_harvest_usec, answer_usec; /* measured: how long it took, and the peer's quickest answer */
     uint64_t precopy_deadline_usec;
+    uint64_t initial_bytes; /* of device state, after the newest round that only waited for them (R11) */
+    unsigned initial_rounds, idle_initial_rounds; /* such rounds, and those in a row that got nothing */
     uint64_t blackout_usec; /* when it began; 0 before */
 
     /* Facts, each of which rollback undoes on its own. */
@@ -78,6 +80,10 @@ int job_recover(struct job *j);
 /* setup.c */
 int job_set_up(struct job *j, struct mig_error *err);
 void job_close(struct job *j);
+/* Digests of what is sent, once the proof or a gate that cannot ask a tracker needs them. Between rounds: a
+ * tracker may turn out to know nothing at any harvest. From then on each harvest reports all that it covers,
+ * so what is sent last of those pages has a digest. */
+int job_prepare_digests(struct job *j, struct mig_error *err);
 /* handshake.c */
 int job_handshake(struct job *j, struct mig_error *err);
 /* rounds.c: from the full send to the decision to switch over. */

@@ -20,6 +20,9 @@
  * this. */
 #define ROUND_INTERVAL_USEC (20 * USEC_PER_MSEC)
 #define FENCE_TIMEOUT_USEC  (60 * USEC_PER_SEC)
+/* Rounds that wait for the initial data of devices: so many that bring nothing nearer, and so many in all. */
+#define IDLE_INITIAL_ROUNDS_MAX 10
+#define INITIAL_ROUNDS_MAX      64
 
 void job_publish_trackers(struct job *j)
 {
@@ -148,12 +151,27 @@ static void set_estimates(struct migration_counters *c, void *userdata)
     c->remaining_usec = (uint64_t)((double)d->pending_bytes * USEC_PER_SEC / (double)d->result->bandwidth);
 }
 
+/* " (trackers a, b cannot tell what is written)", or nothing. */
+static void name_blind(struct job *j, char *buf, size_t size)
+{
+    size_t at = 0, names = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < j->set.ntrackers && at + TRACKER_NAME_MAX + 48 < size; i++)
+        if (tracker_is_blind(j->set.trackers[i]))
+            at += (size_t)snprintf(buf + at, size - at, "%s%s", names++ ? ", " : " (tracker ",
+                                   j->set.trackers[i]->name);
+    if (names)
+        snprintf(buf + at, size - at, " cannot tell what is written)");
+}
+
 static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o,
                         uint64_t pending)
 {
     const char *rate = FORMAT_RATE(c->dirty_rate), *bw = FORMAT_RATE(c->bandwidth),
                *left = FORMAT_BYTES(pending);
     const char *down = FORMAT_USEC(c->expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
+    char blind[400];
+    name_blind(j, blind, sizeof blind);
     switch (c->decision) {
     case CONVERGENCE_SWITCH_OVER:
         migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed%s",
@@ -162,9 +180,9 @@ static void say_verdict(struct job *j, const struct convergence_result *c, const
         break;
     case CONVERGENCE_STALLED:
         migration_set_verdict(j->migration,
-                              "Does not converge: %s left, dirtied at %s while the link carries %s; a "
+                              "Does not converge%s: %s left, dirtied at %s while the link carries %s; a "
                               "switch-over now would take %s of %s allowed (on-stall=%s)",
-                              left, rate, bw, down, limit, stall_policy_to_string(o->on_stall));
+                              blind, left, rate, bw, down, limit, stall_policy_to_string(o->on_stall));
         break;
     case CONVERGENCE_ANOTHER_ROUND:
         migration_set_verdict(
@@ -217,6 +235,26 @@ static void tell_round(struct job *j, const struct page_round *sent, const struc
     migration_round_completed(j->migration, &news);
 }
 
+/* R11: whether to go on with rounds only because devices have initial data left, which takes the destination
+ * long to load. Waiting is for speed, not for correctness: what is not read now comes with the rest. */
+static bool wait_for_initial_data(struct job *j)
+{
+    bool renewed;
+    uint64_t left = state_stream_initial_bytes(j->state, &renewed);
+    bool nearer = renewed || j->initial_rounds == 0 || left < j->initial_bytes;
+    j->initial_bytes = left;
+    j->idle_initial_rounds = nearer ? 0 : j->idle_initial_rounds + 1;
+    if ((left == 0 && !renewed) || j->idle_initial_rounds >= IDLE_INITIAL_ROUNDS_MAX ||
+        j->initial_rounds >= INITIAL_ROUNDS_MAX)
+        return false;
+    j->initial_rounds++;
+    migration_set_verdict(j->migration,
+                          "Another round: the memory is ready, but devices still have %s of the state that "
+                          "they want to hand out before they are stopped",
+                          FORMAT_BYTES(left));
+    return true;
+}
+
 static int stalled(struct job *j, bool out_of_rounds, struct mig_error *err)
 {
     struct migration_status st;
@@ -261,13 +299,18 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
     say_verdict(j, &c, &o, pending);
     bool out_of_rounds =
         o.max_rounds && j->round + 1 >= o.max_rounds && c.decision == CONVERGENCE_ANOTHER_ROUND;
-    bool out_of_time =
-        o.timeout_usec && now_usec() >= j->precopy_deadline_usec && c.decision != CONVERGENCE_SWITCH_OVER;
+    bool late = o.timeout_usec && now_usec() >= j->precopy_deadline_usec;
+    bool out_of_time = late && c.decision != CONVERGENCE_SWITCH_OVER;
     const char *decision = convergence_decision_to_string(out_of_rounds ? CONVERGENCE_STALLED : c.decision);
     bool stall = c.decision == CONVERGENCE_STALLED || out_of_rounds;
     if (out_of_time && o.on_stall != STALL_FORCE) {
         tell_round(j, sent, &c, pending, "timed-out");
         return timed_out(j, &o, err);
+    }
+    if (c.decision == CONVERGENCE_SWITCH_OVER && !late && !(o.max_rounds && j->round + 1 >= o.max_rounds) &&
+        wait_for_initial_data(j)) {
+        tell_round(j, sent, &c, pending, convergence_decision_to_string(CONVERGENCE_ANOTHER_ROUND));
+        return 1;
     }
     if (c.decision == CONVERGENCE_SWITCH_OVER || ((stall || out_of_time) && o.on_stall == STALL_FORCE)) {
         tell_round(j, sent, &c, pending, c.decision == CONVERGENCE_SWITCH_OVER ? decision : "force");
@@ -313,6 +356,8 @@ int job_rounds(struct job *j, struct mig_error *err)
             return r;
         struct harvest_result found;
         r = harvest_run(&j->set, &found, err);
+        if (r == 0)
+            r = job_prepare_digests(j, err);
         if (r < 0)
             return r;
         job_publish_trackers(j);

@@ -12,7 +12,8 @@ static int prepare_set(struct job *j, struct mig_error *err)
 {
     struct domain *d = j->domain;
     j->regions = calloc(d->nmemory ? d->nmemory : 1, sizeof *j->regions);
-    if (!j->regions)
+    j->sent_digests = calloc(d->nmemory ? d->nmemory : 1, sizeof *j->sent_digests);
+    if (!j->regions || !j->sent_digests)
         return mig_error_oom(err);
     for (size_t i = 0; i < d->nmemory; i++)
         j->regions[i] = d->memory[i].region;
@@ -21,23 +22,19 @@ static int prepare_set(struct job *j, struct mig_error *err)
     return 0;
 }
 
-/* For the proof, and for a gate that cannot ask a tracker. Whether a tracker can answer is known once it has
- * started. */
-static int prepare_digests(struct job *j, struct mig_error *err)
+int job_prepare_digests(struct job *j, struct mig_error *err)
 {
-    const struct domain *d = j->domain;
-    bool digests = j->options.verify != VERIFY_OFF;
-    for (size_t i = 0; i < d->ntrackers; i++)
-        digests |= tracker_is_blind(d->trackers[i]);
-    if (!digests)
+    bool wanted = j->options.verify != VERIFY_OFF;
+    for (size_t i = 0; i < j->set.ntrackers; i++)
+        wanted |= tracker_is_blind(j->set.trackers[i]);
+    if (!wanted || (j->set.nregions && j->sent_digests[0]))
         return 0;
-    j->sent_digests = calloc(d->nmemory, sizeof *j->sent_digests);
-    for (size_t i = 0; j->sent_digests && i < d->nmemory; i++) {
+    for (size_t i = 0; i < j->set.nregions; i++) {
         j->sent_digests[i] = calloc(j->regions[i]->npages, sizeof **j->sent_digests);
         if (!j->sent_digests[i])
             return mig_error_oom(err);
     }
-    return j->sent_digests ? 0 : mig_error_oom(err);
+    return 0;
 }
 
 static int start_streams(struct job *j, struct mig_error *err)
@@ -133,7 +130,7 @@ int job_set_up(struct job *j, struct mig_error *err)
     r = job_handshake(j, err);
     if (r < 0)
         return r;
-    r = prepare_digests(j, err);
+    r = job_prepare_digests(j, err); /* what a tracker knows is known once it has started */
     if (r < 0)
         return r;
     r = start_devices(j, err);

@@ -20,6 +20,7 @@ enum work { WORK_NONE, WORK_DRAIN, WORK_FINISH, WORK_QUIT };
 struct source {
     struct state_source source;
     uint64_t bytes;
+    struct device_precopy left; /* after the newest drain; of the thread while it works */
     XXH3_state_t *digest;
 };
 
@@ -89,6 +90,8 @@ static int copy_device(struct state_stream *s, uint32_t index, bool final, struc
         drained += (uint64_t)n;
         s->device_bytes += (uint64_t)n;
     }
+    if (!final && (!d->ops->info(d)->has_precopy_info || d->ops->precopy_info(d, &src->left, NULL) < 0))
+        src->left = (struct device_precopy){0}; /* it only says when it is best to go on */
     return final ? send_end(s, index, src->bytes, XXH3_64bits_digest(src->digest), err) : 0;
 }
 
@@ -198,6 +201,20 @@ int state_stream_wait(struct state_stream *s, struct mig_error *err)
         *err = s->error;
     pthread_mutex_unlock(&s->lock);
     return r;
+}
+
+uint64_t state_stream_initial_bytes(const struct state_stream *s, bool *ret_renewed)
+{
+    uint64_t sum = 0;
+    *ret_renewed = false;
+    for (size_t i = 0; i < s->nsources; i++) {
+        if (!s->sources[i].source.precopy)
+            continue;
+        sum = sum > UINT64_MAX - s->sources[i].left.initial_bytes ? UINT64_MAX
+                                                                  : sum + s->sources[i].left.initial_bytes;
+        *ret_renewed |= s->sources[i].left.renewed;
+    }
+    return sum;
 }
 
 uint64_t state_stream_device_bytes(const struct state_stream *s)

@@ -12,8 +12,7 @@ static const struct device_info *info(struct device *d)
     return &vd->info[atomic_load(&vd->info_index)];
 }
 
-static int precopy_info(struct device *d, uint64_t *ret_initial_bytes, uint64_t *ret_dirty_bytes,
-                        struct mig_error *err)
+static int precopy_info(struct device *d, struct device_precopy *ret, struct mig_error *err)
 {
     return mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                          "device %s: vfio-user has no question for PRE_COPY amounts", d->name);

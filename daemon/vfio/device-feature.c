@@ -71,6 +71,8 @@ static void learn_features(struct kvfio_device *kd)
         i->migration_flags =
             (uint32_t)flags & (DEVICE_MIGRATION_STOP_COPY | DEVICE_MIGRATION_P2P | DEVICE_MIGRATION_PRE_COPY);
     i->has_precopy_info = i->migration_flags & DEVICE_MIGRATION_PRE_COPY;
+    i->tells_renewal =
+        i->has_precopy_info && kvfio_feature_probe(kd, KVFIO_FEATURE_MIG_PRECOPY_INFO_V2 | KVFIO_FEATURE_SET);
     i->has_stop_copy_size =
         i->migration_flags &&
         kvfio_feature(kd, KVFIO_FEATURE_MIG_DATA_SIZE | KVFIO_FEATURE_GET, &size, sizeof size) == 0;

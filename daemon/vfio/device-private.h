@@ -18,6 +18,7 @@ struct kvfio_device {
     pthread_mutex_t state_lock; /* migration state and its stream */
     _Atomic unsigned state;     /* enum device_state as last seen */
     int data_fd;                /* of the session that runs, -1: none */
+    bool precopy_flags;         /* those of PRECOPY_INFO are valid in this session */
     bool data_refused;          /* what was written was refused: only a reset goes on from here */
 
     pthread_mutex_t map_lock; /* log and mappings */
@@ -50,8 +51,7 @@ int kvfio_set_state(struct device *d, enum device_state state, enum device_state
                     struct mig_error *err);
 ssize_t kvfio_read_state(struct device *d, void *buf, size_t size, struct mig_error *err);
 int kvfio_write_state(struct device *d, const void *buf, size_t size, struct mig_error *err);
-int kvfio_precopy_info(struct device *d, uint64_t *ret_initial_bytes, uint64_t *ret_dirty_bytes,
-                       struct mig_error *err);
+int kvfio_precopy_info(struct device *d, struct device_precopy *ret, struct mig_error *err);
 int kvfio_stop_copy_size(struct device *d, uint64_t *ret_bytes, struct mig_error *err);
 int kvfio_reset(struct device *d, struct mig_error *err);
 

@@ -8,6 +8,9 @@
  * opened it to the arc that ends it; PRE_COPY and STOP_COPY share one. Its fd stays open until then, since
  * the kernel never hands it out again.
  *
+ * What PRECOPY_INFO says in its flags is garbage unless the second version of it was asked for before, where
+ * the kernel has that.
+ *
  * A driver may take RUNNING after it refused the data that was written (the kernel's sample does), so a
  * refusal is remembered here, and only a reset leads out of it.
  */
@@ -70,6 +73,10 @@ static int set_one(struct kvfio_device *kd, enum device_state from, enum device_
                    struct mig_error *err)
 {
     struct kvfio_mig_state s = {.state = to, .data_fd = -1};
+    if (saving(to) && !saving(from))
+        kd->precopy_flags =
+            kd->info.tells_renewal &&
+            kvfio_feature(kd, KVFIO_FEATURE_MIG_PRECOPY_INFO_V2 | KVFIO_FEATURE_SET, NULL, 0) >= 0;
     int r = kvfio_feature(kd, KVFIO_FEATURE_DEVICE_STATE | KVFIO_FEATURE_SET, &s, sizeof s);
     if (r < 0)
         return kvfio_fail(kd, r, err, "the change from %s to %s", device_state_to_string(from),
@@ -203,8 +210,7 @@ int kvfio_write_state(struct device *d, const void *buf, size_t size, struct mig
     return r;
 }
 
-int kvfio_precopy_info(struct device *d, uint64_t *ret_initial_bytes, uint64_t *ret_dirty_bytes,
-                       struct mig_error *err)
+int kvfio_precopy_info(struct device *d, struct device_precopy *ret, struct mig_error *err)
 {
     struct kvfio_device *kd = kvfio_of(d);
     struct kvfio_precopy_info arg = {.argsz = sizeof arg};
@@ -215,12 +221,11 @@ int kvfio_precopy_info(struct device *d, uint64_t *ret_initial_bytes, uint64_t *
         if (r < 0)
             r = kvfio_fail(kd, r, err, "asking how much it has to say in PRE_COPY");
     }
+    bool renewed = kd->precopy_flags && (arg.flags & KVFIO_PRECOPY_INFO_RENEWED);
     pthread_mutex_unlock(&kd->state_lock);
-    if (r < 0)
-        return r;
-    *ret_initial_bytes = arg.initial_bytes;
-    *ret_dirty_bytes = arg.dirty_bytes;
-    return 0;
+    if (r == 0)
+        *ret = (struct device_precopy){arg.initial_bytes, arg.dirty_bytes, renewed};
+    return r;
 }
 
 int kvfio_stop_copy_size(struct device *d, uint64_t *ret_bytes, struct mig_error *err)

@@ -127,6 +127,8 @@ struct kvfio_feature {
 #define KVFIO_FEATURE_LOG_STOP      7u
 #define KVFIO_FEATURE_LOG_REPORT    8u
 #define KVFIO_FEATURE_MIG_DATA_SIZE 9u
+/* SET without data: from then on the flags of PRECOPY_INFO mean something. Linux 7.1. */
+#define KVFIO_FEATURE_MIG_PRECOPY_INFO_V2 12u
 
 struct kvfio_mig_state {
     uint32_t state; /* enum device_state */
@@ -150,9 +152,10 @@ struct kvfio_log_report {
 };
 
 struct kvfio_precopy_info {
-    uint32_t argsz, flags;
+    uint32_t argsz, flags; /* flags: undefined without PRECOPY_INFO_V2 */
     uint64_t initial_bytes, dirty_bytes;
 };
+#define KVFIO_PRECOPY_INFO_RENEWED (1u << 0) /* VFIO_PRECOPY_INFO_REINIT */
 
 /* ---- cdev ---- */
 

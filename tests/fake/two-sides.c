@@ -42,6 +42,27 @@ static int fake_get_state(struct device *d, enum device_state *ret, struct mig_e
     return r;
 }
 
+static uint32_t precopy_left(const struct fake_device *f)
+{
+    uint32_t end = f->precopy_end ? f->precopy_end : STATE_BYTES / 2;
+    return f->saved < end ? end - f->saved : 0;
+}
+
+static int fake_precopy_info(struct device *d, struct device_precopy *ret, struct mig_error *err)
+{
+    struct fake_device *f = from_base(d);
+    if (!f->info.has_precopy_info)
+        return mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "no such question");
+    *ret = (struct device_precopy){.renewed = f->renewals && precopy_left(f) == 0};
+    if (ret->renewed) {
+        f->renewals--;
+        f->precopy_end = f->saved + 1000;
+    }
+    ret->initial_bytes = precopy_left(f) + f->never_done;
+    f->precopy_given = 0;
+    return 0;
+}
+
 static int fake_set_state(struct device *d, enum device_state state, enum device_state *ret_reached,
                           struct mig_error *err)
 {
@@ -57,8 +78,11 @@ static int fake_set_state(struct device *d, enum device_state state, enum device
         else if (f->state == DEVICE_STATE_RESUMING && next == DEVICE_STATE_STOP && f->loaded != 0 &&
                  f->loaded != STATE_BYTES)
             r = mig_error_set(err, MIG_ERR_DEVICE, EINVAL, "half a state");
-        else
+        else {
+            f->left_precopy_early |=
+                next == DEVICE_STATE_STOP_COPY && f->state == DEVICE_STATE_PRE_COPY_P2P && precopy_left(f);
             f->state = next;
+        }
         if (f->state == DEVICE_STATE_RESUMING)
             f->loaded = 0;
         if (f->state == DEVICE_STATE_RUNNING)
@@ -76,8 +100,10 @@ static ssize_t fake_read_state(struct device *d, void *buf, size_t size, struct 
     if (r < 0)
         return r;
     bool precopy = f->state == DEVICE_STATE_PRE_COPY || f->state == DEVICE_STATE_PRE_COPY_P2P;
-    uint32_t end = precopy ? STATE_BYTES / 2 : STATE_BYTES;
-    size_t n = MIN(size, (size_t)(end - f->saved));
+    size_t n = MIN(size, precopy ? (size_t)precopy_left(f) : (size_t)(STATE_BYTES - f->saved));
+    if (precopy && f->precopy_pace)
+        n = MIN(n, (size_t)(f->precopy_pace - f->precopy_given));
+    f->precopy_given += precopy ? (uint32_t)n : 0;
     if (n == 0)
         return precopy ? -ENOMSG : 0;
     for (size_t i = 0; i < n; i++)
@@ -193,6 +219,7 @@ static const struct device_ops fake_ops = {
     .set_state = fake_set_state,
     .read_state = fake_read_state,
     .write_state = fake_write_state,
+    .precopy_info = fake_precopy_info,
     .reset = fake_reset,
     .log_start = fake_log_start,
     .log_stop = fake_log_stop,

@@ -32,6 +32,12 @@ struct fake_device {
     bool logging;
     uint32_t next_page;
     uint32_t saved, loaded;
+    /* PRE_COPY: where its data ends for now, how much a drain gets of it (0: all), how often more of it
+     * appears, and whether it says that there is some left for ever. */
+    uint32_t precopy_end, precopy_pace, precopy_given;
+    unsigned renewals;
+    bool never_done;
+    bool left_precopy_early; /* what it has to say did not get out in PRE_COPY */
     /* What it does wrong. */
     unsigned rogue_pages;   /* written at each report although it is stopped, and reported */
     unsigned rogue_reports; /* so many reports long; 0: for ever */

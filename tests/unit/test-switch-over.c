@@ -93,6 +93,62 @@ static void test_resend_gate_gives_up(void **state)
     end_scene(&s);
 }
 
+/* R11: what a device has to say first goes out before the switch-over, however slowly it says it. */
+static void test_initial_data_before_the_switch_over(void **state)
+{
+    for (unsigned renewals = 0; renewals < 3; renewals += 2) {
+        struct scene s;
+        make_scene(&s, 1);
+        struct fake_device *d = s.source.device[0];
+        d->info.has_precopy_info = true;
+        d->precopy_pace = STATE_BYTES / 8 + 1;
+        d->renewals = renewals; /* and again, when the device says that there is more of that kind */
+        struct migration_options o = defaults();
+        struct migration_status st = migrate(&s, &o);
+        assert_int_equal(st.state, MIG_STATE_COMPLETED);
+        assert_false(d->left_precopy_early);
+        assert_int_equal(d->renewals, 0);
+        assert_true(st.round >= 4 + renewals);
+        destination_runs(&s, 1);
+        end_scene(&s);
+    }
+}
+
+/* A device that never gets there holds nobody up; nor does a driver that cannot be asked. */
+static void test_initial_data_without_end(void **state)
+{
+    for (int asked = 0; asked < 2; asked++) {
+        struct scene s;
+        make_scene(&s, 1);
+        s.source.device[0]->info.has_precopy_info = asked;
+        s.source.device[0]->never_done = true;
+        struct migration_options o = defaults();
+        struct migration_status st = migrate(&s, &o);
+        assert_int_equal(st.state, MIG_STATE_COMPLETED);
+        assert_true(asked ? st.round > 2 && st.round < 30 : st.round <= 2);
+        destination_runs(&s, 1);
+        end_scene(&s);
+    }
+}
+
+/* The operator's limits hold while a device is waited for. */
+static void test_initial_data_and_limits(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    struct fake_device *d = s.source.device[0];
+    d->info.has_precopy_info = true;
+    d->precopy_pace = 1000;
+    struct migration_options o = defaults();
+    o.max_rounds = 3;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_true(d->left_precopy_early);
+    assert_true(st.round <= 4);
+    destination_runs(&s, 1);
+    end_scene(&s);
+}
+
 /* Off means off: the operator's risk, and the status says so. */
 static void test_gate_off_does_not_look(void **state)
 {
@@ -302,6 +358,9 @@ int main(void)
         cmocka_unit_test(test_strict_gate_names_the_rogue),
         cmocka_unit_test(test_resend_gate_ends_when_the_rogue_does),
         cmocka_unit_test(test_resend_gate_gives_up),
+        cmocka_unit_test(test_initial_data_before_the_switch_over),
+        cmocka_unit_test(test_initial_data_without_end),
+        cmocka_unit_test(test_initial_data_and_limits),
         cmocka_unit_test(test_gate_off_does_not_look),
         cmocka_unit_test(test_late_writes_are_told),
         cmocka_unit_test(test_strict_verify_stops_a_lost_bit),

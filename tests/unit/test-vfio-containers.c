@@ -460,8 +460,8 @@ static void test_two_readers(void **state)
         g->k.iommufd = iommufd;
         assert_int_equal(container_new(&g->c, "dma0", g->fd, first, iommufd ? 2 : 0, 0, &g->k.calls, &g->e),
                          0);
-        assert_int_equal(
-            container_new(&again, "dma1", g->fd, second, iommufd ? 2 : 0, 0, &g->k.calls, &g->e), 0);
+        assert_int_equal(container_new(&again, "dma1", g->fd, second, iommufd ? 2 : 0, 0, &g->k.calls, &g->e),
+                         0);
         assert_int_equal(container_start(g->c, &g->e), 0);
         mig_error_clear(&g->e);
         int r = container_start(again, &g->e);

@@ -28,6 +28,9 @@ struct driver {
     uint32_t state;
     int stream; /* our end of the data stream */
     bool no_stream;
+    bool knows_v2,
+        v2_on; /* PRECOPY_INFO with valid flags: on after it was asked for, until the next session */
+    struct kvfio_precopy_info precopy;
     enum device_state refused, broken; /* SET of this state fails; and leaves ERROR */
     unsigned sets, opened, resets;
 
@@ -130,6 +133,11 @@ static int feature(struct driver *d, struct kvfio_feature *f)
         if (get)
             *(struct kvfio_mig_state *)data = (struct kvfio_mig_state){.state = d->state, .data_fd = -1};
         return get ? 0 : set_state(d, data);
+    case KVFIO_FEATURE_MIG_PRECOPY_INFO_V2:
+        if (!d->knows_v2 || get)
+            return -ENOTTY;
+        d->v2_on |= !probe;
+        return 0;
     case KVFIO_FEATURE_LOG_START:
         return d->no_log ? -ENOTTY : probe ? 0 : log_start(d, data);
     case KVFIO_FEATURE_LOG_STOP:
@@ -158,6 +166,16 @@ static int call(const struct kernel_calls *calls, int fd, unsigned long request,
         return 0;
     case KVFIO_DEVICE_FEATURE:
         return feature(d, arg);
+    case KVFIO_MIG_GET_PRECOPY_INFO: {
+        struct kvfio_precopy_info *p = arg;
+        assert_int_equal(p->argsz, sizeof *p);
+        assert_true(fd != -1);
+        if (d->state != DEVICE_STATE_PRE_COPY && d->state != DEVICE_STATE_PRE_COPY_P2P)
+            return -EINVAL;
+        *p = d->precopy;
+        p->flags = d->v2_on ? d->precopy.flags : 0xdeadbeef; /* garbage before */
+        return 0;
+    }
     case KVFIO_DEVICE_RESET:
         d->resets++;
         d->state = DEVICE_STATE_RUNNING;
@@ -247,6 +265,53 @@ static void test_save(void **state)
     go(g, DEVICE_STATE_RUNNING);
     assert_int_equal(take(g, buf, sizeof buf), -ESTALE);
     assert_int_equal(recv(g->d.stream, buf, 1, MSG_DONTWAIT), 0); /* it closed its end */
+}
+
+static struct device_precopy precopy(struct rig *g)
+{
+    struct device_precopy p = {.initial_bytes = 1};
+    if (g->device->ops->precopy_info(g->device, &p, &g->e) < 0)
+        fail_msg("%s", g->e.message);
+    return p;
+}
+
+static void test_precopy_info(void **state)
+{
+    struct rig *g = *state;
+    struct device_precopy p;
+    make(g);
+    assert_false(g->device->ops->info(g->device)->tells_renewal);
+    assert_int_equal(g->device->ops->precopy_info(g->device, &p, &g->e), -ESTALE);
+    go(g, DEVICE_STATE_PRE_COPY);
+    g->d.precopy.initial_bytes = 5;
+    g->d.precopy.dirty_bytes = 7;
+    p = precopy(g);
+    assert_int_equal(p.initial_bytes, 5);
+    assert_int_equal(p.dirty_bytes, 7);
+    assert_false(p.renewed); /* whatever the flags are */
+    go(g, DEVICE_STATE_STOP_COPY);
+    mig_error_clear(&g->e);
+    assert_int_equal(g->device->ops->precopy_info(g->device, &p, &g->e), -EINVAL);
+    go(g, DEVICE_STATE_RUNNING);
+    device_unref(g->device);
+
+    /* A kernel that has the second version. */
+    g->d.knows_v2 = true;
+    make(g);
+    assert_true(g->device->ops->info(g->device)->tells_renewal);
+    assert_false(g->d.v2_on); /* asked, not ordered */
+    go(g, DEVICE_STATE_PRE_COPY);
+    assert_true(g->d.v2_on);
+    g->d.precopy.flags = 0;
+    assert_false(precopy(g).renewed);
+    g->d.precopy.flags = KVFIO_PRECOPY_INFO_RENEWED | 0x80;
+    assert_true(precopy(g).renewed);
+    go(g, DEVICE_STATE_PRE_COPY_P2P); /* the same session */
+    assert_true(precopy(g).renewed);
+    go(g, DEVICE_STATE_RUNNING);
+    g->d.v2_on = false; /* each session is asked for anew */
+    go(g, DEVICE_STATE_PRE_COPY);
+    assert_true(g->d.v2_on);
 }
 
 static void test_fewer_states(void **state)
@@ -499,7 +564,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_save),        T(test_fewer_states),      T(test_refused_transitions), T(test_refused_data),
         T(test_log_ranges),  T(test_log_particulars),   T(test_log_without_report),  T(test_plain_device),
-        T(test_dead_holder), T(test_what_fdinfo_tells), T(test_the_driver_is_known),
+        T(test_dead_holder), T(test_what_fdinfo_tells), T(test_the_driver_is_known), T(test_precopy_info),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,8 +101,9 @@ static void test_attach(void **state)
     struct pollfd p = {.fd = d->ops->gone_fd(d), .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0);
     uint64_t bytes;
+    struct device_precopy precopy;
     assert_int_equal(d->ops->stop_copy_size(d, &bytes, NULL), -EOPNOTSUPP);
-    assert_int_equal(d->ops->precopy_info(d, &bytes, &bytes, NULL), -EOPNOTSUPP);
+    assert_int_equal(d->ops->precopy_info(d, &precopy, NULL), -EOPNOTSUPP);
     device_unref(d);
     fake_free(f);
     assert_int_equal(count_fds(), fds);

@@ -152,6 +152,20 @@ static int check_stream(struct kvfio_device *kd, bool write, struct mig_error *e
                          kd->device.name, device_state_to_string(now), write ? "write" : "read");
 }
 
+/* A session ends under migd's hands when somebody else resets the device: the guest's driver, or the VMM. */
+static int stream_failed(struct kvfio_device *kd, int r, const char *what, struct mig_error *err)
+{
+    enum device_state before = (enum device_state)atomic_load(&kd->state), now;
+    if (kvfio_get_state(&kd->device, &now, NULL) < 0 || now == before || in_session(now))
+        return kvfio_fail(kd, r, err, "%s its state", what);
+    close_fd(&kd->data_fd);
+    r = mig_error_set(err, MIG_ERR_DEVICE, 0, "device %s was reset by somebody else in %s: it is in %s now",
+                      kd->device.name, device_state_to_string(before), device_state_to_string(now));
+    mig_error_hint(err, "neither the guest's driver nor the VMM may reset it during a migration: start the "
+                        "migration again");
+    return r;
+}
+
 ssize_t kvfio_read_state(struct device *d, void *buf, size_t size, struct mig_error *err)
 {
     struct kvfio_device *kd = kvfio_of(d);
@@ -177,7 +191,7 @@ ssize_t kvfio_read_state(struct device *d, void *buf, size_t size, struct mig_er
         if (r == -EAGAIN)
             r = fd_wait(kd->data_fd, POLLIN, -1, deadline);
         if (r < 0) {
-            n = kvfio_fail(kd, r, err, "reading its state");
+            n = stream_failed(kd, r, "reading", err);
             break;
         }
     }
@@ -204,7 +218,7 @@ int kvfio_write_state(struct device *d, const void *buf, size_t size, struct mig
         if (e == -EAGAIN && (e = fd_wait(kd->data_fd, POLLOUT, -1, deadline)) > 0)
             continue;
         kd->data_refused = true;
-        r = kvfio_fail(kd, e, err, "writing its state");
+        r = stream_failed(kd, e, "writing", err);
     }
     pthread_mutex_unlock(&kd->state_lock);
     return r;

@@ -377,6 +377,30 @@ static void test_refused_data(void **state)
     go(g, DEVICE_STATE_RUNNING);
 }
 
+/* Somebody else resets it: the stream breaks, and that is said as it is. */
+static void test_reset_by_somebody_else(void **state)
+{
+    struct rig *g = *state;
+    char buf[8];
+    make(g);
+    go(g, DEVICE_STATE_STOP_COPY);
+    g->d.state = DEVICE_STATE_RUNNING;
+    assert_int_equal(take(g, buf, sizeof buf),
+                     -EIO); /* the fake's stream has nothing to say until it is late */
+    assert_int_equal(g->e.code, MIG_ERR_DEVICE);
+    assert_non_null(strstr(g->e.message, "reset"));
+    mig_error_clear(&g->e);
+    assert_int_equal(take(g, buf, sizeof buf), -ESTALE);
+    go(g, DEVICE_STATE_RESUMING);
+    g->d.state = DEVICE_STATE_RUNNING;
+    close_fd(&g->d.stream);
+    mig_error_clear(&g->e);
+    assert_int_equal(g->device->ops->write_state(g->device, "x", 1, &g->e), -EIO);
+    assert_non_null(strstr(g->e.message, "resuming"));
+    go(g, DEVICE_STATE_RESUMING); /* nothing of it is left */
+    assert_int_equal(g->device->ops->write_state(g->device, "x", 1, &g->e), 0);
+}
+
 static void map(struct rig *g, uint64_t page, uint64_t pages)
 {
     struct iova_mapping m = {BASE + page * 4096, pages * 4096, g->region, page * 4096,
@@ -562,9 +586,19 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_save),        T(test_fewer_states),      T(test_refused_transitions), T(test_refused_data),
-        T(test_log_ranges),  T(test_log_particulars),   T(test_log_without_report),  T(test_plain_device),
-        T(test_dead_holder), T(test_what_fdinfo_tells), T(test_the_driver_is_known), T(test_precopy_info),
+        T(test_save),
+        T(test_fewer_states),
+        T(test_refused_transitions),
+        T(test_refused_data),
+        T(test_log_ranges),
+        T(test_log_particulars),
+        T(test_log_without_report),
+        T(test_plain_device),
+        T(test_dead_holder),
+        T(test_what_fdinfo_tells),
+        T(test_the_driver_is_known),
+        T(test_precopy_info),
+        T(test_reset_by_somebody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

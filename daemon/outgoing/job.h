@@ -64,7 +64,7 @@ struct job {
     uint64_t precopy_deadline_usec;
     uint64_t initial_bytes; /* of device state, after the newest round that only waited for them (R11) */
     unsigned initial_rounds, idle_initial_rounds; /* such rounds, and those in a row that got nothing */
-    uint64_t blackout_usec; /* when it began; 0 before */
+    uint64_t blackout_usec;                       /* when it began; 0 before */
 
     /* Facts, each of which rollback undoes on its own. */
     bool tracking, recorded, paused, devices_touched;

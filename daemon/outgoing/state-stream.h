@@ -30,8 +30,8 @@ void state_stream_drain(struct state_stream *s);
 /* Begins the rest: all devices are in STOP_COPY, the VMM is paused. The VMM saves its own state meanwhile. */
 void state_stream_finish(struct state_stream *s);
 int state_stream_wait(struct state_stream *s, struct mig_error *err);
-/* After a drain: initial data that devices say they still have (0 where they cannot be asked), and whether one
- * of them said that more of it appeared since the drain before. */
+/* After a drain: initial data that devices say they still have (0 where they cannot be asked), and whether
+ * one of them said that more of it appeared since the drain before. */
 uint64_t state_stream_initial_bytes(const struct state_stream *s, bool *ret_renewed);
 /* Any thread. */
 uint64_t state_stream_device_bytes(const struct state_stream *s);

@@ -2,11 +2,8 @@
 /* Migration of mtty through device_ops on a real kernel. Runs inside the lab. */
 #include "lab.h"
 #include "vfio/device.h"
-<<<<<<< HEAD
 #include "vfio/sysfs.h"
-=======
 #include "vfio/vfio-uapi.h"
->>>>>>> 67e5f78 (A device that somebody else resets while it is saved or loaded is told as that)
 #include <fcntl.h>
 #include <string.h>
 

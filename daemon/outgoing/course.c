@@ -38,8 +38,11 @@ static void roll_back(struct job *j, const struct mig_error *why)
         else
             record_remove(j->runtime_dir, migration_id(j->migration), false);
     }
-    migration_set_verdict(j->migration, "%s: the workload runs on here",
-                          why->code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
+    const char *word = why->code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed";
+    if (j->end.problem[0])
+        migration_set_verdict(j->migration, "%s, and here not all is as it was: %s", word, j->end.problem);
+    else
+        migration_set_verdict(j->migration, "%s: the workload runs on here", word);
 }
 
 /* Without a record a destination that may still ask would be told that it owns the workload. One that has

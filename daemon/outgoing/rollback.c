@@ -48,7 +48,8 @@ static void go(struct domain *d, struct domain_device *dd, enum device_state to,
     if (r == 0)
         return;
     log_mig_error(LOG_WARNING, &fields, &err, "Bringing a device back");
-    r = climb(dev, now, to, &err);
+    if (err.code != MIG_ERR_DEVICE_GONE) /* there is nobody to bring it back for */
+        r = climb(dev, now, to, &err);
     if (r == 0)
         return;
     if (r > 0)

@@ -5,13 +5,14 @@
  * mtty. It keeps a journal of the last number of each page, which travels as its own state; at the
  * destination every page is held against it.
  *
- *   holder DOMAIN KIND [incoming] [rogue] [silent] [other]
+ *   holder DOMAIN KIND [incoming] [rogue] [silent] [unregistered] [other]
  *
  * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), type1-mtty (mtty in a type1
  * container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it was
  * paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors it
- * has, so that migctl can take them. other: its mtty is of another type, which refuses the state of the
- * first.
+ * has, so that migctl can take them. unregistered: it can be paused and carries its state, but somebody else
+ * registers it; it says its name on the bus. other: its mtty is of another type, which refuses the state of
+ * the first.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
@@ -36,7 +37,7 @@ enum { PAGES = 2048, UART_SCRATCH = 7 };
 
 static struct {
     const char *domain, *kind;
-    bool incoming, rogue, silent, other;
+    bool incoming, rogue, silent, unregistered, other;
     int memory_fd;
     uint8_t *memory;
     uint64_t *scratch;
@@ -266,9 +267,13 @@ static void hold(void)
     LAB_CHECK(sd_bus_negotiate_fds(h.bus, true) >= 0);
     LAB_CHECK(sd_bus_start(h.bus) >= 0);
     LAB_CHECK(sd_bus_add_object_vtable(h.bus, NULL, OBJECT, MIGD_IFACE_VMM, vmm, NULL) >= 0);
-    register_domain();
+    const char *name = "";
+    if (h.unregistered)
+        LAB_CHECK(sd_bus_get_unique_name(h.bus, &name) >= 0);
+    else
+        register_domain();
     h.running = !h.incoming;
-    printf("HOLDER ready\n");
+    printf("HOLDER ready memory=%d bus=%s\n", h.memory_fd, name);
     fflush(stdout);
     for (;;) {
         int r = sd_bus_process(h.bus, NULL);
@@ -294,6 +299,7 @@ int main(int argc, char **argv)
         h.incoming |= strcmp(argv[i], "incoming") == 0;
         h.rogue |= strcmp(argv[i], "rogue") == 0;
         h.silent |= strcmp(argv[i], "silent") == 0;
+        h.unregistered |= strcmp(argv[i], "unregistered") == 0;
         h.other |= strcmp(argv[i], "other") == 0;
     }
     return lab_run(cases, ELEMENTS(cases));

@@ -7,12 +7,13 @@
  *
  *   holder DOMAIN KIND [incoming] [rogue] [silent] [unregistered] [other]
  *
- * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), type1-mtty (mtty in a type1
- * container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it was
- * paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors it
- * has, so that migctl can take them. unregistered: it can be paused and carries its state, but somebody else
- * registers it; it says its name on the bus. other: its mtty is of another type, which refuses the state of
- * the first.
+ * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), iommufd-untracked (edu on an
+ * HWPT that the kernel made), iommufd-partial (the other edu on such a one beside), type1-mtty (mtty in a
+ * type1 container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it
+ * was paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors
+ * it has, so that migctl can take them. unregistered: it can be paused and carries its state, but somebody
+ * else registers it; it says its name on the bus. other: its mtty is of another type, which refuses the state
+ * of the first.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
@@ -71,8 +72,12 @@ static void open_iommufd(void)
     LAB_CHECK(h.iommufd >= 0);
     LAB_EQUAL(iommufd_ioas_alloc(h.iommufd, NULL, &h.ioas), 0);
     h.edu = lab_open_by_cdev(lab_edu(h.incoming), h.iommufd, &devid);
-    LAB_EQUAL(iommufd_hwpt_alloc_tracking(h.iommufd, NULL, devid, h.ioas, &hwpt), 0);
+    hwpt = h.ioas;
+    if (strcmp(h.kind, "iommufd-untracked") != 0)
+        LAB_EQUAL(iommufd_hwpt_alloc_tracking(h.iommufd, NULL, devid, h.ioas, &hwpt), 0);
     LAB_EQUAL(lab_attach(h.edu, hwpt), 0);
+    if (strcmp(h.kind, "iommufd-partial") == 0)
+        LAB_EQUAL(lab_attach(lab_open_by_cdev(lab_edu(!h.incoming), h.iommufd, &devid), h.ioas), 0);
     LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.memory, PAGES * 4096, IOVA), 0);
     LAB_EQUAL(iommufd_map(h.iommufd, NULL, h.ioas, h.scratch, 4096, SCRATCH), 0);
     h.mtty = lab_open_by_cdev(lab_new_mtty(h.other ? 2 : 1), h.iommufd, &devid);
@@ -253,7 +258,7 @@ static void hold(void)
     const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
     LAB_CHECK(h.silent || address);
     make_memory();
-    if (strcmp(h.kind, "iommufd") == 0)
+    if (strncmp(h.kind, "iommufd", 7) == 0)
         open_iommufd();
     else
         open_type1();

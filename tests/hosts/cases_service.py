@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The service as systemd runs it."""
+import json
+
+from stage import expect, wait_for
+from workload import Workload
+
+
+def case_start_and_stop(stage):
+    """Type=notify, activation by the bus, reload, stop; nothing is logged above notice."""
+    host = stage.a
+    host.run("systemctl", "start", "migd")
+    expect(host.unit_property("StatusText") == f"0 domains; peers reach it at {host.address}:16509", f"status: {host.unit_property('StatusText')}")
+    host.run("systemctl", "stop", "migd")
+    host.run("migctl", "list")  # the bus starts it
+    expect(host.unit_property("ActiveState") == "active", "the bus did not start migd")
+    host.write("/etc/migd/migd.conf.d/10.conf", "[Migration]\nMaxDowntime=40ms\n")
+    host.run("systemctl", "reload", "migd")
+    wait_for("the new value there", lambda: json.loads(host.run("migctl", "--json", "config", "MaxDowntime"))[0]["value"] == "40ms")
+    host.write("/etc/migd/migd.conf.d/10.conf", "[Migration]\nMaxDowntimes=40ms\n")
+    code, _, errors = host.try_run("systemctl", "reload", "migd")
+    expect(code != 0, "a broken configuration was reloaded")
+    expect("MaxDowntimes" in host.journal("-u", "migd"), "the journal does not name the wrong key")
+    expect(host.unit_property("ActiveState") == "active", "a broken configuration ended migd")
+
+
+def case_unit_gives_little(stage):
+    """What the unit forbids is forbidden."""
+    host = stage.a
+    host.run("systemctl", "start", "migd")
+    pid = host.unit_property("MainPID")
+    status = dict(line.split(":", 1) for line in host.run("cat", f"/proc/{pid}/status").splitlines())
+    allowed = 1 << 19 | 1 << 1 | 1 << 14  # SYS_PTRACE, DAC_OVERRIDE, IPC_LOCK, which a container itself lacks
+    expect(int(status["CapBnd"], 16) & ~allowed == 0 and int(status["CapEff"], 16) & 1 << 19, f"capabilities {status['CapBnd']}, {status['CapEff']}")
+    expect(status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2", "no seccomp filter, or new privileges")
+    code, _, _ = host.try_run("nsenter", "-t", pid, "-m", "touch", "/usr/x")
+    expect(code != 0, "/usr is writable for migd")
+
+
+def case_restart_keeps_descriptors(stage):
+    """Restart, crash and abort: memory that only migd holds stays, and so do its bytes; a released domain leaves the store at once."""
+    host = stage.a
+    host.run("systemctl", "start", "migd")
+    host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M", "--memory", "name=ram1,make,size=4M")
+
+    def memfd():
+        pid = host.unit_property("MainPID")
+        return host.run("sh", "-c", f"for f in /proc/{pid}/fd/*; do case $(readlink $f) in /memfd:*ram0*) echo $f; break;; esac; done").strip()
+    host.run("sh", "-c", f"printf 'still here' | dd of={memfd()} bs=1 seek=4096 conv=notrunc 2>/dev/null")
+    for how in ("restart", "SIGKILL", "SIGABRT"):
+        before = host.unit_property("MainPID")
+        if how == "restart":
+            host.run("systemctl", "restart", "migd")
+        else:
+            host.run("systemctl", "kill", "-s", how, "--kill-whom=main", "migd")
+        wait_for(f"migd back after {how}", lambda: host.unit_property("MainPID") not in ("0", before) and host.unit_property("ActiveState") == "active")
+        shown = json.loads(host.run("migctl", "--json", "show", "demo"))
+        expect(shown["State"] == "running" and not shown["Problem"], f"after {how}: {shown['State']}, {shown['Problem']}")
+        text = host.run("sh", "-c", f"dd if={memfd()} bs=1 skip=4096 count=10 2>/dev/null")
+        expect(text == "still here", f"after {how} memory holds {text!r}")
+    expect(host.unit_property("NFileDescriptorStore") == "2", f"the store has {host.unit_property('NFileDescriptorStore')} descriptors")
+    host.run("migctl", "release", "demo")
+    wait_for("the store empty", lambda: host.unit_property("NFileDescriptorStore") == "0")
+
+
+def case_there_and_back(stage):
+    """A domain with a device that does DMA goes to the other host and back, each time proven."""
+    for host in stage.hosts:
+        host.run("systemctl", "start", "migd")
+    w = Workload(stage)
+    w.place(stage.a)
+    w.place(stage.b, incoming=True)
+    w.migrate(stage.a, stage.b, "--verify")
+    w.remove(stage.a)
+    w.place(stage.a, incoming=True)
+    w.migrate(stage.b, stage.a, "--verify")

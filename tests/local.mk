@@ -10,4 +10,5 @@ include tests/api/local.mk
 include tests/fuzz/local.mk
 include tests/examples/local.mk
 include tests/e2e/local.mk
+include tests/hosts/local.mk
 include tests/kernel/local.mk

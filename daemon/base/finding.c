@@ -130,7 +130,11 @@ int findings_to_error(const struct findings *f, enum mig_error_code mig_code, st
         return 0;
     int r =
         mig_error_set(err, first->error != MIG_ERR_NONE ? first->error : mig_code, 0, "%s", first->message);
-    mig_error_hint(err, "%.200s (migctl explain %s)", first->remedy, first->word);
+    size_t length = strlen(first->remedy);
+    if (length && first->remedy[length - 1] == '.')
+        length--;
+    mig_error_hint(err, "%.*s (migctl explain %s)", (int)MIN(length, (size_t)200), first->remedy,
+                   first->word);
     return r;
 }
 

@@ -27,19 +27,7 @@ static void check_address(struct check *c)
              "The connection to %s is neither encrypted nor authenticated", destination);
 }
 
-void check_host_facts(struct check *c)
-{
-    const struct migration_options *o = c->request->options;
-    check_address(c);
-    if (!*c->request->listen_address)
-        TELL(c, FINDING_LISTENER_OFF, "", NULL,
-             "migd does not listen for peers here: a destination in doubt could not ask for the decision");
-    if (o->gate == GATE_OFF && o->verify != VERIFY_STRICT)
-        TELL(c, FINDING_GATE_OFF, "", NULL,
-             "With the gate off, what a device writes after it was stopped is lost without a sign");
-}
-
-/* A file as small as a record, made and removed. */
+/* A file as small as a record, made and removed: as quick as what the main thread writes there anyhow. */
 static int try_writing(const char *path_template)
 {
     static const char block[4096];
@@ -66,6 +54,19 @@ static void check_runtime_dir(struct check *c)
              "Cannot write records into %s/migrations: %s", c->request->runtime_dir, strerror(-r));
 }
 
+void check_host_facts(struct check *c)
+{
+    const struct migration_options *o = c->request->options;
+    check_address(c);
+    check_runtime_dir(c);
+    if (!*c->request->listen_address)
+        TELL(c, FINDING_LISTENER_OFF, "", NULL,
+             "migd does not listen for peers here: a destination in doubt could not ask for the decision");
+    if (o->gate == GATE_OFF && o->verify != VERIFY_STRICT)
+        TELL(c, FINDING_GATE_OFF, "", NULL,
+             "With the gate off, what a device writes after it was stopped is lost without a sign");
+}
+
 static size_t count_descriptors(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -86,8 +87,8 @@ static void check_descriptors(struct check *c)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         used + needed > limit.rlim_cur)
         TELL(c, FINDING_MIGD_DESCRIPTORS, "", NULL,
-             "migd has %zu of %llu descriptors open, and this migration may need %zu more", used,
-             (unsigned long long)limit.rlim_cur, needed);
+             "This migration may need %zu descriptors, which migd has not left of its %llu", needed,
+             (unsigned long long)limit.rlim_cur);
 }
 
 static uint64_t available_bytes(void)
@@ -120,7 +121,6 @@ static void check_own_memory(struct check *c)
 
 void check_host_asks(struct check *c)
 {
-    check_runtime_dir(c);
     check_descriptors(c);
     check_own_memory(c);
 }

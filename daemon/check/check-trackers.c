@@ -75,19 +75,6 @@ static void tell_refused(struct check *c, const struct tracker *t, const struct 
         TELL_ERROR(c, FINDING_TRACKER_REFUSED, t->name, e, "Starting tracker %s", t->name);
 }
 
-static void tell_blind(struct check *c, const struct tracker *t)
-{
-    const struct domain *d = c->domain;
-    bool logs = d->ndevices > 0;
-    for (size_t i = 0; i < d->ndevices; i++)
-        logs &= d->devices[i].device->ops->info(d->devices[i].device)->dirty_log;
-    TELL(c, FINDING_CONTAINER_BLIND, t->name,
-         logs ? "Every device of this domain has a log of its own: register it without the container" : NULL,
-         "Container %s reports all its memory as written at every read: the migration cannot converge, and "
-         "everything would be sent in the blackout",
-         t->name);
-}
-
 static void mark_unknown(struct check *c, size_t i)
 {
     const struct tracker *t = c->domain->trackers[i];
@@ -115,7 +102,10 @@ void check_tracker_asks(struct check *c)
         if (tracker_is_blind(t))
             mark_unknown(c, i);
         if (tracker_is_blind(t) && t->ops->answers_gate)
-            tell_blind(c, t);
+            TELL(c, FINDING_CONTAINER_BLIND, t->name, NULL,
+                 "Container %s reports all its memory as written at every read: the migration cannot "
+                 "converge, and everything would be sent in the blackout",
+                 t->name);
         if (t->granularity_bytes > REGION_PAGE_SIZE)
             TELL(c, FINDING_TRACKER_COARSE, t->name, NULL, "Tracker %s reports in units of %s", t->name,
                  FORMAT_BYTES(t->granularity_bytes));

@@ -204,7 +204,14 @@ static int fake_dma_unmap(struct device *d, uint64_t iova, uint64_t size, struct
 
 static int fake_gone_fd(struct device *d)
 {
-    return -1;
+    int fd = from_base(d)->gone_fd;
+    return fd ? fd : -1;
+}
+
+static int fake_stop_copy_size(struct device *d, uint64_t *ret, struct mig_error *err)
+{
+    *ret = from_base(d)->stop_copy_bytes;
+    return 0;
 }
 
 static void fake_destroy(struct device *d)
@@ -220,6 +227,7 @@ static const struct device_ops fake_ops = {
     .read_state = fake_read_state,
     .write_state = fake_write_state,
     .precopy_info = fake_precopy_info,
+    .stop_copy_size = fake_stop_copy_size,
     .reset = fake_reset,
     .log_start = fake_log_start,
     .log_stop = fake_log_stop,

@@ -43,8 +43,10 @@ struct fake_device {
     unsigned rogue_reports; /* so many reports long; 0: for ever */
     unsigned rogue_after;   /* quiet for so many reports in STOP_COPY first */
     unsigned rogue_done;
-    bool loses_bits;  /* writes one more page at each report than it reports */
-    bool dirties_all; /* every page, at every report */
+    bool loses_bits;          /* writes one more page at each report than it reports */
+    bool dirties_all;         /* every page, at every report */
+    int gone_fd;              /* readable: it is dead; 0: there is no such thing */
+    uint64_t stop_copy_bytes; /* what it expects to hand out, if its info says that it can be asked */
 };
 
 struct fake_controller {

@@ -1,4 +1,5 @@
 include tests/unit/bitmap.mk
+include tests/unit/check.mk
 include tests/unit/parse.mk
 include tests/unit/loop.mk
 include tests/unit/memory.mk

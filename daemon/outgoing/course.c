@@ -8,13 +8,16 @@
 #include "outgoing/job.h"
 #include "outgoing/outcome.h"
 #include "outgoing/rollback.h"
+#include "outgoing/vmm-log.h"
 #include <stdio.h>
 #include <string.h>
 
 static void stop_tracking(struct job *j)
 {
-    if (j->tracking)
+    if (j->tracking) {
         harvest_stop(&j->set);
+        vmm_log_stop(j->domain);
+    }
     j->tracking = false;
 }
 

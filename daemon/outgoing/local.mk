@@ -17,4 +17,5 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/setup.c \
 	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
 	daemon/outgoing/switch-over.c \
-	daemon/outgoing/verify.c
+	daemon/outgoing/verify.c \
+	daemon/outgoing/vmm-log.c daemon/outgoing/vmm-log.h

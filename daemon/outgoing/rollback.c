@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dirty/tracker.h"
+#include "outgoing/vmm-log.h"
 #include <stdio.h>
 
 #define RESUME_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -102,4 +103,5 @@ void source_stop_tracking(struct domain *d)
             continue;
         t->ops->stop(t);
     }
+    vmm_log_stop(d);
 }

@@ -6,5 +6,5 @@
 
 void source_run_devices(struct domain *d, char *problem, size_t size);
 void source_resume_vmm(struct domain *d, char *problem, size_t size);
-/* Also for trackers that this daemon never started: a daemon before it may have. */
+/* The VMM's log too. Also for trackers that this daemon never started: a daemon before it may have. */
 void source_stop_tracking(struct domain *d);

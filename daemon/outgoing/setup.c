@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "outgoing/job.h"
+#include "outgoing/vmm-log.h"
 
 static int prepare_set(struct job *j, struct mig_error *err)
 {
@@ -103,7 +104,10 @@ static int check_and_track(struct job *j, struct mig_error *err)
     struct findings f = {0};
     check_waive(&f, &j->options);
     j->tracking = true;
-    int r = check_asks(j->domain, &j->request, true, &f);
+    int r = vmm_log_start(j->domain, err);
+    if (r < 0)
+        return r;
+    r = check_asks(j->domain, &j->request, true, &f);
     r = r < 0 ? mig_error_oom(err) : check_refusal(&f, err);
     for (size_t i = 0; r == 0 && i < f.count; i++)
         if (f.items[i].severity == FINDING_WARNING)

@@ -18,6 +18,10 @@ struct controller_ops {
     int (*save)(struct controller *c, uint64_t deadline_usec, int *ret_fd, struct mig_error *err);
     /* state_fd: a memfd as above, borrowed. */
     int (*load)(struct controller *c, int state_fd, uint64_t deadline_usec, struct mig_error *err);
+    /* The VMM's log of what its CPUs write: from the answer to start_log on every write has its bit. 0 for a
+     * VMM that has no such methods: its log is always on. Both idempotent. NULL for a kind without CPUs. */
+    int (*start_log)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
+    int (*stop_log)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     /* Whether there is still somebody to resume; changes nothing. NULL for a kind that is always there. */
     int (*alive)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     void (*destroy)(struct controller *c);

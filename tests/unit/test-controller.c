@@ -24,7 +24,7 @@ struct vmm {
     pthread_t thread;
     sd_bus *bus;
     atomic_bool stop, die;
-    atomic_int pauses, resumes;
+    atomic_int pauses, resumes, log_starts, log_stops;
     char loaded[64];
     sd_bus_message *held;
 };
@@ -44,6 +44,8 @@ static int on_vmm_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
         v->die = true;
         return 1;
     }
+    if (strcmp(path, "/old") == 0)
+        return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_METHOD, "never heard of %s", member);
     if (strcmp(path, "/fail") == 0)
         return sd_bus_reply_method_errorf(m, "org.example.Error.NoVcpus", "it is not in the mood");
     if (strcmp(path, "/ok") != 0 && strcmp(path, "/empty") != 0 && strcmp(path, "/big") != 0)
@@ -52,6 +54,10 @@ static int on_vmm_call(sd_bus_message *m, void *userdata, sd_bus_error *error)
         v->pauses++;
     else if (strcmp(member, "Resume") == 0)
         v->resumes++;
+    else if (strcmp(member, "StartLog") == 0)
+        v->log_starts++;
+    else if (strcmp(member, "StopLog") == 0)
+        v->log_stops++;
     else if (sd_bus_message_read(m, "h", &fd) < 0)
         return -EINVAL;
     else if (strcmp(member, "SaveState") == 0 && strcmp(path, "/ok") == 0) {
@@ -126,6 +132,14 @@ static int do_resume(struct fixture *f)
 {
     return f->controller->ops->resume(f->controller, f->deadline_usec, &f->error);
 }
+static int do_start_log(struct fixture *f)
+{
+    return f->controller->ops->start_log(f->controller, f->deadline_usec, &f->error);
+}
+static int do_stop_log(struct fixture *f)
+{
+    return f->controller->ops->stop_log(f->controller, f->deadline_usec, &f->error);
+}
 static int do_save(struct fixture *f)
 {
     return f->controller->ops->save(f->controller, f->deadline_usec, &f->fd, &f->error);
@@ -199,6 +213,27 @@ static void pause_and_resume(void **state)
     assert_int_equal(f->vmm.pauses, 1);
     assert_int_equal(perform(f, do_resume, "/ok", 5 * USEC_PER_SEC), 0);
     assert_int_equal(f->vmm.resumes, 1);
+}
+
+static void the_log_is_started_and_stopped(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(perform(f, do_start_log, "/ok", 5 * USEC_PER_SEC), 0);
+    assert_int_equal(f->vmm.log_starts, 1);
+    assert_int_equal(perform(f, do_stop_log, "/ok", 5 * USEC_PER_SEC), 0);
+    assert_int_equal(f->vmm.log_stops, 1);
+    assert_true(perform(f, do_start_log, "/fail", 5 * USEC_PER_SEC) < 0);
+    assert_non_null(strstr(f->error.message, "StartLog"));
+    assert_true(perform(f, do_start_log, "/elsewhere", 5 * USEC_PER_SEC) < 0);
+}
+
+/* Its log is always on. That it cannot pause would be another matter. */
+static void a_vmm_may_lack_the_methods_of_the_log(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(perform(f, do_start_log, "/old", 5 * USEC_PER_SEC), 0);
+    assert_int_equal(perform(f, do_stop_log, "/old", 5 * USEC_PER_SEC), 0);
+    assert_true(perform(f, do_pause, "/old", 5 * USEC_PER_SEC) < 0);
 }
 
 static void state_travels(void **state)
@@ -312,6 +347,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(pause_and_resume, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_log_is_started_and_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_vmm_may_lack_the_methods_of_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(state_travels, setup, teardown),
         cmocka_unit_test_setup_teardown(no_state_is_no_descriptor, setup, teardown),
         cmocka_unit_test_setup_teardown(too_much_state_is_refused, setup, teardown),

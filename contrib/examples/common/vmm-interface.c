@@ -44,6 +44,26 @@ static int on_resume(sd_bus_message *m, void *userdata, sd_bus_error *error)
     return answer(m, error, r, why);
 }
 
+static int on_start_log(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct vmm_interface *v = userdata;
+    const char *why = NULL;
+    int r = v->callbacks->start_log ? v->callbacks->start_log(v->userdata, &why) : 0;
+    if (r >= 0)
+        say("logging", "on");
+    return answer(m, error, r, why);
+}
+
+static int on_stop_log(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    struct vmm_interface *v = userdata;
+    const char *why = NULL;
+    int r = v->callbacks->stop_log ? v->callbacks->stop_log(v->userdata, &why) : 0;
+    if (r >= 0)
+        say("logging", "off");
+    return answer(m, error, r, why);
+}
+
 static int on_save(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct vmm_interface *v = userdata;
@@ -94,6 +114,8 @@ static int get_writes(sd_bus *bus, const char *path, const char *interface, cons
 
 static const sd_bus_vtable vmm_vtable[] = {
     SD_BUS_VTABLE_START(0),
+    SD_BUS_METHOD("StartLog", "a{sv}", "", on_start_log, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("StopLog", "a{sv}", "", on_stop_log, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("Pause", "a{sv}", "", on_pause, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("Resume", "a{sv}", "", on_resume, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("SaveState", "ha{sv}", "", on_save, SD_BUS_VTABLE_UNPRIVILEGED),

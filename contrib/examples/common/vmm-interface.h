@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * org.migd.Migd1.Vmm: the four methods by which migd asks a VMM. Both examples export it through this file,
+ * org.migd.Migd1.Vmm: the methods by which migd asks a VMM. Both examples export it through this file,
  * so the order that migd may rely on is kept here: state is saved and loaded only while nothing runs, an
  * incoming side does not run before it has loaded, and Pause and Resume may come twice.
  *
@@ -14,6 +14,10 @@ struct vmm_callbacks {
     /* Back when no vCPU runs, no thread of the VMM writes guest memory, and every write is in the log. */
     int (*pause)(void *userdata, const char **ret_why);
     int (*resume)(void *userdata, const char **ret_why);
+    /* The log of CPU writes; NULL where it costs nothing and is always on. After start every write is logged.
+     */
+    int (*start_log)(void *userdata, const char **ret_why);
+    int (*stop_log)(void *userdata, const char **ret_why);
     /* Into and from a memfd, at offset 0. fd is borrowed. */
     int (*save)(void *userdata, int fd, const char **ret_why);
     int (*load)(void *userdata, int fd, const char **ret_why);

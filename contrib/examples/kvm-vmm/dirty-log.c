@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dirty-log.h"
+#include "guest.h"
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -12,11 +13,32 @@ static size_t words_of(const struct dirty_log *log)
     return (log->pages + 63) / 64;
 }
 
-int dirty_log_init(struct dirty_log *log, const struct vm *vm, struct cpu_log *to, uint64_t pages)
+int dirty_log_init(struct dirty_log *log, const struct vm *vm, struct cpu_log *to,
+                   const struct guest_memory *memory)
 {
-    *log = (struct dirty_log){.vm = vm, .to = to, .pages = pages};
+    *log = (struct dirty_log){.vm = vm, .to = to, .memory = memory, .pages = memory->size / GUEST_PAGE_BYTES};
     log->words = calloc(words_of(log), sizeof *log->words);
     return log->words ? 0 : -ENOMEM;
+}
+
+static int turn(struct dirty_log *log, bool on)
+{
+    if (log->on == on)
+        return 0;
+    int r = vm_log(log->vm, log->memory, on);
+    if (r == 0)
+        log->on = on;
+    return r;
+}
+
+int dirty_log_start(struct dirty_log *log)
+{
+    return turn(log, true);
+}
+
+int dirty_log_stop(struct dirty_log *log)
+{
+    return turn(log, false);
 }
 
 static int complain(const char *what)
@@ -33,6 +55,8 @@ int dirty_log_pull(struct dirty_log *log)
         .slot = VM_MEMORY_SLOT, .num_pages = (uint32_t)log->pages, .dirty_bitmap = log->words};
     uint64_t any = 0;
 
+    if (!log->on)
+        return 0;
     if (ioctl(log->vm->fd, KVM_GET_DIRTY_LOG, &get) < 0)
         return complain("KVM_GET_DIRTY_LOG");
     for (size_t i = 0; i < words_of(log); i++)

@@ -45,7 +45,7 @@ static int make_machine(struct vmm *v, const struct options *o)
     if (r == 0)
         r = cpu_log_create(&v->log, NULL, o->memory / 4096);
     if (r == 0)
-        r = dirty_log_init(&v->dirty, &v->vm, &v->log, o->memory / 4096);
+        r = dirty_log_init(&v->dirty, &v->vm, &v->log, &v->memory);
     v->vcpu.rate = o->rate;
     v->dirty.lose = o->lose_dirty_bits;
     return r;
@@ -106,6 +106,8 @@ static int start(struct program *p)
     }
     if (r == 0 && p->options.name)
         r = join_migd(p);
+    if (r >= 0 && !p->options.name)
+        r = dirty_log_start(&v->dirty); /* nobody will ask for it: to see that it works */
     if (r >= 0 && !p->options.incoming)
         r = vmm_resume(v, &why);
     if (r >= 0)

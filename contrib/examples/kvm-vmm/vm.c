@@ -47,6 +47,18 @@ static void choose_log(struct vm *vm)
         has > 0 && (has & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) && ioctl(vm->fd, KVM_ENABLE_CAP, &cap) == 0;
 }
 
+int vm_log(const struct vm *vm, const struct guest_memory *memory, bool on)
+{
+    struct kvm_userspace_memory_region slot = {
+        .slot = VM_MEMORY_SLOT,
+        .flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+        .guest_phys_addr = 0,
+        .memory_size = memory->size,
+        .userspace_addr = (uintptr_t)memory->base,
+    };
+    return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
+}
+
 int vm_create(struct vm *vm, const char *path, const struct guest_memory *memory)
 {
     int r = open_kvm(vm, path);
@@ -58,16 +70,7 @@ int vm_create(struct vm *vm, const char *path, const struct guest_memory *memory
     choose_log(vm);
     if (ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) < 0 && errno != EINVAL && errno != ENOTTY)
         return complain("KVM_SET_TSS_ADDR");
-    struct kvm_userspace_memory_region slot = {
-        .slot = VM_MEMORY_SLOT,
-        .flags = KVM_MEM_LOG_DIRTY_PAGES,
-        .guest_phys_addr = 0,
-        .memory_size = memory->size,
-        .userspace_addr = (uintptr_t)memory->base,
-    };
-    if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-        return complain("Cannot give the virtual machine its memory");
-    return 0;
+    return vm_log(vm, memory, false) < 0 ? complain("Cannot give the virtual machine its memory") : 0;
 }
 
 void vm_close(struct vm *vm)

@@ -108,6 +108,18 @@ static int on_resume(void *userdata, const char **ret_why)
     return vmm_resume(userdata, ret_why);
 }
 
+static int on_start_log(void *userdata, const char **ret_why)
+{
+    struct vmm *v = userdata;
+    return dirty_log_start(&v->dirty);
+}
+
+static int on_stop_log(void *userdata, const char **ret_why)
+{
+    struct vmm *v = userdata;
+    return dirty_log_stop(&v->dirty);
+}
+
 static int on_save(void *userdata, int fd, const char **ret_why)
 {
     return save(userdata, fd, ret_why);
@@ -132,6 +144,8 @@ int vmm_export(struct vmm *v, bool incoming, sd_bus *bus)
 {
     static const struct vmm_callbacks callbacks = {.pause = on_pause,
                                                    .resume = on_resume,
+                                                   .start_log = on_start_log,
+                                                   .stop_log = on_stop_log,
                                                    .save = on_save,
                                                    .load = on_load,
                                                    .running = is_running,

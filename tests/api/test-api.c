@@ -289,6 +289,11 @@ static void strangers_may_look_only(void **state)
         if (r >= 0 || strcmp(e.name, ERROR("NotAllowed")) != 0)
             _exit(14);
         sd_bus_error_free(&e);
+        r = sd_bus_call_method(own, MIGD_BUS_NAME, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "ListDevices", &e, NULL,
+                               "a{sv}", 0);
+        if (r >= 0 || strcmp(e.name, ERROR("NotAllowed")) != 0)
+            _exit(16);
+        sd_bus_error_free(&e);
         r = sd_bus_set_property(own, MIGD_BUS_NAME, "/org/freedesktop/LogControl1",
                                 "org.freedesktop.LogControl1", "LogLevel", &e, "s", "debug");
         _exit(r < 0 && strcmp(e.name, ERROR("NotAllowed")) == 0 ? 0 : 15);

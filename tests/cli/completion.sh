@@ -43,6 +43,12 @@ offers "" migctl start --bandwidth ""
 offers "max-downtime= max-rounds=" migctl set demo max
 offers "device-no-p2p" migctl start --allow device-no
 offers "domains" migctl list d
+offers "0000:17:00.1 0000:17:00.2 0000:17:00.3 0000:17:00.4" migctl devices 0000:17
+# As bash hands it over: split at the colons.
+COMP_LINE='migctl devices 0000:17:00.' COMP_POINT=26
+offers "00.1 00.2 00.3 00.4" migctl devices 0000 : 17 : 00.
+unset COMP_LINE COMP_POINT
+offers "--no-probe" migctl devices --no
 offers "container-blind" migctl explain container-b
 offers "" migctl register demo --name ""
 offers "" migctl register demo --skip ""

@@ -47,6 +47,7 @@ struct fake {
 
 extern const sd_bus_vtable fake_domain_vtable[];
 int fake_log_call(sd_bus_message *m);
+int fake_list_devices(sd_bus_message *m, void *userdata, sd_bus_error *e);
 int fake_story_begin(struct fake *fake, struct fake_domain *d, const char *destination,
                      struct fake_migration **ret);
 void fake_story_end_all(struct fake *fake);

@@ -287,15 +287,24 @@ int session_handover(struct session *s, struct mig_error *err)
     return 0;
 }
 
+/* It has been given state, and not been told to take it over. */
+static bool is_filling(struct session *s, struct device *d)
+{
+    enum device_state now;
+    return s->state && state_apply_has_touched(s->state, d) &&
+           (d->ops->get_state(d, &now, NULL) < 0 || now == DEVICE_STATE_RESUMING);
+}
+
 void session_drop(struct session *s, char *problem, size_t size)
 {
     session_end_receiving(s);
     for (size_t i = 0; s->devices_touched && i < s->domain->ndevices; i++) {
         struct device *d = s->domain->devices[i].device;
         struct mig_error err = MIG_ERROR_INIT;
-        /* What it took must not run. A device that has it whole is content with STOP; one that was
-         * interrupted halfway refuses that, and a reset empties it. */
-        if (d->ops->set_state(d, DEVICE_STATE_STOP, NULL, NULL) < 0 &&
+        /* What it took must not run. One that was told to take it over stands in STOP already. One that was
+         * interrupted before that might take over what is damaged when it is told STOP: a reset empties it.
+         */
+        if ((is_filling(s, d) || d->ops->set_state(d, DEVICE_STATE_STOP, NULL, NULL) < 0) &&
             (d->ops->reset(d, &err) < 0 || d->ops->set_state(d, DEVICE_STATE_STOP, NULL, &err) < 0)) {
             const struct log_fields fields = {
                 .domain = s->domain->name, .migration = migration_id(s->migration), .device = d->name};

@@ -13,6 +13,7 @@ struct stream {
     struct device *device; /* NULL: the VMM */
     uint64_t bytes;
     XXH3_state_t *digest;
+    bool touched; /* the device was given something */
     bool ended;
 };
 
@@ -92,6 +93,7 @@ static int take_data(struct state_apply *a, struct stream *st, struct frame_stre
         return r;
     XXH3_64bits_update(st->digest, a->chunk, h->length);
     if (st->device) {
+        st->touched = true;
         r = st->device->ops->write_state(st->device, a->chunk, h->length, err);
         a->device_bytes += h->length;
     } else {
@@ -157,6 +159,14 @@ int state_apply_run(struct state_apply *a, struct frame_stream *frames, struct m
 int state_apply_vmm_fd(const struct state_apply *a)
 {
     return a->vmm_fd;
+}
+
+bool state_apply_has_touched(const struct state_apply *a, const struct device *d)
+{
+    for (size_t i = 0; i < a->ndevices; i++)
+        if (a->streams[i].device == d)
+            return a->streams[i].touched;
+    return false;
 }
 
 uint64_t state_apply_device_bytes(const struct state_apply *a)

@@ -2,7 +2,8 @@
 /*
  * Device state as it comes: STATE frames of the state connection are written to the devices in RESUMING, the
  * VMM's own state into a memfd. Each stream's length and digest are checked before any device is told to take
- * it over: a device may accept a corrupt stream (the kernel's sample driver does).
+ * it over: a device may accept a corrupt stream (the kernel's sample driver does). One that was given
+ * something and is not to have it is reset, and never asked what it thinks of it.
  */
 #pragma once
 #include "device/device.h"
@@ -19,5 +20,7 @@ DEFINE_CLEANUP(struct state_apply *, state_apply_free)
 int state_apply_run(struct state_apply *a, struct frame_stream *stream, struct mig_error *err);
 /* Borrowed memfd; -1 when there is no VMM state. */
 int state_apply_vmm_fd(const struct state_apply *a);
+/* Once its thread has ended: the device was given some of its state. */
+bool state_apply_has_touched(const struct state_apply *a, const struct device *d);
 uint64_t state_apply_device_bytes(const struct state_apply *a);
 uint64_t state_apply_vmm_bytes(const struct state_apply *a);

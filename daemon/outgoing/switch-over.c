@@ -109,7 +109,7 @@ static int prepare(struct job *j, struct mig_error *err)
     migration_set_phase(j->migration, MIG_PHASE_PREPARE);
     int r = dialogue_send(&j->control_stream, "prepare", NULL, err);
     if (r < 0)
-        return r;
+        return job_explain_break(j, r, err);
     static const char *const names[] = {"prepared", NULL};
     const struct dialogue_expect expect = {
         .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the answer PREPARED"};

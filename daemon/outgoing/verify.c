@@ -131,7 +131,7 @@ int job_verify_strict(struct job *j, struct mig_error *err)
         return mig_error_oom(err);
     int r = dialogue_send(&j->control_stream, "verify", NULL, err);
     if (r < 0)
-        return r;
+        return job_explain_break(j, r, err);
     static const char *const names[] = {"verified", NULL};
     const struct dialogue_expect expect = {.names = names,
                                            .frame_types = 1u << WIRE_DIGESTS,

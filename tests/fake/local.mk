@@ -6,3 +6,7 @@ tests_fake_fake_migd_LDADD = libmigctl.la
 # A service manager for one service, which keeps its descriptors.
 check_PROGRAMS += tests/fake/keeper
 tests_fake_keeper_SOURCES = tests/fake/keeper.c
+# A relay between two daemons that damages device state on its way.
+check_PROGRAMS += tests/fake/relay
+tests_fake_relay_SOURCES = tests/fake/relay-main.c tests/fake/relay.c tests/fake/relay.h
+tests_fake_relay_LDADD = libmigd.la

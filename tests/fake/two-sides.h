@@ -47,6 +47,8 @@ struct fake_device {
     bool dirties_all;         /* every page, at every report */
     int gone_fd;              /* readable: it is dead; 0: there is no such thing */
     uint64_t stop_copy_bytes; /* what it expects to hand out, if its info says that it can be asked */
+    bool gullible;            /* takes any state over, as the kernel's sample driver does */
+    bool taken;               /* it was told to take a state over */
 };
 
 struct fake_controller {
@@ -74,6 +76,7 @@ struct scene {
     struct side source, destination;
     struct incoming *incoming;
     char dir[64], address[100];
+    char source_peer[120]; /* where the source goes instead of address; "": there */
     char source_dir[100], destination_dir[100], source_address[120];
     struct outgoing_context context;
     bool late;

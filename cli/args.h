@@ -20,8 +20,8 @@
     X(OPT_PID, "pid", "PID", VERB_REGISTER, 0,                                                               \
       "take the containers and devices that this process holds; memory is given with --memory fd=,iova=")    \
     X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER, 0, "with --pid: only show what was found")                \
-    X(OPT_NAME, "name", "FOUND=NAME", VERB_REGISTER, OPTION_REPEATS,                                         \
-      "with --pid: name of what was found; FOUND is its name, address or descriptor")                        \
+    X(OPT_NAME, "name", "[FOUND=]NAME", VERB_REGISTER | VERB_OPEN, OPTION_REPEATS,                           \
+      "of the device (open); of what --pid found: FOUND is its name, address or descriptor")                 \
     X(OPT_SKIP, "skip", "FOUND", VERB_REGISTER, OPTION_REPEATS, "with --pid: leave it out")                  \
     X(OPT_MEMORY, "memory", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                           \
       "name=,path=|fd=|make,pid=,offset=,size=,iova=,read-only,hugepages=,numa-node=")                       \
@@ -34,6 +34,20 @@
       "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
     X(OPT_CONTROLLER, "controller", "WHICH", VERB_REGISTER, 0,                                               \
       "none, or dbus:BUSNAME:PATH: who pauses and resumes the workload")                                     \
+    X(OPT_INTERFACE, "interface", "WHICH", VERB_OPEN, 0,                                                     \
+      "auto (default): iommufd where kernel and device have it; iommufd, legacy")                            \
+    X(OPT_INTO, "into", "CONTAINER", VERB_OPEN, 0,                                                           \
+      "the DMA address space that it shares with others of the domain (dma)")                                \
+    X(OPT_TRACKED_BY, "tracked-by", "WHICH", VERB_OPEN, 0,                                                   \
+      "auto (default): its own log, else the container; device, container, all")                             \
+    X(OPT_DIRTY_TRACKING, "dirty-tracking", "YES|NO", VERB_OPEN, 0,                                          \
+      "whether the IOMMU tracks; yes: refused where it cannot; else as it can")                              \
+    X(OPT_SPLIT, "split", NULL, VERB_OPEN, 0, "map in entries of 4 KiB, for exact dirty bits on huge pages") \
+    X(OPT_OWN_HWPT, "own-hwpt", NULL, VERB_OPEN, 0, "do not share an HWPT with another device")              \
+    X(OPT_MAP_MEMORY, "map-memory", NULL, VERB_OPEN, 0,                                                      \
+      "migd maps (and pins) the memory of the domain for it")                                                \
+    X(OPT_WITHOUT_STATE, "without-state", NULL, VERB_OPEN, 0,                                                \
+      "it has no state that migd should move; its writes are tracked all the same")                          \
     X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START | VERB_CHECK, 0,                                        \
       "send at most this per second, like 500M; 0: no cap")                                                  \
     X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START | VERB_CHECK, 0,                                  \

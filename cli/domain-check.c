@@ -81,16 +81,37 @@ static int check_container(const struct spec_container *c, size_t i, struct mig_
     return 0;
 }
 
+/* Either a process has it open, or migd opens it. */
+static int check_source(const struct spec_device *d, size_t i, struct mig_error *err)
+{
+    static const char *const of_process[] = {"pid", "fd", NULL};
+    static const char *const of_opened[] = {"interface", "container",  "dirty-tracking", "split",
+                                            "own-hwpt",  "map-memory", "state",          NULL};
+    const char *wrong = first_given(&device_fields, d, d->address ? of_process : of_opened);
+    if (wrong)
+        return misplaced("device", d->name, wrong,
+                         d->address ? "a device of a process (pid and fd), not to one that migd opens"
+                                    : "a device that migd opens (address)",
+                         err);
+    for (size_t k = 0; !d->address && of_process[k]; k++)
+        if (!field_given(&device_fields, d, of_process[k])) {
+            int r = missing("device", i, d->name, of_process[k], err);
+            mig_error_hint(
+                err, "Give pid and fd of the process that has it open, or its address for migd to open");
+            return r;
+        }
+    return 0;
+}
+
 static int check_kernel_device(const struct spec_device *d, size_t i, struct mig_error *err)
 {
-    static const char *const needed[] = {"pid", "fd"};
     static const char *const of_user[] = {"socket", "listen", NULL};
-    for (size_t k = 0; k < ELEMENTS(needed); k++)
-        if (!field_given(&device_fields, d, needed[k]))
-            return missing("device", i, d->name, needed[k], err);
     const char *wrong = first_given(&device_fields, d, of_user);
     if (wrong)
         return misplaced("device", d->name, wrong, "a device of type vfio-user", err);
+    int r = check_source(d, i, err);
+    if (r < 0)
+        return r;
     if (d->tracker && strcmp(d->tracker, "device") != 0 && strcmp(d->tracker, "container") != 0 &&
         strcmp(d->tracker, "auto") != 0 && strcmp(d->tracker, "all") != 0)
         return mig_error_set(
@@ -102,7 +123,9 @@ static int check_kernel_device(const struct spec_device *d, size_t i, struct mig
 
 static int check_device(const struct spec_device *d, size_t i, struct mig_error *err)
 {
-    static const char *const of_kernel[] = {"pid", "fd", NULL};
+    static const char *const of_kernel[] = {
+        "pid",   "fd",       "address",    "interface", "container", "dirty-tracking",
+        "split", "own-hwpt", "map-memory", "state",     NULL};
     if (!d->name)
         return missing("device", i, NULL, "name", err);
     if (d->type && strcmp(d->type, "vfio") == 0)

@@ -31,6 +31,14 @@ static const struct field device_keys[] = {
     {"map", FORM_BOOL, offsetof(struct spec_device, map)},
     {"pid", FORM_NUMBER, offsetof(struct spec_device, pid)},
     {"fd", FORM_NUMBER, offsetof(struct spec_device, fd)},
+    {"address", FORM_TEXT, offsetof(struct spec_device, address)},
+    {"interface", FORM_TEXT, offsetof(struct spec_device, interface)},
+    {"container", FORM_TEXT, offsetof(struct spec_device, container)},
+    {"dirty-tracking", FORM_BOOL, offsetof(struct spec_device, dirty_tracking)},
+    {"split", FORM_BOOL, offsetof(struct spec_device, split)},
+    {"own-hwpt", FORM_BOOL, offsetof(struct spec_device, own_hwpt)},
+    {"map-memory", FORM_BOOL, offsetof(struct spec_device, map_memory)},
+    {"state", FORM_BOOL, offsetof(struct spec_device, state)},
 };
 static const struct field container_keys[] = {
     {"name", FORM_TEXT, offsetof(struct spec_container, name)},

@@ -36,7 +36,8 @@ int domain_spec_new_item(struct domain_spec *spec, const struct field_table *tab
     }
     r = grow((void **)&spec->devices, &spec->n_devices, sizeof *spec->devices, table->what, ret, err);
     if (r == 0)
-        ((struct spec_device *)*ret)->precopy = ((struct spec_device *)*ret)->map = true;
+        ((struct spec_device *)*ret)->precopy = ((struct spec_device *)*ret)->map =
+            ((struct spec_device *)*ret)->state = true;
     return r;
 }
 
@@ -148,7 +149,8 @@ void domain_spec_done(struct domain_spec *spec)
     free(spec->containers);
     for (size_t i = 0; i < spec->n_devices; i++) {
         struct spec_device *d = &spec->devices[i];
-        char *texts[] = {d->name, d->type, d->socket, d->listen, d->tracker, d->seen};
+        char *texts[] = {d->name, d->type,    d->socket,    d->listen,   d->tracker,
+                         d->seen, d->address, d->interface, d->container};
         for (size_t k = 0; k < ELEMENTS(texts); k++)
             free(texts[k]);
     }

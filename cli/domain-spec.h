@@ -26,7 +26,9 @@ struct spec_device {
     char *name, *type, *socket, *listen, *tracker;
     char *seen; /* as in spec_memory */
     uint64_t timeout_usec, log_page_size;
-    uint64_t pid, fd; /* type vfio: whose descriptor it is */
+    uint64_t pid, fd; /* type vfio: whose descriptor it is; or, for migd to open: */
+    char *address, *interface, *container;
+    bool dirty_tracking, split, own_hwpt, map_memory, state;
     bool precopy, map;
     uint64_t has;
 };

@@ -15,6 +15,11 @@ static const struct verb verbs[] = {
      "Options and the domain file may be used together; they add up. In KEYS, parts are separated by commas\n"
      "(,, stands for a comma), and iova= may be given several times.",
      verb_register},
+    {"open", VERB_OPEN, 2, 2, "NAME ADDRESS", "have migd open a kernel VFIO device for a domain",
+     "ADDRESS is that of a PCI function (0000:17:00.1), the UUID of a mediated device, or a path below "
+     "/sys.\n"
+     "The VMM asks for the descriptors over D-Bus (OpenDevice), and gets them again when it is started anew.",
+     verb_open},
     {"list", VERB_LIST, 0, 1, "[domains|migrations]", "list domains and migrations", NULL, verb_list},
     {"show", VERB_SHOW, 1, 1, "NAME|ID", "show everything about a domain or a migration", NULL, verb_show},
     {"check", VERB_CHECK, 1, 2, "NAME [DESTINATION]", "say what would be in the way of a migration",

@@ -233,6 +233,8 @@ static int add_device(sd_bus *bus, const char *path, const struct spec_device *d
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_free_ char *socket = NULL, *listen = NULL;
+    if (d->address)
+        return register_opened_device(bus, path, d, NULL, err);
     if (d->type && strcmp(d->type, "vfio") == 0)
         return register_kernel_device(bus, path, d, untracked && d->seen ? "device" : d->tracker, err);
     int r = absolute(d->socket, &socket, err);

@@ -32,6 +32,19 @@ static const struct column device_columns[] = {
     {"socket", "SOCKET", UNIT_TEXT},
     {"listen", "LISTEN", UNIT_TEXT},
 };
+static const struct column opened_columns[] = {
+    {"name", "OPENED BY MIGD", UNIT_TEXT},
+    {"address", "ADDRESS", UNIT_TEXT},
+    {"driver", "DRIVER", UNIT_TEXT},
+    {"interface", "INTERFACE", UNIT_TEXT},
+    {"container", "CONTAINER", UNIT_TEXT},
+    {"group", "GROUP", MIGD_UNIT_COUNT},
+    {"hwpt", "HWPT", MIGD_UNIT_COUNT},
+    {"tracker", "TRACKED BY", UNIT_TEXT},
+    {"state", "STATE MOVED", UNIT_BOOL},
+    {"split", "SPLIT", UNIT_BOOL},
+    {"map-memory", "MAPPED BY MIGD", UNIT_BOOL},
+};
 static const struct column tracker_columns[] = {
     {"name", "TRACKER", UNIT_TEXT},
     {"kind", "KIND", UNIT_TEXT},
@@ -66,6 +79,7 @@ static int show_domain(sd_bus *bus, const char *path, struct mig_error *err)
     fields_print(stdout, 0, domain_fields, ELEMENTS(domain_fields), domain);
     print_section(domain, "Memory", memory_columns, ELEMENTS(memory_columns));
     print_section(domain, "Devices", device_columns, ELEMENTS(device_columns));
+    print_section(domain, "Opened", opened_columns, ELEMENTS(opened_columns));
     print_section(domain, "Trackers", tracker_columns, ELEMENTS(tracker_columns));
     const char *migration = json_str(domain, "Migration");
     if (strncmp(migration, MIGD_BUS_MIGRATION_PREFIX "/", strlen(MIGD_BUS_MIGRATION_PREFIX) + 1) != 0)

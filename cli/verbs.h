@@ -20,6 +20,7 @@
 #define VERB_DEVICES  (1u << 11)
 #define VERB_CHECK    (1u << 12)
 #define VERB_EXPLAIN  (1u << 13)
+#define VERB_OPEN     (1u << 14)
 #define VERB_ALL      (~0u)
 
 struct verb {
@@ -33,6 +34,7 @@ struct verb {
 };
 
 int verb_register(const struct args *args);
+int verb_open(const struct args *args);
 int verb_list(const struct args *args);
 int verb_show(const struct args *args);
 int verb_start(const struct args *args);

@@ -32,9 +32,9 @@ function __migctl_devices
 end
 
 complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
-complete -c migctl -f -n 'contains -- (__migctl_verb) start check release show monitor status cancel resolve set' -a '(__migctl_names)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) start check release open show monitor status cancel resolve set' -a '(__migctl_names)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl explain 2>/dev/null | string replace -r " .*" "")'
-complete -c migctl -f -n 'contains -- (__migctl_verb) devices' -a '(__migctl_devices)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) devices open' -a '(__migctl_devices)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'
 complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds='
 complete -c migctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__migctl_options)'

@@ -9,6 +9,7 @@
  * ATTACH answers EINVAL, and the device gets an HWPT of its own on the same IOAS. A mediated device has none:
  * its driver does the DMA, and the IOMMU sees nothing of it.
  */
+#include "base/fds.h"
 #include "vfio/iommufd.h"
 #include "vfio/iommufd-uapi.h"
 #include "vfio/open-refuse.h"
@@ -47,19 +48,23 @@ static int bind_device(struct open_device *d, const char *path, struct mig_error
 {
     struct open_space *s = d->space;
     struct kvfio_bind_iommufd bind = {.argsz = sizeof bind, .iommufd = s->fd};
-    char group[OPEN_PATH_MAX], who[100];
+    char group[OPEN_PATH_MAX], who[100] = "";
     int r = kernel_ioctl(s->places.calls, d->fd, KVFIO_DEVICE_BIND_IOMMUFD, &bind);
     if (r >= 0) {
         d->devid = bind.out_devid;
         return 0;
     }
-    if (r == -EBUSY) { /* by the cdev, or by the group of old */
-        if (open_place(group, s->places.dev, "/dev", "vfio/%d", d->target.group)) {
+    close_fd(&d->fd); /* so that migd does not find itself among those who have it */
+    if (r == -EBUSY || r == -EINVAL) {
+        /* By the group of old the kernel says EBUSY, by the cdev EINVAL, as it does for more. */
+        bool by_group = open_place(group, s->places.dev, "/dev", "vfio/%d", d->target.group);
+        if (by_group)
             open_target_holders(group, &s->places, who, sizeof who);
-            if (who[0])
-                path = group;
-        }
-        return open_busy(d, path, err);
+        by_group &= who[0] != '\0';
+        if (!by_group)
+            open_target_holders(path, &s->places, who, sizeof who);
+        if (r == -EBUSY || who[0])
+            return open_busy(d, by_group ? group : path, err);
     }
     if (r == -EPERM)
         return open_refuse(err, FINDING_IOMMU_NO_ISOLATION, MIG_ERR_NOT_SUPPORTED, EPERM, NULL,

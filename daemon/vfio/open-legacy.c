@@ -29,12 +29,6 @@ int open_legacy_space(struct open_space *s, struct mig_error *err)
     s->fd = kernel_open(calls, path, O_RDWR);
     if (s->fd < 0)
         return space_failed(s, "opening /dev/vfio/vfio", s->fd, err);
-    if (iommufd_is(s->fd, calls))
-        return open_refuse(err, FINDING_VFIO_MISSING, MIG_ERR_NOT_SUPPORTED, 0,
-                           "open the device with interface iommufd instead",
-                           "container %s: this kernel's /dev/vfio/vfio is an iommufd that plays a container, "
-                           "and there the kernel tracks nothing",
-                           s->name);
     int r = kernel_ioctl(calls, s->fd, KVFIO_GET_API_VERSION, NULL);
     if (r == KVFIO_API_VERSION)
         r = kernel_ioctl(calls, s->fd, KVFIO_CHECK_EXTENSION, (void *)(uintptr_t)KVFIO_TYPE1V2_IOMMU);
@@ -80,6 +74,14 @@ static int join(const struct open_device *d, int group, struct mig_error *err)
     int r = kernel_ioctl(calls, group, KVFIO_GROUP_SET_CONTAINER, &s->fd);
     if (r >= 0 && !s->has_iommu)
         r = kernel_ioctl(calls, s->fd, KVFIO_SET_IOMMU, (void *)(uintptr_t)KVFIO_TYPE1V2_IOMMU);
+    /* Only now: a container without an IOMMU answers EINVAL to whatever it does not know. */
+    if (r >= 0 && !s->has_iommu && iommufd_is(s->fd, calls))
+        return open_refuse(
+            err, FINDING_VFIO_MISSING, MIG_ERR_NOT_SUPPORTED, 0,
+            "open the device with interface iommufd instead",
+            "device %s: this kernel's /dev/vfio/vfio is an iommufd that plays a container, and "
+            "there the kernel tracks nothing",
+            d->name);
     if (r >= 0) {
         s->has_iommu = true;
         return 0;

@@ -138,7 +138,8 @@ static void learn(struct open_target *t, const struct open_places *places)
     read_link_name(t->sysfs, "subsystem", t->bus, sizeof t->bus);
     read_link_name(t->sysfs, "iommu_group", group, sizeof group);
     t->group = parse_unsigned(group, INT32_MAX, &number) == 0 ? (int)number : -1;
-    t->noiommu = t->group >= 0 && is_noiommu(t->group, places);
+    /* The made-up group of a mediated device bears that name, too. */
+    t->noiommu = t->group >= 0 && strcmp(t->bus, "mdev") != 0 && is_noiommu(t->group, places);
     t->vfio = find_cdev(t->sysfs, t->cdev, sizeof t->cdev) || strstr(t->driver, "vfio");
 }
 
@@ -166,8 +167,9 @@ static int check(const struct open_target *t, const char *name, struct mig_error
     else
         snprintf(remedy, sizeof remedy, "bind it to a driver that offers it through VFIO");
     return open_refuse(err, FINDING_DEVICE_NOT_VFIO, MIG_ERR_WRONG_STATE, EBUSY, remedy,
-                       "device %s at %s is bound to %s%s, which is no VFIO driver", name, t->address,
-                       t->driver[0] ? "driver " : "no driver", t->driver);
+                       "device %s at %s is bound to %s%s%s", name, t->address,
+                       t->driver[0] ? "driver " : "no driver", t->driver,
+                       t->driver[0] ? ", which is no VFIO driver" : "");
 }
 
 int open_target_find(struct open_target *ret, const char *name, const char *address,

@@ -55,6 +55,28 @@ says_not log nic1
 says log 'Release [{"force":true}]'
 run 3 show half
 
+# Devices that migd opens: by a verb, and by the address in KEYS or a domain file.
+: >log
+run 0 open demo 0000:17:00.1 --name nic5 --interface legacy --into dma-nic --tracked-by container --split --own-hwpt --map-memory \
+    --without-state --dirty-tracking no
+says log 'OpenDevice ["nic5","0000:17:00.1",{"interface":"legacy","container":"dma-nic","tracker":"container","dirty-tracking":false,"split":true,"own-hwpt":true,"map-memory":true,"state":false}]'
+says out "Opened:"
+says out "HWPT:"
+run 0 --json open demo /sys/bus/mdev/devices/6d696764-0000-4000-8888-000000000001
+says log 'OpenDevice ["6d696764-0000-4000-8888-000000000001","/sys/bus/mdev/devices/6d696764-0000-4000-8888-000000000001",{}]'
+json interface iommufd
+json again false
+run 0 open demo 0000:17:00.1 --name again0
+says out "It is open already:"
+run 1 open demo 0000:17:00.1 --name bad5
+says err "bound to no driver"
+says err "  driverctl (migctl explain device-not-vfio)"
+run 2 open demo 0000:17:00.1 --dirty-tracking perhaps
+run 2 open demo
+run 3 open nobody 0000:17:00.1
+run 0 register opener --device name=nic7,type=vfio,address=0000:18:00.0,split,no-state,timeout=3s
+says log 'OpenDevice ["nic7","0000:18:00.0",{"split":true,"state":false,"timeout":3000000}]'
+
 # A domain file, with an option on top.
 cat >file.json <<END
 {"name": "other", "incoming": true,

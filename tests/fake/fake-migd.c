@@ -178,6 +178,23 @@ static int add_part(sd_bus_message *m, void *userdata, sd_bus_error *e)
     return sd_bus_reply_method_return(m, NULL);
 }
 
+static int open_device(sd_bus_message *m, void *userdata, sd_bus_error *e)
+{
+    const char *name, *address;
+    fake_log_call(m);
+    int r = sd_bus_message_read(m, "ss", &name, &address);
+    if (r < 0)
+        return r;
+    if (strncmp(name, "bad", 3) == 0)
+        return sd_bus_error_setf(
+            e, MIGD_ERROR_PREFIX "WrongState",
+            "device %s at %s is bound to no driver. driverctl (migctl explain device-not-vfio)", name,
+            address);
+    return sd_bus_reply_method_return(m, "a{sh}a{sv}", 1, "device", fileno(fake.log), 6, "name", "s", name,
+                                      "address", "s", address, "interface", "s", "iommufd", "hwpt", "u", 3u,
+                                      "split", "b", true, "again", "b", strncmp(name, "again", 5) == 0);
+}
+
 static int make_memory(sd_bus_message *m, void *userdata, sd_bus_error *e)
 {
     struct fake_domain *d = userdata;
@@ -296,6 +313,7 @@ const sd_bus_vtable fake_domain_vtable[] = {
     PART("AddUserDevice", "sva{sv}", "", add_part),
     PART("AddContainer", "sha{sv}", "", add_part),
     PART("AddDevice", "sha{sv}", "", add_part),
+    PART("OpenDevice", "ssa{sv}", "a{sh}a{sv}", open_device),
     PART("AddDirtyLog", "ssaha{sv}", "", add_part),
     PART("SetController", "sa{sv}", "", log_only),
     PART("Check", "sa{sv}", "aa{sv}", check),

@@ -332,7 +332,7 @@ static int on_container(struct fake_vfio *f, unsigned long request, void *arg)
         f->nmaps--;
         return step(f, "unmap");
     default:
-        return -ENOTTY;
+        return f->compat ? on_iommufd(f, request, arg) : f->has_iommu ? -ENOTTY : -EINVAL;
     }
 }
 
@@ -410,7 +410,7 @@ static int on_device(struct fake_vfio *f, unsigned device, unsigned long request
     case KVFIO_DEVICE_BIND_IOMMUFD:
         r = step(f, "bind");
         if (r == 0 && f->devices[device].open)
-            return -EBUSY;
+            return is_open(f, DEVICE, f->devices[device].group) ? -EBUSY : -EINVAL;
         f->devices[device].open |= r == 0;
         b->out_devid = 100 + device;
         return r;

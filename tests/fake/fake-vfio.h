@@ -28,6 +28,7 @@ struct fake_vfio {
     char folder[64], sys[96], dev[96], proc[96];
     struct fake_vfio_device devices[FAKE_DEVICES_MAX];
     size_t ndevices;
+    bool compat; /* its container is an iommufd */
     bool no_map_file, split, group_not_viable, has_iommu;
     struct {
         int kind; /* 0: none */

@@ -5,19 +5,20 @@
  * mtty. It keeps a journal of the last number of each page, which travels as its own state; at the
  * destination every page is held against it.
  *
- *   holder DOMAIN KIND [incoming] [rogue] [silent] [unregistered] [other]
+ *   holder DOMAIN KIND [incoming] [rogue] [silent] [unregistered] [other] [again]
  *
  * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), iommufd-untracked (edu on an
  * HWPT that the kernel made), iommufd-partial (the other edu on such a one beside), type1-mtty (mtty in a
- * type1 container), type1-edu (edu in one container, mtty in another). rogue: edu writes once more after it
+ * type1 container), type1-edu (edu in one container, mtty in another); open-iommufd, open-mapped,
+ * open-legacy: migd opens the devices (holder-open.c). rogue: edu writes once more after it
  * was paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors
  * it has, so that migctl can take them. unregistered: it can be paused and carries its state, but somebody
  * else registers it; it says its name on the bus. other: its mtty is of another type, which refuses the state
- * of the first.
+ * of the first. again: it takes over the domain and the journal of one that was killed.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
-#include "base/util.h"
+#include "holder.h"
 #include "lab.h"
 #include "migd-bus.h"
 #include "vfio/device.h"
@@ -28,38 +29,34 @@
 #include <sys/mman.h>
 #include <systemd/sd-bus.h>
 
-#define IOVA UINT64_C(0x100000)
-#define SCRATCH                                                                                              \
-    UINT64_C(0x8000000) /* a page that is not migrated, from which edu fetches what it will write */
-#define OBJECT "/org/migd/Holder"
+#define IOVA    HOLDER_IOVA
+#define SCRATCH HOLDER_SCRATCH
+#define OBJECT  "/org/migd/Holder"
 /* Of a page, what edu writes: a DMA of its whole buffer is out of bounds for QEMU 7.2. */
 enum { EDU_BYTES = 4088, LAST_WORD = EDU_BYTES / 8 - 1 };
-enum { PAGES = 2048, UART_SCRATCH = 7 };
+enum { PAGES = HOLDER_PAGES, UART_SCRATCH = 7 };
 
-static struct {
-    const char *domain, *kind;
-    bool incoming, rogue, silent, unregistered, other;
-    int memory_fd;
-    uint8_t *memory;
-    uint64_t *scratch;
-    int container, iommufd, edu, mtty, mtty_container;
-    uint32_t ioas;
-    char *path; /* of the domain */
-    sd_bus *bus;
-    bool running, loaded;
-    struct journal {
-        uint64_t number;
-        uint64_t last[PAGES]; /* 0: never written by edu */
-        uint64_t by_mtty[PAGES];
-    } journal;
-} h = {.container = -1, .iommufd = -1, .edu = -1, .mtty = -1, .mtty_container = -1};
+struct holder h = {.container = -1, .iommufd = -1, .edu = -1, .mtty = -1, .mtty_container = -1};
 
 /* ---- devices ---- */
 
+static void open_journal(void)
+{
+    char path[100];
+    snprintf(path, sizeof path, "/tmp/journal-%s-%s", h.domain, h.incoming ? "b" : "a");
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (h.again ? 0 : O_TRUNC), 0600);
+    LAB_CHECK(fd >= 0 && ftruncate(fd, sizeof *h.journal) == 0);
+    h.journal = mmap(NULL, sizeof *h.journal, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    LAB_CHECK(h.journal != MAP_FAILED);
+    close(fd);
+}
+
 static void make_memory(void)
 {
-    h.memory_fd = memfd_create("guest", MFD_CLOEXEC);
-    LAB_EQUAL(ftruncate(h.memory_fd, PAGES * 4096), 0);
+    if (!h.again) {
+        h.memory_fd = memfd_create("guest", MFD_CLOEXEC);
+        LAB_EQUAL(ftruncate(h.memory_fd, PAGES * 4096), 0);
+    }
     h.memory = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, h.memory_fd, 0);
     h.scratch = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     LAB_CHECK(h.memory != MAP_FAILED && h.scratch != MAP_FAILED);
@@ -97,7 +94,7 @@ static void open_type1(void)
 
 /* ---- registering ---- */
 
-static void call(const char *path, const char *interface, const char *member, sd_bus_message **ret,
+void holder_call(const char *path, const char *interface, const char *member, sd_bus_message **ret,
                  const char *types, ...)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -116,28 +113,59 @@ static void call(const char *path, const char *interface, const char *member, sd
         sd_bus_message_unref(reply);
 }
 
-static void register_domain(void)
+static void find_domain(void)
 {
     sd_bus_message *reply;
     const char *path;
-    call(MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &reply, "sa{sv}", h.domain, 1, "incoming", "b",
-         (int)h.incoming);
+    if (h.again)
+        holder_call(MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "GetDomain", &reply, "sa{sv}", h.domain, 0);
+    else
+        holder_call(MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, "RegisterDomain", &reply, "sa{sv}", h.domain, 1,
+                    "incoming", "b", (int)h.incoming);
     LAB_CHECK(sd_bus_message_read(reply, "o", &path) >= 0);
     h.path = strdup(path);
     sd_bus_message_unref(reply);
-    call(h.path, MIGD_IFACE_DOMAIN, "AddMemory", NULL, "shtta{sv}", "ram0", h.memory_fd, UINT64_C(0),
-         UINT64_C(0), 1, "iova", "at", 1, IOVA);
+}
+
+static void set_controller(void)
+{
+    holder_call(h.path, MIGD_IFACE_DOMAIN, "SetController", NULL, "sa{sv}", "dbus", 1, "path", "s", OBJECT);
+}
+
+/* The memory of the one that was killed is still the domain's. */
+static void find_memory(void)
+{
+    sd_bus_message *reply;
+    int fd;
+    holder_call(h.path, MIGD_IFACE_DOMAIN, "OpenMemory", &reply, "sa{sv}", "ram0", 0);
+    LAB_CHECK(sd_bus_message_read(reply, "h", &fd) >= 0);
+    h.memory_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    LAB_CHECK(h.memory_fd >= 0);
+    sd_bus_message_unref(reply);
+}
+
+static void add_memory(void)
+{
+    holder_call(h.path, MIGD_IFACE_DOMAIN, "AddMemory", NULL, "shtta{sv}", "ram0", h.memory_fd, UINT64_C(0),
+                UINT64_C(0), 1, "iova", "at", 1, IOVA);
+}
+
+static void register_domain(void)
+{
+    find_domain();
+    add_memory();
     if (h.iommufd >=
         0) /* edu has no state: its container is all that migd needs. mtty's writes are in its own log. */
-        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.iommufd, 1, "ioas", "u",
-             h.ioas);
+        holder_call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.iommufd, 1, "ioas",
+                    "u", h.ioas);
     if (h.container >= 0)
-        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.container, 0);
+        holder_call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.container, 0);
     if (h.mtty_container >= 0)
-        call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma-tty", h.mtty_container, 0);
-    call(h.path, MIGD_IFACE_DOMAIN, "AddDevice", NULL, "sha{sv}", "tty0", h.mtty, 2, "tracker", "s",
-         h.mtty_container >= 0 ? "container" : "device", "pid", "u", (uint32_t)getpid());
-    call(h.path, MIGD_IFACE_DOMAIN, "SetController", NULL, "sa{sv}", "dbus", 1, "path", "s", OBJECT);
+        holder_call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma-tty", h.mtty_container,
+                    0);
+    holder_call(h.path, MIGD_IFACE_DOMAIN, "AddDevice", NULL, "sha{sv}", "tty0", h.mtty, 2, "tracker", "s",
+                h.mtty_container >= 0 ? "container" : "device", "pid", "u", (uint32_t)getpid());
+    set_controller();
 }
 
 /* ---- the workload ---- */
@@ -151,20 +179,43 @@ static uint64_t random_page(void)
     return x % PAGES;
 }
 
+static void check_pages(void);
+
+static void edu_writes(uint64_t page)
+{
+    h.journal->edu_writes = page + 1;
+    h.scratch[0] = ++h.journal->number;
+    h.scratch[LAST_WORD] = ~h.journal->number;
+    lab_edu_fetch(h.edu, SCRATCH, EDU_BYTES);
+    lab_edu_dma(h.edu, IOVA + page * 4096, EDU_BYTES);
+    h.journal->last[page] = h.journal->number;
+    h.journal->by_mtty[page] = 0;
+    h.journal->edu_writes = 0;
+}
+
+static void mtty_writes(uint64_t page)
+{
+    h.journal->mtty_writes = page + 1;
+    LAB_EQUAL(lab_mtty_dma(h.mtty, IOVA + page * 4096), 0);
+    h.journal->by_mtty[page] = 1;
+    h.journal->mtty_writes = 0;
+}
+
 static void dma(void)
 {
-    uint64_t page = random_page();
-    if (h.edu >= 0) {
-        h.scratch[0] = ++h.journal.number;
-        h.scratch[LAST_WORD] = ~h.journal.number;
-        lab_edu_fetch(h.edu, SCRATCH, EDU_BYTES);
-        lab_edu_dma(h.edu, IOVA + page * 4096, EDU_BYTES);
-        h.journal.last[page] = h.journal.number;
-        h.journal.by_mtty[page] = 0;
-    }
-    page = random_page();
-    LAB_EQUAL(lab_mtty_dma(h.mtty, IOVA + page * 4096), 0);
-    h.journal.by_mtty[page] = 1;
+    if (h.edu >= 0)
+        edu_writes(random_page());
+    mtty_writes(random_page());
+}
+
+/* What was under way when the one before was killed is done again: nobody knows how far it came. */
+static void dma_again(void)
+{
+    if (h.journal->edu_writes)
+        edu_writes(h.journal->edu_writes - 1);
+    if (h.journal->mtty_writes)
+        mtty_writes(h.journal->mtty_writes - 1);
+    check_pages();
 }
 
 static void check_pages(void)
@@ -172,8 +223,8 @@ static void check_pages(void)
     unsigned checked = 0;
     for (unsigned i = 0; i < PAGES; i++) {
         const uint64_t *words = (const uint64_t *)(const void *)(h.memory + i * 4096);
-        uint64_t n = h.journal.last[i];
-        bool tty = h.journal.by_mtty[i];
+        uint64_t n = h.journal->last[i];
+        bool tty = h.journal->by_mtty[i];
         if (tty && memcmp(words, "MTTY-DMA-WRITE!!", 16) != 0)
             lab_fail(__FILE__, __LINE__, "page %u does not have what mtty wrote", i);
         if ((n && words[LAST_WORD] != ~n) || (n && !tty && words[0] != n))
@@ -183,7 +234,7 @@ static void check_pages(void)
     }
     LAB_EQUAL(lab_read8(h.mtty, 0, UART_SCRATCH), 0xa5);
     lab_note("%u pages are as the journal says, mtty's registers too, %llu pages by edu", checked,
-             (unsigned long long)h.journal.number);
+             (unsigned long long)h.journal->number);
 }
 
 /* ---- what migd asks ---- */
@@ -211,11 +262,11 @@ static int on_save(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     int fd;
     if (sd_bus_message_read(m, "h", &fd) < 0 ||
-        pwrite(fd, &h.journal, sizeof h.journal, 0) != sizeof h.journal)
+        pwrite(fd, h.journal, sizeof *h.journal, 0) != sizeof *h.journal)
         return -EIO;
     if (h.rogue) { /* after the final read, before the gate */
         lab_edu_dma(h.edu, IOVA + 77 * 4096, 64);
-        h.journal.last[77] = 0;
+        h.journal->last[77] = 0;
     }
     return sd_bus_reply_method_return(m, NULL);
 }
@@ -224,7 +275,7 @@ static int on_load(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     int fd;
     if (sd_bus_message_read(m, "h", &fd) < 0 ||
-        pread(fd, &h.journal, sizeof h.journal, 0) != sizeof h.journal)
+        pread(fd, h.journal, sizeof *h.journal, 0) != sizeof *h.journal)
         return -EIO;
     h.loaded = true;
     return sd_bus_reply_method_return(m, NULL);
@@ -253,30 +304,50 @@ static void hold_silently(void)
     pause();
 }
 
-static void hold(void)
+static void connect_to_bus(const char *address)
 {
-    const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
-    LAB_CHECK(h.silent || address);
-    make_memory();
-    if (strncmp(h.kind, "iommufd", 7) == 0)
-        open_iommufd();
-    else
-        open_type1();
-    if (!h.incoming)
-        lab_write8(h.mtty, 0, UART_SCRATCH, 0xa5);
-    if (h.silent)
-        hold_silently();
     LAB_CHECK(sd_bus_new(&h.bus) >= 0);
     LAB_CHECK(sd_bus_set_address(h.bus, address) >= 0);
     LAB_CHECK(sd_bus_set_bus_client(h.bus, true) >= 0);
     LAB_CHECK(sd_bus_negotiate_fds(h.bus, true) >= 0);
     LAB_CHECK(sd_bus_start(h.bus) >= 0);
     LAB_CHECK(sd_bus_add_object_vtable(h.bus, NULL, OBJECT, MIGD_IFACE_VMM, vmm, NULL) >= 0);
+}
+
+static void hold(void)
+{
+    const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
+    LAB_CHECK(h.silent || address);
+    bool by_migd = strncmp(h.kind, "open-", 5) == 0;
+    open_journal();
+    if (!h.silent)
+        connect_to_bus(address);
+    if (by_migd)
+        find_domain();
+    if (h.again)
+        find_memory();
+    make_memory();
+    if (by_migd && !h.again)
+        add_memory();
+    if (by_migd)
+        holder_open_by_migd();
+    else if (strncmp(h.kind, "iommufd", 7) == 0)
+        open_iommufd();
+    else
+        open_type1();
+    if (!h.incoming && !h.again)
+        lab_write8(h.mtty, 0, UART_SCRATCH, 0xa5);
+    if (h.silent)
+        hold_silently();
     const char *name = "";
     if (h.unregistered)
         LAB_CHECK(sd_bus_get_unique_name(h.bus, &name) >= 0);
+    else if (by_migd)
+        set_controller();
     else
         register_domain();
+    if (h.again && !h.incoming)
+        dma_again();
     h.running = !h.incoming;
     printf("HOLDER ready memory=%d bus=%s\n", h.memory_fd, name);
     fflush(stdout);
@@ -306,6 +377,7 @@ int main(int argc, char **argv)
         h.silent |= strcmp(argv[i], "silent") == 0;
         h.unregistered |= strcmp(argv[i], "unregistered") == 0;
         h.other |= strcmp(argv[i], "other") == 0;
+        h.again |= strcmp(argv[i], "again") == 0;
     }
     return lab_run(cases, ELEMENTS(cases));
 }

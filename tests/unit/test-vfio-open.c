@@ -276,6 +276,18 @@ static void in_use(void **state)
     new_space(g, true, false);
     r = open_one(g, 0, NIC0, &as_possible);
     refused(g, r, "device-busy", "in use by process 4711 (qemu-system-x86)");
+    drop(g);
+    open_device_unref(theirs);
+    open_space_unref(other);
+    /* By the cdev: the kernel says EINVAL. */
+    assert_int_equal(unlink(link), 0);
+    snprintf(path, sizeof path, "%s/vfio/devices/vfio0", g->f.dev);
+    assert_int_equal(symlink(path, link), 0);
+    good(g, open_space_new(&other, "theirs", true, false, &g->f.places, &g->e));
+    good(g, open_device_new(&theirs, other, "theirs", &t, &as_possible, &g->e));
+    new_space(g, true, false);
+    r = open_one(g, 0, NIC0, &as_possible);
+    refused(g, r, "device-busy", "in use by process 4711 (qemu-system-x86)");
     open_device_unref(theirs);
     open_space_unref(other);
 }
@@ -343,6 +355,15 @@ static void kernel_words(void **state)
     g->f.fail_at = 0;
     refused(g, open_space_new(&g->space, "dma", false, true, &g->f.places, &g->e), "container-no-split",
             "type1 container cannot");
+}
+
+static void played_container(void **state)
+{
+    struct rig *g = *state;
+    fake_vfio_add(&g->f, NIC0, 7, "vfio-pci");
+    g->f.compat = true;
+    new_space(g, false, false);
+    refused(g, open_one(g, 0, NIC0, &as_possible), "vfio-missing", "plays a container");
 }
 
 /* A second device does not fit into the one that is there by an attach of its own. */
@@ -472,7 +493,7 @@ int main(void)
         T(by_iommufd),       T(by_container),        T(hwpts),     T(without_dirty_bits),
         T(iommufd_failures), T(container_failures),  T(in_use),    T(not_viable),
         T(kernel_words),     T(same_group_own_hwpt), T(addresses), T(bad_addresses),
-        T(unfit_devices),
+        T(unfit_devices),    T(played_container),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

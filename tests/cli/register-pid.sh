@@ -75,6 +75,18 @@ says err 'memory "ram0": '
 run 2 register z --memory "name=ram0,path=elsewhere,fd=3,pid=1,iova=0"
 says err 'memory "ram0": path and fd exclude each other'
 
+# ---- QEMU: how its monitor is asked
+ln -s "$(python3 -c 'import sys; print(sys.executable)')" qemu-system-x86_64
+./qemu-system-x86_64 "$holder" "$dir/qemu.pid" -name guest=web1,debug-threads=on &
+qemu=$!
+wait_until "a process called QEMU" test -e "$dir/qemu.pid"
+run 2 register demo3 --pid $qemu --device name=nic0,socket=/x
+says out "This is QEMU."
+says out "virsh qemu-monitor-command --hmp web1 'info mtree -f'"
+says out "offset=2G,size=2G,iova=0x100000000"
+says err "where the devices of process $qemu see its memory is not known"
+kill $qemu
+
 # ---- who is no process
 run 3 register x --pid 2147483647
 says err "there is no process 2147483647 here"

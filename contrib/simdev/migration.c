@@ -222,7 +222,7 @@ void migration_reset(struct device *d)
     e->rate = d->options->rate;
     e->doorbell = e->burst_left = 0;
     pattern_init(&e->pattern, d->options->pattern, d->options->seed);
-    pci_reset(&d->pci, d->options->id);
+    pci_reset(&d->pci, d->options->id, d->options->pci_device);
     engine_release(e);
     migration_apply_mode(d);
 }

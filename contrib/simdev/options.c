@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "options.h"
+#include "pci.h"
 #include "record.h"
 #include "sizes.h"
 #include <getopt.h>
@@ -52,6 +53,7 @@ static const char help_text[] =
     "  --no-p2p, --no-precopy    without the P2P or the PRE_COPY states\n"
     "  --no-log                  without DMA logging\n"
     "  --no-migration            without all of it\n"
+    "  --pci-device ID           PCI device id (default 0x51da), to play another model\n"
     "  --log-page-size SIZE      the page size of the log that it insists on (default: what the client asks "
     "for)\n"
     "\n"
@@ -111,6 +113,7 @@ enum {
     OPT_NO_PRECOPY,
     OPT_NO_LOG,
     OPT_NO_MIGRATION,
+    OPT_PCI_DEVICE,
     OPT_LOG_PAGE_SIZE,
     OPT_BY_MESSAGE,
     OPT_INCOMING,
@@ -137,6 +140,7 @@ static const struct option long_options[] = {
     {"no-precopy", no_argument, NULL, OPT_NO_PRECOPY},
     {"no-log", no_argument, NULL, OPT_NO_LOG},
     {"no-migration", no_argument, NULL, OPT_NO_MIGRATION},
+    {"pci-device", required_argument, NULL, OPT_PCI_DEVICE},
     {"log-page-size", required_argument, NULL, OPT_LOG_PAGE_SIZE},
     {"by-message", no_argument, NULL, OPT_BY_MESSAGE},
     {"incoming", no_argument, NULL, OPT_INCOMING},
@@ -227,6 +231,10 @@ static int take(struct options *o, int option, const char *name, const char *val
     case OPT_NO_MIGRATION:
         o->migration_flags = 0;
         return 0;
+    case OPT_PCI_DEVICE:
+        r = parse_limited(name, value, false, 1, UINT16_MAX, &n);
+        o->pci_device = r == 0 ? (uint16_t)n : 0;
+        return r;
     case OPT_NO_LOG:
         o->no_log = true;
         return 0;
@@ -260,6 +268,7 @@ static int take(struct options *o, int option, const char *name, const char *val
 int options_parse(struct options *o, int argc, char **argv)
 {
     *o = (struct options){
+        .pci_device = PCI_DEVICE_ID,
         .rate = 1000,
         .state_size_bytes = 64 << 10,
         .precopy_size_bytes = 16 << 10,

@@ -18,6 +18,7 @@ struct options {
     const char *socket_path;
     const char *journal_path;
     uint32_t id;
+    uint16_t pci_device;
     enum pattern_kind pattern;
     uint64_t rate; /* pages per second, 0: as fast as it can */
     struct vfu_log_range *ranges;

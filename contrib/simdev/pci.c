@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 
 #define CONFIG_VENDOR   0x1b36u
-#define CONFIG_DEVICE   0x51dau
 #define CONFIG_BAR0     0x10u
 #define CONFIG_BARS_END 0x28u
 #define CONFIG_MSIX     0x40u
@@ -43,13 +42,13 @@ static void put32(uint8_t *at, uint32_t value)
     memcpy(at, &value, sizeof value);
 }
 
-void pci_reset(struct pci *pci, uint32_t device_id)
+void pci_reset(struct pci *pci, uint32_t device_id, uint16_t pci_device)
 {
     memset(pci->config, 0, sizeof pci->config);
     memset(pci->msix, 0, sizeof pci->msix);
     uint8_t *c = pci->config;
     put16(c + 0x00, CONFIG_VENDOR);
-    put16(c + 0x02, CONFIG_DEVICE);
+    put16(c + 0x02, pci_device);
     put16(c + 0x06, 0x10); /* status: there is a capability list */
     c[0x08] = 1;           /* revision */
     c[0x0b] = 0xff;        /* class: not in any */
@@ -62,7 +61,7 @@ void pci_reset(struct pci *pci, uint32_t device_id)
     put32(c + CONFIG_MSIX + 8, 0x800 | 4); /* pending bits: BAR4 at 0x800 */
 }
 
-int pci_init(struct pci *pci, uint32_t device_id, struct mig_error *err)
+int pci_init(struct pci *pci, uint32_t device_id, uint16_t pci_device, struct mig_error *err)
 {
     pci->bar2_fd = memfd_create("simdev-bar2", MFD_CLOEXEC);
     if (pci->bar2_fd < 0 || ftruncate(pci->bar2_fd, PCI_BAR2_BYTES) < 0)
@@ -71,7 +70,7 @@ int pci_init(struct pci *pci, uint32_t device_id, struct mig_error *err)
     if (p == MAP_FAILED)
         return mig_error_set(err, MIG_ERR_FAILED, errno, "cannot map the memory of BAR2: %m");
     pci->bar2 = p;
-    pci_reset(pci, device_id);
+    pci_reset(pci, device_id, pci_device);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "vfio-user.h"
 
+#define PCI_DEVICE_ID      0x51dau
 #define PCI_REGIONS        9u
 #define PCI_CONFIG_BYTES   256u
 #define PCI_BAR0_BYTES     4096u
@@ -24,10 +25,11 @@ struct pci {
     uint8_t *bar2;
 };
 
-int pci_init(struct pci *pci, uint32_t device_id, struct mig_error *err);
+/* device_id: which of the simdevs it is, the subsystem id. pci_device: the model. */
+int pci_init(struct pci *pci, uint32_t device_id, uint16_t pci_device, struct mig_error *err);
 void pci_free(struct pci *pci);
 /* What a reset leaves of it. */
-void pci_reset(struct pci *pci, uint32_t device_id);
+void pci_reset(struct pci *pci, uint32_t device_id, uint16_t pci_device);
 /* Size and VFU_REGION_FLAG_s of a region; size 0: there is none. */
 uint64_t pci_region(uint32_t index, uint32_t *ret_flags);
 int pci_read(struct device *d, const struct vfu_region_rw *rw, uint8_t *data);

@@ -207,7 +207,7 @@ int device_start(struct device *d, const struct options *o, struct mig_error *er
     d->log.lose_every = o->misbehave.lose_bit_every;
     irqs_init(&d->irqs);
     migration_init(&d->migration);
-    int r = pci_init(&d->pci, o->id, err);
+    int r = pci_init(&d->pci, o->id, o->pci_device, err);
     if (r == 0 && o->journal_path)
         r = journal_create(&d->journal, o->journal_path, o->id, err);
     if (r == 0) {

@@ -151,8 +151,12 @@ class Side:
         runtime = self.rig.path("run-" + self.name)
         os.makedirs(runtime, exist_ok=True)
         listen = self.rig.listen[self.name]
-        self.migd = Process(self.rig, "migd-" + self.name,
-                            [self.rig.program("migd", build or self.rig.migd_build), "--runtime-dir", runtime, "--listen", listen], env)
+        argv = [self.rig.program("migd", build or self.rig.migd_build), "--runtime-dir", runtime, "--listen", listen]
+        if self.name in self.rig.config:
+            with open(self.rig.path(f"migd-{self.name}.conf"), "w", encoding="ascii") as f:
+                f.write(self.rig.config[self.name])
+            argv += ["--config", f.name]
+        self.migd = Process(self.rig, "migd-" + self.name, argv, env)
         self.migd.started = time.monotonic()
         if not fault or ":" not in fault or not fault.startswith("start"):
             self.wait_migd()
@@ -314,13 +318,14 @@ class Side:
 
 class Rig:
     def __init__(self, context, size=64 * MIB, devices=None, track="cpu-log", threads=2, rate=2000, span=None, regions=None, made=None,
-                 hugepages=0, register="migctl", transport="tcp", fill="/usr/lib", memory_files=True, faults=None):
+                 hugepages=0, register="migctl", transport="tcp", fill="/usr/lib", memory_files=True, faults=None,
+                 config=None):
         self.context, self.build = context, context.build
         self.size, self.track, self.threads, self.rate, self.span = size, track, threads, rate, span
         self.devices = [Device()] if devices is None else devices
         self.regions = regions or [("ram0", 0, size, [0])]
         self.made, self.hugepages, self.register, self.fill, self.memory_files = made, hugepages, register, fill, memory_files
-        self.faults = faults or {}
+        self.faults, self.config = faults or {}, config or {}
         self.migd_build = context.build
         if faults is not None:
             if not context.fault_build:

@@ -135,7 +135,6 @@ int device_open(struct device *d, const char *sysfs, struct dma_space *space)
     if (r < 0)
         return r;
     d->migrates = has_feature(d, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION);
-    d->logs = has_feature(d, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_DMA_LOGGING_START);
     return device_read(d, DEVICE_PCI_CONFIG, 0, &d->id, sizeof d->id);
 }
 

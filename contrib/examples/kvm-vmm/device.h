@@ -17,7 +17,6 @@ struct device {
     uint32_t id;   /* PCI device << 16 | vendor */
     bool mediated; /* its driver writes memory; the IOMMU does not see it */
     bool migrates; /* it has migration states: migd moves it */
-    bool logs;     /* it has a log of its own DMA */
     bool tracked;  /* the IOMMU keeps dirty bits for it */
 };
 

@@ -43,25 +43,17 @@ static int add_container(sd_bus *bus, const char *domain, const struct dma_space
     sd_bus_message *m = NULL;
     int r = bus_new_call(bus, domain, MIGD_IFACE_DOMAIN, "AddContainer", &m);
     if (r >= 0 && space->interface == DMA_IOMMUFD)
-        r = sd_bus_message_append(m, "sha{sv}", "dma", space->fd, 1, "ioas", "u", space->ioas);
+        r = sd_bus_message_append(m, "sha{sv}", "dma", space->fd, 2, "pid", "u", (uint32_t)getpid(), "ioas",
+                                  "u", space->ioas);
     else if (r >= 0)
-        r = sd_bus_message_append(m, "sha{sv}", "dma", space->fd, 0);
+        r = sd_bus_message_append(m, "sha{sv}", "dma", space->fd, 1, "pid", "u", (uint32_t)getpid());
     return r < 0 ? r : bus_call(bus, m, NULL);
-}
-
-/* Who knows what the device writes: the container, if the IOMMU or a type1 container keeps exact bits for it,
- * or the device. */
-static const char *tracker_of(const struct device *d, const struct dma_space *space)
-{
-    bool container = space->interface == DMA_LEGACY ? d->mediated : d->tracked;
-    return container ? "container" : d->logs ? "device" : "all";
 }
 
 /* Only what has migration states. A device without any is moved by whoever drives it, and its writes are in
  * its container's log. The name is the place in this VM, not the address on this host: the other side must
- * have the same. */
-static int add_device(sd_bus *bus, const char *domain, unsigned slot, const struct device *d,
-                      const struct dma_space *space)
+ * have the same. "auto": its writes are in its own log, or in its container's. */
+static int add_device(sd_bus *bus, const char *domain, unsigned slot, const struct device *d)
 {
     sd_bus_message *m = NULL;
     char name[16];
@@ -70,8 +62,8 @@ static int add_device(sd_bus *bus, const char *domain, unsigned slot, const stru
     snprintf(name, sizeof name, "dev%u", slot);
     int r = bus_new_call(bus, domain, MIGD_IFACE_DOMAIN, "AddDevice", &m);
     if (r >= 0)
-        r = sd_bus_message_append(m, "sha{sv}", name, d->fd, 2, "tracker", "s", tracker_of(d, space), "pid",
-                                  "u", (uint32_t)getpid());
+        r = sd_bus_message_append(m, "sha{sv}", name, d->fd, 2, "tracker", "s", "auto", "pid", "u",
+                                  (uint32_t)getpid());
     return r < 0 ? r : bus_call(bus, m, NULL);
 }
 
@@ -104,7 +96,7 @@ int register_domain(sd_bus *bus, const char *name, bool incoming, const struct v
     if (r >= 0 && v->space.fd >= 0)
         r = add_container(bus, domain, &v->space);
     for (unsigned i = 0; i < v->ndevices && r >= 0; i++)
-        r = add_device(bus, domain, i, &v->devices[i], &v->space);
+        r = add_device(bus, domain, i, &v->devices[i]);
     if (r >= 0)
         r = add_log(bus, domain, &v->log);
     if (r >= 0)

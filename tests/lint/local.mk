@@ -3,3 +3,6 @@
 # check-findings the page of findings.
 dist_noinst_SCRIPTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings tests/lint/check-unit
 TESTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-findings tests/lint/check-unit
+# check-guide holds doc/integration.md against the examples and the interface.
+dist_noinst_SCRIPTS += tests/lint/check-guide
+TESTS += tests/lint/check-guide

@@ -14,11 +14,12 @@ int cpu_log_create(struct cpu_log *log, const char *path, uint64_t pages)
         snprintf(log->path, sizeof log->path, "%s", path);
         log->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     } else {
-        log->fd = memfd_create("cpu-log", MFD_CLOEXEC);
+        log->fd = memfd_create("cpu-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         snprintf(log->path, sizeof log->path, "/proc/%d/fd/%d", (int)getpid(), log->fd);
     }
     void *p = MAP_FAILED;
-    if (log->fd >= 0 && ftruncate(log->fd, (off_t)log->bytes) == 0)
+    if (log->fd >= 0 && ftruncate(log->fd, (off_t)log->bytes) == 0 &&
+        (path || fcntl(log->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0))
         p = mmap(NULL, log->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, log->fd, 0);
     if (p == MAP_FAILED) {
         int error = errno;

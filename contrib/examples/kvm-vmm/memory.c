@@ -2,6 +2,7 @@
 #include "memory.h"
 #include "guest.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,9 +16,11 @@ extern const uint8_t guest_program[], guest_program_end[];
 int guest_memory_create(struct guest_memory *m, uint64_t size)
 {
     *m = (struct guest_memory){.size = size};
-    m->fd = memfd_create("guest-memory", MFD_CLOEXEC);
+    m->fd = memfd_create("guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *p = MAP_FAILED;
-    if (m->fd >= 0 && ftruncate(m->fd, (off_t)size) == 0)
+    /* Sealed: everybody who maps it, migd too, may rely on its size. */
+    if (m->fd >= 0 && ftruncate(m->fd, (off_t)size) == 0 &&
+        fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0)
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
     if (p == MAP_FAILED) {
         int error = errno;

@@ -2,6 +2,7 @@
 /* The devices: what they can do, and whether they answer. */
 #include "base/format.h"
 #include "check/check-private.h"
+#include "domain/kernel-devices.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
 #include <poll.h>
@@ -31,12 +32,7 @@ static void check_address_space(struct check *c, const struct domain_device *dd)
 /* Only type1 hears of writes that do not go through the IOMMU. */
 static void check_mediated(struct check *c, const struct domain_device *dd)
 {
-    const struct domain *d = c->domain;
-    bool iommufd_only = d->ncontainers > 0;
-    for (size_t i = 0; i < d->ncontainers; i++)
-        iommufd_only &= strcmp(d->containers[i].container->ops->kind, "iommufd") == 0;
-    if (dd->tracker_container && iommufd_only && kvfio_device_is(dd->device) &&
-        kvfio_device_is_mediated(dd->device))
+    if (dd->tracker_container && domain_containers_miss(c->domain, dd->device))
         TELL(c, FINDING_DEVICE_MDEV_UNTRACKED, dd->device->name, NULL,
              "Device %s is a mediated device: what it writes is not in the dirty bits of an iommufd",
              dd->device->name);

@@ -12,6 +12,12 @@
 int domain_open_kernel_device(struct domain *d, const char *name, struct domain_device *wanted, int fd,
                               int pidfd, struct mig_error *err);
 
+/* Who says what the device writes: settles wanted->tracker_auto, and refuses what would lose writes. */
+int domain_settle_tracking(struct domain *d, struct device *device, struct domain_device *wanted,
+                           struct mig_error *err);
+/* A mediated device whose writes no container of the domain hears of: only type1 does. */
+bool domain_containers_miss(const struct domain *d, struct device *device);
+
 /* For a helper: all memory with IOVAs, if automap. */
 int domain_map_container(struct domain *d, const struct domain_container *c, struct mig_error *err);
 /* Main thread: takes the container and makes its tracker, which bears its name, if it can tell anything. */

@@ -3,6 +3,8 @@
 #include "base/printable.h"
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static const char label[] = "vfio-device-syspath:";
 
@@ -25,6 +27,19 @@ int kvfio_sysfs_path_from(FILE *fdinfo, char *buf, size_t size)
     return -ENODATA;
 }
 
+/* What a cdev is of, by its number; for kernels whose fdinfo does not tell. */
+static int path_of_cdev(int fd, char *buf, size_t size)
+{
+    char link[80], path[PATH_MAX];
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+        return -ENODATA;
+    snprintf(link, sizeof link, "/sys/dev/char/%u:%u/device", major(st.st_rdev), minor(st.st_rdev));
+    if (!realpath(link, path))
+        return -ENODATA;
+    return (size_t)snprintf(buf, size, "%s", path) < size ? 0 : -ENAMETOOLONG;
+}
+
 int kvfio_sysfs_path(int fd, char *buf, size_t size)
 {
     char name[64];
@@ -34,7 +49,7 @@ int kvfio_sysfs_path(int fd, char *buf, size_t size)
         return -ENODATA;
     int r = kvfio_sysfs_path_from(f, buf, size);
     fclose(f);
-    return r;
+    return r == -ENODATA ? path_of_cdev(fd, buf, size) : r;
 }
 
 /* The last part of what a link in the folder leads to. */

@@ -5,8 +5,8 @@
 #include "base/util.h"
 #include <stdio.h>
 
-/* The device's folder in sysfs, as the kernel tells in the descriptor's fdinfo. -ENODATA: it does not (older
- * kernels, or no VFIO device). */
+/* The device's folder in sysfs, as the kernel tells in the descriptor's fdinfo, or by the number of a cdev.
+ * -ENODATA: neither (a group's device with an older kernel, or no VFIO device). */
 int kvfio_sysfs_path(int fd, char *buf, size_t size);
 /* The same from an fdinfo that is open. */
 int kvfio_sysfs_path_from(FILE *fdinfo, char *buf, size_t size);

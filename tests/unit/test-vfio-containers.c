@@ -8,11 +8,13 @@
 #include "domain/kernel-devices.h"
 #include "loop/loop.h"
 #include "vfio/container.h"
+#include "vfio/device.h"
 #include "vfio/iommufd-uapi.h"
 #include "vfio/iommufd.h"
 #include "vfio/vfio-uapi.h"
 #include <fcntl.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdarg.h>
 #include <string.h>
 #include <cmocka.h>
@@ -662,6 +664,59 @@ static void test_dead_holder(void **state)
     close_fd(&ends[0]);
 }
 
+/* A kernel device that answers nothing but what it is. */
+static int call_device(const struct kernel_calls *calls, int fd, unsigned long request, void *arg)
+{
+    return request == KVFIO_DEVICE_GET_INFO ? 0 : -ENOTTY;
+}
+
+/* A mediated device is heard by type1 only: with an iommufd its container cannot be its tracker. */
+static void test_mediated_device_behind_an_iommufd(void **state)
+{
+    static const struct kernel_calls calls = {.ioctl = call_device};
+    struct rig *g = *state;
+    char dir[] = "/tmp/migd-mdev-XXXXXX", link[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(link, sizeof link, "%s/subsystem", dir);
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    for (int mediated = 0; mediated < 2; mediated++)
+        for (int iommufd = 0; iommufd < 2; iommufd++)
+            for (int cdev = 0; cdev < 2; cdev++) {
+                struct domain *d;
+                struct device *device = NULL;
+                assert_int_equal(symlink(mediated ? "/sys/bus/mdev" : "/sys/bus/pci", link), 0);
+                g->k.iommufd = iommufd;
+                assert_int_equal(container_new(&g->c, "dma0", g->fd, NULL, 0, 0, &g->k.calls, &g->e), 0);
+                assert_int_equal(domain_new(&d, "demo", false, &g->e), 0);
+                assert_int_equal(
+                    domain_insert_container(d, &(struct domain_container){.container = g->c}, &g->e), 0);
+                const struct kvfio_device_options o = {
+                    .fd = g->fd, .gone_fd = -1, .sysfs_path = dir, .calls = &calls};
+                assert_int_equal(kvfio_device_new(&device, "tty0", &o, &g->e), 0);
+                assert_int_equal(unlink(link), 0);
+                if (!cdev) /* of a group: a file without a type, for which a pipe must do */
+                    assert_true(dup3(pipes[0], kvfio_device_fd(device), O_CLOEXEC) >= 0);
+                struct domain_device wanted = {.tracker_container = true};
+                bool refuse = mediated && (iommufd || cdev);
+                mig_error_clear(&g->e);
+                assert_int_equal(domain_settle_tracking(d, device, &wanted, &g->e), refuse ? -EOPNOTSUPP : 0);
+                if (refuse)
+                    assert_non_null(strstr(g->e.hint, "device-mdev-untracked"));
+                /* Nobody chose: the same answer, and never in silence. */
+                wanted = (struct domain_device){.tracker_auto = true};
+                assert_int_equal(domain_settle_tracking(d, device, &wanted, NULL), refuse ? -EOPNOTSUPP : 0);
+                wanted = (struct domain_device){.tracker_all = true};
+                assert_int_equal(domain_settle_tracking(d, device, &wanted, &g->e), 0);
+                device_unref(device);
+                domain_unref(d);
+                g->c = container_unref(g->c);
+            }
+    close(pipes[0]);
+    close(pipes[1]);
+    rmdir(dir);
+}
+
 static void test_dead_holder_breaks_the_domain(void **state)
 {
     struct rig *g = *state;
@@ -785,6 +840,7 @@ int main(void)
         T(test_iommufd_partial),
         T(test_dead_holder),
         T(test_dead_holder_breaks_the_domain),
+        T(test_mediated_device_behind_an_iommufd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,7 @@ static const struct column tracker_columns[] = {
     {"device", "DEVICE", UNIT_TEXT},
     {"started", "ON", UNIT_BOOL},
     {"page-size", "PAGE SIZE", MIGD_UNIT_BYTES},
+    {"blind", "BLIND", UNIT_BOOL},
     {"harvests", "HARVESTS", MIGD_UNIT_COUNT},
     {"pages-reported", "PAGES REPORTED", MIGD_UNIT_PAGES},
     {"pages-first", "REPORTED FIRST", MIGD_UNIT_PAGES},

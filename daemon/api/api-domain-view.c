@@ -148,9 +148,10 @@ static int add_tracker(sd_bus_message *m, struct tracker *t)
     int r = open_entry(m);
     if (r >= 0)
         r = sd_bus_message_append(
-            m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", t->name, "kind", "s", t->ops->kind,
-            "device", "s", t->device, "started", "b", t->started, "page-size", "t", t->granularity_bytes,
-            "harvests", "t", atomic_load(&t->counters.harvests), "pages-reported", "t",
+            m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", t->name, "kind", "s", t->ops->kind,
+            "device", "s", t->device, "started", "b", t->started, "blind", "b", tracker_is_blind(t),
+            "page-size", "t", atomic_load(&t->granularity_bytes), "harvests", "t",
+            atomic_load(&t->counters.harvests), "pages-reported", "t",
             atomic_load(&t->counters.pages_reported), "pages-first", "t",
             atomic_load(&t->counters.pages_first), "gate-pages", "t", atomic_load(&t->counters.gate_pages));
     return r < 0 ? r : sd_bus_message_close_container(m);

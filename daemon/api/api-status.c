@@ -38,10 +38,10 @@ static int append_trackers(sd_bus_message *m, const struct migration_status *s)
         r = sd_bus_message_open_container(m, 'a', "a{sv}");
     for (size_t i = 0; r >= 0 && i < s->ntrackers; i++) {
         const struct migration_tracker_status *t = &s->tracker[i];
-        r = sd_bus_message_append(m, "a{sv}", 7, "name", "s", t->name, "kind", "s", t->kind, "device", "s",
-                                  t->device, "harvests", "t", t->harvests, "pages-reported", "t",
-                                  t->pages_reported, "pages-first", "t", t->pages_first, "gate-pages", "t",
-                                  t->gate_pages);
+        r = sd_bus_message_append(
+            m, "a{sv}", 9, "name", "s", t->name, "kind", "s", t->kind, "device", "s", t->device, "harvests",
+            "t", t->harvests, "pages-reported", "t", t->pages_reported, "pages-first", "t", t->pages_first,
+            "gate-pages", "t", t->gate_pages, "page-size", "t", t->granularity_bytes, "blind", "b", t->blind);
     }
     for (int i = 0; r >= 0 && i < 3; i++)
         r = sd_bus_message_close_container(m);

@@ -1,5 +1,6 @@
 # daemon/dirty
 libmigd_la_SOURCES += \
+	daemon/dirty/granularity.c daemon/dirty/granularity.h \
 	daemon/dirty/harvest.c daemon/dirty/harvest.h \
 	daemon/dirty/process-maps.c daemon/dirty/process-maps.h \
 	daemon/dirty/report.c daemon/dirty/report.h \

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the two trackers of kernel DMA address spaces share. Worker thread. */
 #pragma once
+#include "dirty/granularity.h"
 #include "dirty/tracker.h"
 #include "vfio/container.h"
 
 struct tracker_container {
     struct tracker base;
     struct container *container;
+    struct granularity granularity; /* iommufd */
 };
 
 static inline struct tracker_container *tracker_container_of(struct tracker *t)

@@ -55,9 +55,9 @@ struct tracker_counters {
 
 struct tracker {
     const struct tracker_ops *ops;
-    char name[TRACKER_NAME_MAX + 1];   /* unique in its domain; device trackers bear the device's name */
-    char device[TRACKER_NAME_MAX + 1]; /* who writes: a device's name, "cpu", ... for reports */
-    uint64_t granularity_bytes;        /* of one bit; known after start */
+    char name[TRACKER_NAME_MAX + 1];    /* unique in its domain; device trackers bear the device's name */
+    char device[TRACKER_NAME_MAX + 1];  /* who writes: a device's name, "cpu", ... for reports */
+    _Atomic uint64_t granularity_bytes; /* of one bit; known after start, better known with each harvest */
     bool started;
     /* Found at start: although its kind could know, this one knows nothing, like an ops->answers_gate that is
      * false. */

@@ -29,7 +29,8 @@ struct migration_counters {
 
 struct migration_tracker_status {
     char name[128], kind[16], device[128];
-    uint64_t harvests, pages_reported, pages_first, gate_pages;
+    uint64_t harvests, pages_reported, pages_first, gate_pages, granularity_bytes;
+    bool blind;
 };
 #define MIGRATION_TRACKERS_MAX 64
 

@@ -109,14 +109,13 @@ static void settle(struct job *j, int r, struct mig_error *err)
 
 static void say_done(struct job *j)
 {
-    const char *device;
-    uint64_t pages = job_gate_late(j, &device);
+    char who[160];
+    uint64_t pages = job_gate_late(j, who, sizeof who);
     if (pages)
-        migration_set_verdict(
-            j->migration,
-            "Done: the workload runs at %s. But device %s wrote %llu pages here after it had "
-            "been stopped and everything was sent: those writes are lost",
-            j->destination, device, (unsigned long long)pages);
+        migration_set_verdict(j->migration,
+                              "Done: the workload runs at %s. But %s wrote %llu pages here after it had "
+                              "been stopped and everything was sent: those writes are lost",
+                              j->destination, who, (unsigned long long)pages);
     else
         migration_set_verdict(j->migration, "Done: the workload runs at %s", j->destination);
 }

@@ -101,6 +101,13 @@ void job_describe_pages(struct job *j, const struct region *r, uint64_t first, u
     }
 }
 
+/* Who a tracker speaks of: a container's bits are those of any device in it. */
+static void describe_writer(const struct tracker *t, char *buf, size_t size)
+{
+    bool container = t && (strcmp(t->ops->kind, "type1") == 0 || strcmp(t->ops->kind, "iommufd") == 0);
+    snprintf(buf, size, "%s%s", container ? "a device in container " : "device ", t ? t->device : "unknown");
+}
+
 static int refuse(struct job *j, const struct gate_finding *f, struct mig_error *err)
 {
     char where[300] = "";
@@ -114,13 +121,15 @@ static int refuse(struct job *j, const struct gate_finding *f, struct mig_error 
         at = MIN(at, sizeof where - 1);
     }
     const struct tracker *t = f->range[0].tracker;
+    char who[160];
+    describe_writer(t, who, sizeof who);
     mig_error_set(err, MIG_ERR_GATE, 0,
-                  "%llu pages were written after everything had been stopped, by device %s (tracker %s): %s",
-                  (unsigned long long)f->pages, t ? t->device : "unknown",
+                  "%llu pages were written after everything had been stopped, by %s (tracker %s%s%s): %s",
+                  (unsigned long long)f->pages, who,
                   t                  ? t->name
                   : f->needs_digests ? "none, found by digests"
                                      : "none, DMA by message or an unmap",
-                  where);
+                  t ? ", " : "", t ? t->ops->kind : "", where);
     mig_error_hint(err, "The device does not obey STOP; the source goes on. Report it to the device's "
                         "vendor, or allow --gate resend or --gate off at your own risk");
     return -err->err;
@@ -171,20 +180,20 @@ int job_gate(struct job *j, struct mig_error *err)
     }
 }
 
-uint64_t job_gate_late(struct job *j, const char **ret_device)
+uint64_t job_gate_late(struct job *j, char *who, size_t size)
 {
     struct gate_finding f = {0};
     struct migration_options o;
     migration_get_options(j->migration, &o);
     if (o.gate == GATE_OFF || harvest_gate(&j->set, &f, NULL) < 0 || f.pages == 0)
         return 0;
-    *ret_device = f.range[0].tracker ? f.range[0].tracker->device : "unknown";
+    describe_writer(f.range[0].tracker, who, size);
     migration_update(j->migration, add_gate_pages, &f.pages);
     migration_set_proof(j->migration, "late", NULL);
     job_publish_trackers(j);
     const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
     log_write(LOG_WARNING, &fields,
-              "Device %s wrote %llu pages after everything was sent: those writes are lost", *ret_device,
-              (unsigned long long)f.pages);
+              "%llu pages were written by %s after everything was sent: those writes are lost",
+              (unsigned long long)f.pages, who);
     return f.pages;
 }

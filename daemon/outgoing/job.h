@@ -102,7 +102,7 @@ int job_gate(struct job *j, struct mig_error *err);
 /* After the decision, before tracking goes off: pages that were written in between, and by whom. A device
  * that writes after its state was taken writes into memory that is nobody's any more: that cannot be mended,
  * but must not stay a secret. */
-uint64_t job_gate_late(struct job *j, const char **ret_device);
+uint64_t job_gate_late(struct job *j, char *who, size_t size);
 /* verify.c: strict before the commit, post after it. A post failure is an error too, but changes no owner. */
 int job_verify_strict(struct job *j, struct mig_error *err);
 int job_verify_post(struct job *j, struct mig_error *err);

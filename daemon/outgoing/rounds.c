@@ -24,8 +24,14 @@
 #define IDLE_INITIAL_ROUNDS_MAX 10
 #define INITIAL_ROUNDS_MAX      64
 
+static void set_granularity(struct migration_counters *c, void *userdata)
+{
+    c->granularity_bytes = *(const uint64_t *)userdata;
+}
+
 void job_publish_trackers(struct job *j)
 {
+    uint64_t coarsest = 0;
     _cleanup_free_ struct migration_tracker_status *t =
         calloc(j->set.ntrackers ? j->set.ntrackers : 1, sizeof *t);
     if (!t)
@@ -39,7 +45,11 @@ void job_publish_trackers(struct job *j)
         t[i].pages_reported = from->counters.pages_reported;
         t[i].pages_first = from->counters.pages_first;
         t[i].gate_pages = from->counters.gate_pages;
+        t[i].granularity_bytes = from->granularity_bytes;
+        t[i].blind = tracker_is_blind(from);
+        coarsest = MAX(coarsest, t[i].granularity_bytes);
     }
+    migration_update(j->migration, set_granularity, &coarsest);
     migration_set_trackers(j->migration, t, j->set.ntrackers);
 }
 

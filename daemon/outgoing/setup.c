@@ -87,8 +87,6 @@ static void set_totals(struct migration_counters *c, void *userdata)
         c->memory_bytes += j->regions[i]->size_bytes;
     c->remaining_bytes = c->memory_bytes;
     c->connections = j->npage_channels;
-    for (size_t i = 0; i < j->set.ntrackers; i++)
-        c->granularity_bytes = MAX(c->granularity_bytes, j->set.trackers[i]->granularity_bytes);
 }
 
 static void set_setup_time(struct migration_counters *c, void *userdata)
@@ -144,6 +142,7 @@ int job_set_up(struct job *j, struct mig_error *err)
     if (r < 0)
         return r;
     migration_update(j->migration, set_totals, j);
+    job_publish_trackers(j);
     migration_update(j->migration, set_setup_time, &began);
     migration_set_verdict(j->migration, "Full send: every page once, while the workload runs");
     return 0;

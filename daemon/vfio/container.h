@@ -90,6 +90,9 @@ void container_stop_leftover(struct container *c);
 /* Of an iommufd; none and 0 for type1. Borrowed. */
 size_t container_hwpts(const struct container *c, const uint32_t **ret);
 uint32_t container_ioas(const struct container *c);
+/* Whether its IOAS enters everything in pieces of 4 KiB (IOMMU_OPTION_HUGE_PAGES is off). False where that is
+ * not known. */
+bool container_maps_small(const struct container *c);
 
 /* Idempotent. Refused (Busy) while another container object reads the same bits: each would take them from
  * the other, and the end of one would turn off what the other relies on. */

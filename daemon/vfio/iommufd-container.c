@@ -114,6 +114,13 @@ static int unmap(struct container *c, const struct iova_mapping *m, container_re
     return 0;
 }
 
+bool container_maps_small(const struct container *c)
+{
+    bool huge = true;
+    uint32_t ioas = container_ioas(c);
+    return ioas && iommufd_has_huge_pages(c->fd, c->calls, ioas, &huge) == 0 && !huge;
+}
+
 static bool overlaps(const struct container *c, const struct container *other)
 {
     const struct iommufd_container *f = CONTAINER_OF(c, const struct iommufd_container, base),

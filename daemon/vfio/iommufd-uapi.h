@@ -50,6 +50,7 @@ struct kiofd_ioas_unmap {
 
 #define KIOFD_OPTION_HUGE_PAGES 1u
 #define KIOFD_OPTION_SET        0u
+#define KIOFD_OPTION_GET        1u
 struct kiofd_option {
     uint32_t size, option_id;
     uint16_t op, reserved;

@@ -37,6 +37,16 @@ int iommufd_huge_pages(int fd, const struct kernel_calls *calls, uint32_t ioas, 
     return kernel_ioctl(calls, fd, KIOFD_OPTION, &arg);
 }
 
+int iommufd_has_huge_pages(int fd, const struct kernel_calls *calls, uint32_t ioas, bool *ret)
+{
+    struct kiofd_option arg = {
+        .size = sizeof arg, .option_id = KIOFD_OPTION_HUGE_PAGES, .op = KIOFD_OPTION_GET, .object_id = ioas};
+    int r = kernel_ioctl(calls, fd, KIOFD_OPTION, &arg);
+    if (r == 0)
+        *ret = arg.value;
+    return r;
+}
+
 int iommufd_map(int fd, const struct kernel_calls *calls, uint32_t ioas, void *memory, uint64_t size_bytes,
                 uint64_t iova)
 {

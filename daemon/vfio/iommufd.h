@@ -12,6 +12,7 @@ int iommufd_ioas_alloc(int fd, const struct kernel_calls *calls, uint32_t *ret_i
 /* 0: everything in that IOAS is mapped in entries of 4 KiB, so that a dirty bit means 4 KiB. Before anything
  * is attached. */
 int iommufd_huge_pages(int fd, const struct kernel_calls *calls, uint32_t ioas, bool on);
+int iommufd_has_huge_pages(int fd, const struct kernel_calls *calls, uint32_t ioas, bool *ret);
 int iommufd_map(int fd, const struct kernel_calls *calls, uint32_t ioas, void *memory, uint64_t size_bytes,
                 uint64_t iova);
 /* Without an address in the caller's space. -ENOTTY before Linux 6.13. */

@@ -1,6 +1,8 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-trackers tests/unit/test-uffd
-TESTS += tests/unit/test-trackers tests/unit/test-uffd
+check_PROGRAMS += tests/unit/test-granularity tests/unit/test-trackers tests/unit/test-uffd
+TESTS += tests/unit/test-granularity tests/unit/test-trackers tests/unit/test-uffd
+tests_unit_test_granularity_SOURCES = tests/unit/test-granularity.c
+tests_unit_test_granularity_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_trackers_SOURCES = tests/unit/test-trackers.c tests/unit/test-random.h
 tests_unit_test_trackers_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_uffd_SOURCES = tests/unit/test-uffd.c tests/unit/test-random.h

@@ -17,6 +17,24 @@
 #define LOG_PAGE_MAX (UINT64_C(1) << 30)
 #define PIECE_BITS   ((uint64_t)2 << 23) /* 2 MiB of bitmap */
 
+/* The kernel wants whole pages of the size that is wished for. Sorted, without overlaps; what grows together
+ * is one range. Returns how many. */
+static size_t widen_ranges(struct kvfio_log_range *ranges, size_t n, uint64_t page_bytes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t last = (ranges[i].iova + ranges[i].length - 1) | (page_bytes - 1);
+        struct kvfio_log_range r = {.iova = ranges[i].iova & ~(page_bytes - 1)};
+        r.length = last - r.iova == UINT64_MAX ? ranges[i].length : last - r.iova + 1;
+        struct kvfio_log_range *before = kept ? &ranges[kept - 1] : NULL;
+        if (before && r.iova <= before->iova + (before->length - 1))
+            before->length = MAX(before->length, last - before->iova + 1);
+        else
+            ranges[kept++] = r;
+    }
+    return kept;
+}
+
 static uint64_t gap_before(const struct kvfio_log_range *r)
 {
     return r[0].iova - (r[-1].iova + r[-1].length);
@@ -105,6 +123,7 @@ static int start_locked(struct kvfio_device *kd, uint64_t *page_bytes, struct mi
         kd->log_page_bytes = *page_bytes;
         return 0;
     }
+    n = widen_ranges(ranges, n, *page_bytes);
     uint64_t page = *page_bytes;
     bool left_on = false;
     int r = -EINVAL;
@@ -193,28 +212,74 @@ static int report_all(struct kvfio_device *kd, const struct iova_mapping *m, dev
     return 0;
 }
 
+/* [iova, iova + size) into kd->bits. */
+static int read_log(struct kvfio_device *kd, uint64_t iova, uint64_t size_bytes, struct mig_error *err)
+{
+    if (kernel_bitmap_prepare(&kd->bits, div_round_up(size_bytes, kd->log_page_bytes)) < 0)
+        return mig_error_oom(err);
+    struct kvfio_log_report r = {.iova = iova,
+                                 .length = size_bytes,
+                                 .page_size = kd->log_page_bytes,
+                                 .bitmap = (uintptr_t)kd->bits.words};
+    int e = kvfio_feature(kd, KVFIO_FEATURE_LOG_REPORT | KVFIO_FEATURE_GET, &r, sizeof r);
+    return e < 0 ? kvfio_fail(kd, e, err, "reading its DMA log at IOVA 0x%" PRIx64, iova) : 0;
+}
+
+/* [from, to) of the mapping was written. */
+static void report_written(const struct iova_mapping *m, uint64_t from, uint64_t to, device_log_cb cb,
+                           void *userdata)
+{
+    static const uint64_t all[64] = {[0 ... 63] = UINT64_MAX};
+    struct iova_mapping piece = *m;
+    for (uint64_t at = from; at < to; at += piece.size_bytes) {
+        piece.iova = at;
+        piece.offset_bytes = m->offset_bytes + (at - m->iova);
+        piece.size_bytes = MIN(to - at, sizeof all * 8 * REGION_PAGE_SIZE);
+        cb(userdata, &piece, REGION_PAGE_SIZE, all, piece.size_bytes / REGION_PAGE_SIZE);
+    }
+}
+
+/* A log in large pages, of which the first and the last may belong to other mappings as well: whoever reads a
+ * page clears it, so what it says of the others is marked at once. */
+static int report_coarse(struct kvfio_device *kd, const struct iova_mapping *m, device_log_cb cb,
+                         void *userdata, struct mig_error *err)
+{
+    uint64_t page = kd->log_page_bytes, low = m->iova & ~(page - 1), end = m->iova + m->size_bytes,
+             left = ((end - 1) | (page - 1)) - low + 1, piece;
+    for (uint64_t at = low; left; at += piece, left -= piece) {
+        piece = MIN(left, PIECE_BITS * page);
+        int r = read_log(kd, at, piece, err);
+        if (r < 0)
+            return r;
+        const struct bitmap bits = bitmap_view(kd->bits.words, piece / page);
+        bitmap_for_each_run (&bits, first, count) {
+            uint64_t from = at + first * page, size = count * page;
+            if (from < m->iova)
+                iova_map_mark(kd->device.map, from, m->iova - from);
+            if (size > end - from)
+                iova_map_mark(kd->device.map, end, size - (end - from));
+            report_written(m, MAX(from, m->iova), size > end - from ? end : from + size, cb, userdata);
+        }
+    }
+    return 0;
+}
+
 static int report_mapping(struct kvfio_device *kd, const struct iova_mapping *m, device_log_cb cb,
                           void *userdata, struct mig_error *err)
 {
     struct iova_mapping piece = *m;
     if (!announced(kd, m))
         return (m->prot & IOVA_WRITE) && report_all(kd, m, cb, userdata) < 0 ? mig_error_oom(err) : 0;
+    if (kd->log_page_bytes > REGION_PAGE_SIZE)
+        return report_coarse(kd, m, cb, userdata, err);
     for (uint64_t done = 0; done < m->size_bytes; done += piece.size_bytes) {
         piece.iova = m->iova + done;
         piece.offset_bytes = m->offset_bytes + done;
-        piece.size_bytes = MIN(m->size_bytes - done, PIECE_BITS * kd->log_page_bytes);
-        uint64_t nbits = div_round_up(piece.size_bytes, kd->log_page_bytes);
-        if (kernel_bitmap_prepare(&kd->bits, nbits) < 0)
-            return mig_error_oom(err);
-        struct kvfio_log_report r = {.iova = piece.iova,
-                                     .length = piece.size_bytes,
-                                     .page_size = kd->log_page_bytes,
-                                     .bitmap = (uintptr_t)kd->bits.words};
-        int e = kvfio_feature(kd, KVFIO_FEATURE_LOG_REPORT | KVFIO_FEATURE_GET, &r, sizeof r);
-        if (e < 0)
-            return kvfio_fail(kd, e, err, "reading its DMA log at IOVA 0x%" PRIx64 " of memory %s",
-                              piece.iova, m->region->name);
-        cb(userdata, &piece, kd->log_page_bytes, kd->bits.words, nbits);
+        piece.size_bytes = MIN(m->size_bytes - done, PIECE_BITS * REGION_PAGE_SIZE);
+        int r = read_log(kd, piece.iova, piece.size_bytes, err);
+        if (r < 0)
+            return r;
+        cb(userdata, &piece, REGION_PAGE_SIZE, kd->bits.words, piece.size_bytes / REGION_PAGE_SIZE);
     }
     return 0;
 }

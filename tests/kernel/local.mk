@@ -2,6 +2,9 @@
 # they run inside the lab only.
 KERNEL_LAB = tests/kernel/lab.c tests/kernel/lab.h
 check_PROGRAMS += tests/kernel/check-open tests/kernel/check-trackers tests/kernel/check-device tests/kernel/check-stock tests/kernel/holder
+check_PROGRAMS += tests/kernel/check-traps
+tests_kernel_check_traps_SOURCES = tests/kernel/check-traps.c $(KERNEL_LAB)
+tests_kernel_check_traps_LDADD = libmigd.la
 tests_kernel_check_trackers_SOURCES = tests/kernel/check-trackers.c $(KERNEL_LAB)
 tests_kernel_check_trackers_LDADD = libmigd.la
 tests_kernel_check_device_SOURCES = tests/kernel/check-device.c $(KERNEL_LAB)

@@ -40,6 +40,7 @@ struct driver {
     unsigned nranges, starts;
     struct kvfio_log_range ranges[RANGES];
     uint64_t log_page; /* its choice; 0: the wish */
+    uint64_t log_page_now;
     bool dirty[PAGES];
     int report_rc;
 };
@@ -92,12 +93,16 @@ static int log_start(struct driver *d, struct kvfio_log_control *c)
     if (c->num_ranges > KVFIO_LOG_RANGES_MAX || c->num_ranges > d->max_ranges)
         return -E2BIG;
     for (unsigned i = 0; i < c->num_ranges; i++)
+        if (r[i].iova % c->page_size || r[i].length % c->page_size || r[i].length == 0)
+            return -EINVAL;
+    for (unsigned i = 0; i < c->num_ranges; i++)
         assert_true(i == 0 || r[i].iova > r[i - 1].iova + r[i - 1].length); /* sorted, joined, apart */
     d->nranges = c->num_ranges;
     memcpy(d->ranges, r, c->num_ranges * sizeof *r);
     d->log_on = true;
     if (d->log_page)
         c->page_size = d->log_page;
+    d->log_page_now = c->page_size;
     return 0;
 }
 
@@ -110,12 +115,18 @@ static int log_report(struct driver *d, const struct kvfio_log_report *r)
         return -EINVAL;
     if (d->report_rc)
         return d->report_rc;
-    for (uint64_t i = 0; i < r->length / 4096; i++) {
-        uint64_t page = (r->iova - BASE) / 4096 + i, bit = i * 4096 / r->page_size;
-        if (page < PAGES && d->dirty[page])
+    /* It logs in pages of its choice: what is said of a part of one is said and cleared of all of it. */
+    uint64_t per = d->log_page_now / 4096, first = (r->iova - BASE) / 4096, count = r->length / 4096;
+    for (uint64_t p = first - first % per; p < first + count && p < PAGES; p += per) {
+        bool any = false;
+        for (uint64_t i = p; i < MIN(p + per, (uint64_t)PAGES); i++) {
+            any |= d->dirty[i];
+            d->dirty[i] = false;
+        }
+        for (uint64_t i = MAX(p, first); any && i < MIN(p + per, first + count); i++) {
+            uint64_t bit = (i - first) * 4096 / r->page_size;
             words[bit / 64] |= UINT64_C(1) << (bit % 64);
-        if (page < PAGES)
-            d->dirty[page] = false;
+        }
     }
     return 0;
 }
@@ -483,6 +494,100 @@ static void test_log_particulars(void **state)
     assert_false(g->d.log_on);
 }
 
+/* Whole pages of the size that is wished for: the kernel refuses others, and ranges that overlap then. */
+static void test_log_wish(void **state)
+{
+    struct rig *g = *state;
+    uint64_t page = 65536;
+    make(g);
+    map(g, 1, 3);
+    map(g, 5, 2);  /* in the same 64 KiB */
+    map(g, 14, 3); /* into the next */
+    map(g, 100, 1);
+    assert_int_equal(g->device->ops->log_start(g->device, &page, &g->e), 0);
+    assert_int_equal(g->d.nranges, 2);
+    assert_int_equal(g->d.ranges[0].iova, BASE);
+    assert_int_equal(g->d.ranges[0].length, 32 * 4096);
+    assert_int_equal(g->d.ranges[1].iova, BASE + 96 * 4096);
+    assert_int_equal(g->d.ranges[1].length, 16 * 4096);
+    g->d.dirty[15] = g->d.dirty[100] = true;
+    assert_true(report(g) > 0);
+    assert_int_equal(report(g), 0);
+}
+
+/* Two mappings in one page of the log: whoever is read first clears it for both. */
+static void test_log_pages_that_are_shared(void **state)
+{
+    struct rig *g = *state;
+    struct tracker *t;
+    make(g);
+    map(g, 1, 3);
+    map(g, 5, 2);
+    map(g, 14, 40);
+    map(g, 63, 1);
+    map(g, 64, 1);
+    assert_int_equal(tracker_new_device(&t, "nic0", g->device, 65536, &g->e), 0);
+    struct harvest_set set = {&t, 1, &g->region, 1};
+    assert_int_equal(harvest_start(&set, &g->e), 0);
+    static const unsigned written[] = {6, 2, 15, 40, 53, 63, 64};
+    for (size_t i = 0; i < ELEMENTS(written); i++) {
+        bitmap_clear_all(g->region->dirty);
+        g->d.dirty[written[i]] = true;
+        assert_int_equal(harvest_run(&set, NULL, &g->e), 0);
+        assert_true(bitmap_test(g->region->dirty, written[i]));
+        assert_true(bitmap_count(g->region->dirty) <= 16);
+        bitmap_clear_all(g->region->dirty);
+        assert_int_equal(harvest_run(&set, NULL, &g->e), 0);
+        assert_int_equal(bitmap_count(g->region->dirty), 0);
+    }
+    /* The last bits of an unmap, too. */
+    g->d.dirty[6] = g->d.dirty[2] = true;
+    assert_int_equal(g->device->ops->dma_unmap(g->device, BASE + 5 * 4096, 2 * 4096, &g->e), 0);
+    assert_int_equal(harvest_run(&set, NULL, &g->e), 0);
+    assert_true(bitmap_test(g->region->dirty, 6) && bitmap_test(g->region->dirty, 2));
+    tracker_free(t);
+}
+
+/* Only bits are set, so what a buffer held before would be reported again. */
+static void test_log_buffers_are_zeroed(void **state)
+{
+    struct rig *g = *state;
+    uint64_t page = 4096;
+    make(g);
+    map(g, 0, 512);
+    map(g, 600, 512);
+    assert_int_equal(g->device->ops->log_start(g->device, &page, &g->e), 0);
+    for (unsigned i = 0; i < 512; i++)
+        g->d.dirty[i] = true;
+    assert_int_equal(report(g), 512); /* not 1024 */
+    assert_int_equal(report(g), 0);
+}
+
+/* A report that fails: everything that the device may write counts as written, but at the gate. */
+static void test_log_that_fails(void **state)
+{
+    struct rig *g = *state;
+    struct tracker *t;
+    struct gate_finding f;
+    make(g);
+    map(g, 0, 64);
+    assert_int_equal(tracker_new_device(&t, "nic0", g->device, 4096, &g->e), 0);
+    struct harvest_set set = {&t, 1, &g->region, 1};
+    assert_int_equal(harvest_start(&set, &g->e), 0);
+    g->d.dirty[3] = true;
+    g->d.report_rc = -EIO;
+    assert_int_equal(harvest_run(&set, NULL, &g->e), 0);
+    assert_int_equal(bitmap_count(g->region->dirty), 64);
+    bitmap_clear_all(g->region->dirty);
+    assert_int_equal(harvest_gate(&set, &f, &g->e), -EIO);
+    assert_non_null(strstr(g->e.message, "nic0"));
+    g->d.report_rc = 0;
+    bitmap_clear_all(g->region->dirty);
+    assert_int_equal(harvest_run(&set, NULL, &g->e), 0);
+    assert_int_equal(bitmap_count(g->region->dirty), 1);
+    tracker_free(t);
+}
+
 /* A kernel without iommufd takes the start and refuses the report. */
 static void test_log_without_report(void **state)
 {
@@ -598,6 +703,10 @@ int main(void)
         T(test_what_fdinfo_tells),
         T(test_the_driver_is_known),
         T(test_precopy_info),
+        T(test_log_pages_that_are_shared),
+        T(test_log_wish),
+        T(test_log_buffers_are_zeroed),
+        T(test_log_that_fails),
         T(test_reset_by_somebody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

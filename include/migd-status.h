@@ -8,8 +8,8 @@
  * Besides these the dictionary has: "id" s, "domain" s, "direction" s, "peer" s, "state" s, "phase" s,
  * "round" u, "verdict" s, "error" s (word), "message" s, "hint" s, "cancel-requested" b, "paused" b, "gate" s
  * ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device wrote after the
- * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "trackers" aa{sv} (as Domain.Trackers without "started"),
- * "options" a{sv}.
+ * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "trackers" aa{sv} (as Domain.Trackers
+ * without "started"), "options" a{sv}.
  */
 #pragma once
 

@@ -8,6 +8,7 @@ include tests/unit/device.mk
 include tests/unit/vfio-user.mk
 include tests/unit/vfio.mk
 include tests/unit/controller.mk
+include tests/unit/vmm-log.mk
 include tests/unit/transport.mk
 include tests/unit/dirty.mk
 include tests/unit/engine.mk

@@ -40,7 +40,8 @@ int bus_open(sd_bus **ret, struct mig_error *err)
         r = sd_bus_open_system(&bus);
     }
     if (r >= 0)
-        r = sd_bus_set_allow_interactive_authorization(bus, true);
+        r = sd_bus_set_allow_interactive_authorization(
+            bus, isatty(STDIN_FILENO)); /* somebody may type a password */
     if (r < 0) {
         mig_error_set(err, MIG_ERR_FAILED, -r, "cannot connect to %s%s: %s",
                       own_bus() ? "the bus " : "the system bus", own_bus() ? address : "", strerror(-r));

@@ -115,7 +115,7 @@ int api_domain_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct api_domain *ad = userdata;
     struct mig_error e = MIG_ERROR_INIT;
     struct check_work *w = NULL;
-    if (api_domain_allow(ad, m, &e) < 0 || new_work(ad, m, &w, &e) < 0)
+    if (api_domain_open(ad, &e) < 0 || new_work(ad, m, &w, &e) < 0)
         return api_error(error, &e);
     if (!check_may_ask(ad->domain))
         return answer_now(w, m);

@@ -174,7 +174,7 @@ int api_domain_add_user_device(sd_bus_message *m, void *userdata, sd_bus_error *
         r = read_socket(m, w);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         prepare_device(ad, name, &o, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddUserDevice %s", name);
@@ -291,7 +291,7 @@ int api_domain_map(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct api_domain *ad = userdata;
     struct mig_error e = MIG_ERROR_INIT;
-    int r = api_domain_allow(ad, m, &e);
+    int r = api_domain_open(ad, &e);
     if (r == 0)
         r = method_map(ad, m, &e);
     return r < 0 ? api_error(error, &e) : r;
@@ -308,7 +308,7 @@ int api_domain_unmap(sd_bus_message *m, void *userdata, sd_bus_error *error)
     int r = sd_bus_message_read(m, "stt", &device, &p.iova, &p.size_bytes);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
         return api_error(error, &e);
     r = start_map(ad, m, device, &p, true, gone, &e);
     return r < 0 ? api_error(error, &e) : r;

@@ -150,7 +150,7 @@ int api_domain_add_container(sd_bus_message *m, void *userdata, sd_bus_error *er
     int r = sd_bus_message_read(m, "sh", &name, &fd);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         prepare_container(ad, name, fd, &hwpts, &holder, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddContainer %s", name);
@@ -261,7 +261,7 @@ int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error
     int r = sd_bus_message_read(m, "sh", &name, &fd);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         prepare_kernel_device(ad, name, fd, tracker, &holder, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddDevice %s", name);

@@ -130,7 +130,7 @@ int api_domain_add_memory(sd_bus_message *m, void *userdata, sd_bus_error *error
     int r = sd_bus_message_read(m, "shtt", &name, &fd, &offset, &size);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         new_work(&w, ad, name, &e) < 0 || take_iovas(w, &iovas, &e) < 0)
         return api_error(error, &e);
     w->fd = fd_dup(fd);
@@ -164,7 +164,7 @@ int api_domain_make_memory(sd_bus_message *m, void *userdata, sd_bus_error *erro
     int r = sd_bus_message_read(m, "st", &name, &size);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         new_work(&w, ad, name, &e) < 0 || take_iovas(w, &iovas, &e) < 0)
         return api_error(error, &e);
     w->size_bytes = size;
@@ -183,7 +183,7 @@ int api_domain_open_memory(sd_bus_message *m, void *userdata, sd_bus_error *erro
     if (r < 0)
         return r;
     /* Guest memory is nothing that everybody may look at. */
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, NULL, 0, &e) < 0)
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, NULL, 0, &e) < 0)
         return api_error(error, &e);
     const struct domain_memory *memory = domain_find_memory(ad->domain, name);
     if (!memory) {

@@ -217,7 +217,7 @@ int api_domain_open_device(sd_bus_message *m, void *userdata, sd_bus_error *erro
     int r = sd_bus_message_read(m, "ss", &name, &address);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         take_names(o, ad->domain, name, address, &e) < 0 || take_options(o, &given, &e) < 0)
         return api_error(error, &e);
     r = open_device(ad, m, &w, &e);

@@ -238,7 +238,7 @@ int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *er
         r = read_fds(m, &fd, &nfds);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         prepare_log(ad, name, type, &o, fd, nfds, w, &e) < 0)
         return api_error(error, &e);
     snprintf(what, sizeof what, "AddDirtyLog %.60s", name);
@@ -300,7 +300,7 @@ int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *e
     _cleanup_(json_object_putp) struct json_object *saved = json_object_new_object();
     if (!saved)
         return -ENOMEM;
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
         return api_error(error, &e);
     if (!o.has_bus_name)
         o.bus_name = sd_bus_message_get_sender(m);

@@ -11,11 +11,9 @@
 #include "migration/record.h"
 #include <string.h>
 
-int api_domain_allow(struct api_domain *ad, sd_bus_message *m, struct mig_error *err)
+int api_domain_open(const struct api_domain *ad, struct mig_error *err)
 {
-    if (ad->api->quitting)
-        return mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
-    return api_policy_check(ad->api->policy, m, err);
+    return ad->api->quitting ? mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending") : 0;
 }
 
 /* ---- which there are ---- */
@@ -162,7 +160,7 @@ static int method_migrate(sd_bus_message *m, void *userdata, sd_bus_error *error
     int r = sd_bus_message_read(m, "s", &destination);
     if (r < 0)
         return r;
-    if (api_domain_allow(ad, m, &e) < 0 || api_read_start_options(m, &options, &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_read_start_options(m, &options, &e) < 0 ||
         migrate(ad, destination, &options, &am, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, "o", am->path);
@@ -206,7 +204,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     struct mig_error e = MIG_ERROR_INIT;
     bool force = false;
     const struct api_option options[] = {{"force", API_BOOL, &force}};
-    if (api_domain_allow(ad, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         check_release(ad->domain, force, &e) < 0)
         return api_error(error, &e);
     struct domain *d = domain_ref(ad->domain);
@@ -222,40 +220,57 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     return sd_bus_reply_method_return(m, NULL);
 }
 
+static const struct api_method methods[] = {
+    {"AddMemory", api_domain_add_memory},
+    {"MakeMemory", api_domain_make_memory},
+    {"OpenMemory", api_domain_open_memory},
+    {"AddUserDevice", api_domain_add_user_device},
+    {"AddContainer", api_domain_add_container},
+    {"AddDevice", api_domain_add_device},
+    {"OpenDevice", api_domain_open_device},
+    {"AddDirtyLog", api_domain_add_dirty_log},
+    {"Map", api_domain_map},
+    {"Unmap", api_domain_unmap},
+    {"SetController", api_domain_set_controller},
+    {"Check", api_domain_check},
+    {"Migrate", method_migrate},
+    {"Release", method_release},
+    {NULL, NULL},
+};
+
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("AddMemory",
                             SD_BUS_ARGS("s", name, "h", fd, "t", offset, "t", size, "a{sv}", options),
-                            SD_BUS_RESULT("u", index), api_domain_add_memory, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("u", index), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("MakeMemory", SD_BUS_ARGS("s", name, "t", size, "a{sv}", options),
-                            SD_BUS_RESULT("u", index, "h", fd), api_domain_make_memory,
-                            SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("u", index, "h", fd), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("OpenMemory", SD_BUS_ARGS("s", name, "a{sv}", options),
-                            SD_BUS_RESULT("h", fd, "t", offset, "t", size), api_domain_open_memory,
+                            SD_BUS_RESULT("h", fd, "t", offset, "t", size), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddUserDevice", SD_BUS_ARGS("s", name, "v", socket, "a{sv}", options),
-                            SD_BUS_NO_RESULT, api_domain_add_user_device, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddContainer", SD_BUS_ARGS("s", name, "h", fd, "a{sv}", options),
-                            SD_BUS_NO_RESULT, api_domain_add_container, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddDevice", SD_BUS_ARGS("s", name, "h", fd, "a{sv}", options), SD_BUS_NO_RESULT,
-                            api_domain_add_device, SD_BUS_VTABLE_UNPRIVILEGED),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("OpenDevice", SD_BUS_ARGS("s", name, "s", address, "a{sv}", options),
-                            SD_BUS_RESULT("a{sh}", fds, "a{sv}", info), api_domain_open_device,
+                            SD_BUS_RESULT("a{sh}", fds, "a{sv}", info), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddDirtyLog", SD_BUS_ARGS("s", name, "s", type, "ah", fds, "a{sv}", options),
-                            SD_BUS_NO_RESULT, api_domain_add_dirty_log, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS(
         "Map", SD_BUS_ARGS("s", device, "s", memory, "t", offset, "t", iova, "t", size, "a{sv}", options),
-        SD_BUS_NO_RESULT, api_domain_map, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Unmap", SD_BUS_ARGS("s", device, "t", iova, "t", size, "a{sv}", options),
-                            SD_BUS_NO_RESULT, api_domain_unmap, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("SetController", SD_BUS_ARGS("s", type, "a{sv}", options), SD_BUS_NO_RESULT,
-                            api_domain_set_controller, SD_BUS_VTABLE_UNPRIVILEGED),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Check", SD_BUS_ARGS("s", destination, "a{sv}", options),
-                            SD_BUS_RESULT("aa{sv}", findings), api_domain_check, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("aa{sv}", findings), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Migrate", SD_BUS_ARGS("s", destination, "a{sv}", options),
-                            SD_BUS_RESULT("o", migration), method_migrate, SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_release,
+                            SD_BUS_RESULT("o", migration), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Name", "s", get_short, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Incoming", "b", get_short, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -274,8 +289,10 @@ static const sd_bus_vtable vtable[] = {
 int api_domain_export(struct api *a)
 {
     sd_bus_slot *slot = NULL;
-    int r =
-        sd_bus_add_fallback_vtable(a->bus, &slot, MIGD_BUS_DOMAIN_PREFIX, MIGD_IFACE_DOMAIN, vtable, find, a);
+    int r = api_policy_add(a->policy, a, MIGD_IFACE_DOMAIN, find, methods);
+    if (r >= 0)
+        r = sd_bus_add_fallback_vtable(a->bus, &slot, MIGD_BUS_DOMAIN_PREFIX, MIGD_IFACE_DOMAIN, vtable, find,
+                                       a);
     if (r >= 0)
         r = api_keep_slot(a, slot);
     if (r >= 0)

@@ -4,8 +4,8 @@
 #pragma once
 #include "api/api-context.h"
 
-/* May the caller change this domain? */
-int api_domain_allow(struct api_domain *ad, sd_bus_message *m, struct mig_error *err);
+/* Whether the daemon still takes up work for domains. */
+int api_domain_open(const struct api_domain *ad, struct mig_error *err);
 
 /* api-domain-memory.c */
 int api_domain_add_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -20,7 +20,7 @@ static int set_level(sd_bus *bus, const char *path, const char *interface, const
     int r = sd_bus_message_read(value, "s", &word);
     if (r < 0)
         return r;
-    if (api_policy_check(a->policy, value, &e) < 0)
+    if (api_policy_check_root(a->policy, value, &e) < 0)
         return api_error(error, &e);
     int level = log_level_from_string(word);
     if (level < 0) {
@@ -52,7 +52,7 @@ static int set_target(sd_bus *bus, const char *path, const char *interface, cons
     int r = sd_bus_message_read(value, "s", &word);
     if (r < 0)
         return r;
-    if (api_policy_check(a->policy, value, &e) < 0)
+    if (api_policy_check_root(a->policy, value, &e) < 0)
         return api_error(error, &e);
     if (strcmp(word, target()) == 0 || strcmp(word, "auto") == 0)
         return 0;

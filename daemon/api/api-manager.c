@@ -45,7 +45,7 @@ static int method_register_domain(sd_bus_message *m, void *userdata, sd_bus_erro
     int r = sd_bus_message_read(m, "s", &name);
     if (r < 0)
         return r;
-    if (api_policy_check(a->policy, m, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
+    if (api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         register_domain(a, name, incoming, saved, &ad, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, "o", ad->path);
@@ -124,19 +124,24 @@ static int method_get_configuration(sd_bus_message *m, void *userdata, sd_bus_er
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+static const struct api_method methods[] = {
+    {"RegisterDomain", method_register_domain}, {"GetDomain", method_get_domain},
+    {"GetMigration", method_get_migration},     {"GetConfiguration", method_get_configuration},
+    {"ListDevices", api_method_list_devices},   {NULL, NULL},
+};
+
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_METHOD_WITH_ARGS("RegisterDomain", SD_BUS_ARGS("s", name, "a{sv}", options),
-                            SD_BUS_RESULT("o", domain), method_register_domain, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("o", domain), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetDomain", SD_BUS_ARGS("s", name, "a{sv}", options), SD_BUS_RESULT("o", domain),
-                            method_get_domain, SD_BUS_VTABLE_UNPRIVILEGED),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetMigration", SD_BUS_ARGS("s", id, "a{sv}", options),
-                            SD_BUS_RESULT("o", migration), method_get_migration, SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("o", migration), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("GetConfiguration", SD_BUS_ARGS("a{sv}", options),
-                            SD_BUS_RESULT("aa{sv}", settings), method_get_configuration,
-                            SD_BUS_VTABLE_UNPRIVILEGED),
+                            SD_BUS_RESULT("aa{sv}", settings), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("a{sv}", options),
-                            SD_BUS_RESULT("aa{sv}", devices, "aa{sv}", findings), api_method_list_devices,
+                            SD_BUS_RESULT("aa{sv}", devices, "aa{sv}", findings), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -146,6 +151,8 @@ static const sd_bus_vtable vtable[] = {
 int api_manager_export(struct api *a)
 {
     sd_bus_slot *slot = NULL;
-    int r = sd_bus_add_object_vtable(a->bus, &slot, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, vtable, a);
+    int r = api_policy_add(a->policy, a, MIGD_IFACE_MANAGER, NULL, methods);
+    if (r >= 0)
+        r = sd_bus_add_object_vtable(a->bus, &slot, MIGD_BUS_ROOT, MIGD_IFACE_MANAGER, vtable, a);
     return r < 0 ? r : api_keep_slot(a, slot);
 }

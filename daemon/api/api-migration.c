@@ -247,17 +247,11 @@ void api_add_migration(struct migration *m, void *userdata)
 
 /* ---- methods ---- */
 
-static int allow(struct api_migration *am, sd_bus_message *m, struct mig_error *err)
-{
-    return api_policy_check(am->api->policy, m, err);
-}
-
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     struct api_migration *am = userdata;
     struct mig_error e = MIG_ERROR_INIT;
-    if (allow(am, m, &e) < 0 || api_options_read(m, NULL, 0, &e) < 0 ||
-        migration_cancel(am->migration, &e) < 0)
+    if (api_options_read(m, NULL, 0, &e) < 0 || migration_cancel(am->migration, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, NULL);
 }
@@ -282,7 +276,7 @@ static int method_set_options(sd_bus_message *m, void *userdata, sd_bus_error *e
 {
     struct api_migration *am = userdata;
     struct mig_error e = MIG_ERROR_INIT;
-    if (allow(am, m, &e) < 0 || set_options(am, m, &e) < 0)
+    if (set_options(am, m, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, NULL);
 }
@@ -327,7 +321,7 @@ static int method_resolve(sd_bus_message *m, void *userdata, sd_bus_error *error
     int r = sd_bus_message_read(m, "s", &verdict);
     if (r < 0)
         return r;
-    if (allow(am, m, &e) < 0 || resolve(am, m, verdict, &e) < 0)
+    if (resolve(am, m, verdict, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, NULL);
 }
@@ -387,16 +381,24 @@ static int get_status(sd_bus *bus, const char *path, const char *interface, cons
     return api_append_status(reply, ((struct api_migration *)userdata)->migration);
 }
 
+static const struct api_method methods[] = {
+    {"Cancel", method_cancel},
+    {"SetOptions", method_set_options},
+    {"Wait", method_wait},
+    {"Resolve", method_resolve},
+    {NULL, NULL},
+};
+
 static const sd_bus_vtable vtable[] = {
     SD_BUS_VTABLE_START(0),
-    SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_cancel,
+    SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
-    SD_BUS_METHOD_WITH_ARGS("SetOptions", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_set_options,
+    SD_BUS_METHOD_WITH_ARGS("SetOptions", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Wait", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", status),
-                            method_wait, SD_BUS_VTABLE_UNPRIVILEGED),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("Resolve", SD_BUS_ARGS("s", verdict, "a{sv}", options), SD_BUS_NO_RESULT,
-                            method_resolve, SD_BUS_VTABLE_UNPRIVILEGED),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Id", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Domain", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Direction", "s", get_word, 0, SD_BUS_VTABLE_PROPERTY_CONST),
@@ -421,6 +423,8 @@ int api_migration_export(struct api *a)
     int r = loop_timer_new(&a->expiry, a->o.loop, expire, a);
     if (r >= 0)
         r = loop_timer_new(&a->ticker, a->o.loop, tick, a);
+    if (r >= 0)
+        r = api_policy_add(a->policy, a, MIGD_IFACE_MIGRATION, find, methods);
     if (r >= 0)
         r = sd_bus_add_fallback_vtable(a->bus, &slot, MIGD_BUS_MIGRATION_PREFIX, MIGD_IFACE_MIGRATION, vtable,
                                        find, a);

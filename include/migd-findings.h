@@ -565,10 +565,11 @@
     X(FINDING_MEMLOCK_EXCEEDED, "memlock-exceeded", ERROR, false,                                            \
       "migd may not pin so much memory",                                                                     \
       "Memory that a device can reach is pinned: it can neither be swapped nor moved. What migd maps "       \
-      "counts as locked memory of migd, not of the VMM; the kernel refuses when the limit is reached or "    \
-      "when there is not enough memory.",                                                                    \
-      "Raise the limit of the service (systemctl edit migd: LimitMEMLOCK=infinity), or let the VMM map by "  \
-      "itself (without map-memory).")                                                                        \
+      "(map-memory) counts as locked memory of migd, not of the VMM. The kernel refuses when that reaches "  \
+      "migd's limit, unless migd has CAP_IPC_LOCK, which its unit gives it, and when the host has not "      \
+      "enough memory.",                                                                                      \
+      "Free memory on the host; give migd CAP_IPC_LOCK or LimitMEMLOCK=infinity where it runs without its "  \
+      "unit; or let the VMM map by itself (without map-memory).")                                            \
     X(FINDING_MEMORY_CAN_SHRINK, "memory-can-shrink", NOTE, false,                                           \
       "Whoever has the memory's file can make it shorter under migd",                                        \
       "migd has the file mapped, and a page that is not there any more ends it by SIGBUS. A memfd "          \

@@ -129,11 +129,14 @@ static void collect(struct fake_vfio *f)
             f->devices[f->objects[i].device].open = false;
         for (unsigned h = 0; f->objects[i].kind == CDEV && h < ELEMENTS(f->hwpts); h++)
             f->hwpts[h].attached &= ~(1u << f->objects[i].device);
-        if (f->objects[i].kind == IOMMUFD)
+        if (f->objects[i].kind == IOMMUFD) {
             memset(f->hwpts, 0, sizeof f->hwpts);
-        if (f->objects[i].kind == IOMMUFD || f->objects[i].kind == CONTAINER) {
-            f->nmaps = f->nfile_maps = 0;
-            f->has_iommu = f->split = false;
+            f->nfile_maps = 0;
+            f->split = false;
+        }
+        if (f->objects[i].kind == CONTAINER) {
+            f->nmaps = 0;
+            f->has_iommu = false;
         }
         f->objects[i].kind = 0;
     }

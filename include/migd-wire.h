@@ -8,7 +8,9 @@
  * always there; the payload checksum only with WIRE_FLAG_CHECKSUM.
  *
  *   source                                             destination
- *   control: HELLO {"migration", "domain", ...}    ──▶
+ *   control: HELLO {"migration", "domain", ...}    ──▶  what the source has, per region and device, is held against what is here: names, sizes,
+ *                                                       addresses, models, drivers; "allow": [CODE...] are findings that its operator overrules.
+ *                                                       Keys that the other side does not know are left out of account
  *                                                  ◀──  HELLO {"ok": true, ...} or {"error": WORD, "message", "hint"}
  *   page k:  HELLO {"attach": ID, "token", "role": "pages", "index": k} ──▶
  *                                                  ◀──  HELLO {"ok": true}

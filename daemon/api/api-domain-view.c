@@ -103,12 +103,12 @@ static int add_device(sd_bus_message *m, const struct domain_device *dd)
     const struct device_info *info = dd->device->ops->info(dd->device);
     int r = open_entry(m);
     if (r >= 0)
-        r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", dd->device->name,
-                                  "kind", "s", info->kind, "socket", "s", dd->socket ? dd->socket : "",
-                                  "listen", "s", dd->listen ? dd->listen : "", "state", "s",
-                                  known_state(dd->device), "vendor", "u", (uint32_t)info->pci_vendor,
-                                  "device", "u", (uint32_t)info->pci_device, "gone", "b", is_gone(dd->device),
-                                  "mappings", "u", count_mappings(dd->device->map));
+        r = sd_bus_message_append(
+            m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", dd->device->name, "kind", "s",
+            info->kind, "driver", "s", info->driver, "socket", "s", dd->socket ? dd->socket : "", "listen",
+            "s", dd->listen ? dd->listen : "", "state", "s", known_state(dd->device), "vendor", "u",
+            (uint32_t)info->pci_vendor, "device", "u", (uint32_t)info->pci_device, "gone", "b",
+            is_gone(dd->device), "mappings", "u", count_mappings(dd->device->map));
     if (r >= 0)
         r = add_flags(m, info->migration_flags);
     return r < 0 ? r : sd_bus_message_close_container(m);

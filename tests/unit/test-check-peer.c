@@ -388,6 +388,8 @@ static void cancelled(void **state)
     assert_int_equal(q.error.code, MIG_ERR_CANCELLED);
     assert_int_equal(q.found.count, 0);
     close_fd(&q.cancel_fd);
+    loop_timer_arm(s.patience, 200000); /* the destination may have heard a beginning of it */
+    loop_run(s.loop);
     end(&q, 1);
 }
 

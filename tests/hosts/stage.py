@@ -263,6 +263,10 @@ class Stage:
 """)
 
     def __exit__(self, kind, value, trace):
+        for host in self.hosts if kind and self.keep else []:
+            if host.leader:
+                with open(self.path(f"{host.name}.log"), "w", encoding="utf-8") as f:
+                    f.write(host.try_run("sh", "-c", "journalctl -q --no-pager -o short-precise; tail -n 40 /run/stage/*.out; migctl list; migctl show demo")[1])
         for host in self.hosts:
             host.end()
             subprocess.run(["ip", "netns", "del", host.netns], capture_output=True, check=False)

@@ -165,6 +165,13 @@
       "reset loses what the device holds. The kernel never enters or leaves it on its own.",                 \
       "Stop the workload's use of the device, reset it (VFIO_DEVICE_RESET), and let its driver set it "      \
       "up anew.")                                                                                            \
+    X(FINDING_DEVICE_FACTS_UNKNOWN, "device-facts-unknown", NOTE, false,                                     \
+      "The device cannot say what it is, because it stands still",                                           \
+      "A vfio-user server whose device is in STOP or STOP_COPY does not let its configuration space be read. "\
+      "That is how an arrival that ended with its daemon leaves a device behind. So a check cannot compare "  \
+      "its ids and regions with those of the source; when a migration comes, migd first makes the device "   \
+      "ready to take a state, in which it speaks again, and compares then.",                                 \
+      "Nothing has to be done; to see the comparison now, restart the device's server.")                     \
     X(FINDING_DEVICE_FLAGS_DIFFER, "device-flags-differ", WARNING, false,                                    \
       "The device migrates in other ways at the destination",                                                \
       "The migration flags (PRE_COPY, P2P) of a driver often go with a format of its state: one that "       \

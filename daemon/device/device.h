@@ -95,6 +95,14 @@ static inline uint32_t device_migration_flags(struct device *d)
     return d->ops->info(d)->migration_flags;
 }
 
+/* It did not say what it is: a server whose device was stopped when it was attached. A reset makes it speak.
+ */
+static inline bool device_is_silent(struct device *d)
+{
+    const struct device_info *info = d->ops->info(d);
+    return info->num_regions == 0 && info->num_irqs == 0 && info->migration_flags;
+}
+
 /* The recovery ladder of rule R12 after a failed transition from -> to: the recovery state, then a reset,
  * else the device is broken. Writes what was tried into steps (a sentence). 0: the device is in *ret_state.
  * 1: the same, but it took a reset, and what the device held is lost. */

@@ -63,14 +63,32 @@ static int compare(struct session *s, struct mig_error *err)
 static int ready_device(struct device *d, struct mig_error *err)
 {
     enum device_state now;
-    int r = d->ops->set_state(d, DEVICE_STATE_RESUMING, &now, err);
-    if (r == 0)
+    int r = d->ops->get_state(d, &now, err);
+    if (r < 0)
+        return mig_error_wrap(err, "Making device %s ready to take state", d->name);
+    /* One that is in RESUMING already has a part of another state in it, which would stay there. */
+    if (now != DEVICE_STATE_RESUMING && d->ops->set_state(d, DEVICE_STATE_RESUMING, &now, NULL) == 0)
         return 0;
-    /* A device with the rest of an earlier attempt in it: a reset is what empties it. */
+    /* The rest of an earlier attempt: a reset is what empties it. */
     r = d->ops->reset(d, err);
     if (r == 0)
         r = d->ops->set_state(d, DEVICE_STATE_RESUMING, &now, err);
     return r < 0 ? mig_error_wrap(err, "Making device %s ready to take state", d->name) : 0;
+}
+
+/* An arrival that ended with the daemon leaves devices behind that stand still with a part of a state in
+ * them, and do not even say what they are. Where it goes next anyway, such a device tells that again. */
+static int wake_devices(struct session *s, struct mig_error *err)
+{
+    for (size_t i = 0; i < s->domain->ndevices; i++) {
+        if (!device_is_silent(s->domain->devices[i].device))
+            continue;
+        s->devices_touched = true;
+        int r = ready_device(s->domain->devices[i].device, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 static int answer(struct session *s, struct mig_error *err)
@@ -110,7 +128,9 @@ int session_accept(struct session *s, struct mig_error *err)
             err, MIG_ERR_PEER_PROTOCOL, 0,
             "HELLO of the source is malformed: connections, vmm-state, token or decision-address");
     complete_decision_address(s);
-    int r = compare(s, err);
+    int r = wake_devices(s, err);
+    if (r == 0)
+        r = compare(s, err);
     if (r < 0)
         return r;
     pthread_mutex_lock(&s->lock);

@@ -143,6 +143,9 @@ static int compare_device(const struct told *t, const struct here *here, bool se
                             "Device %s is of kind %s at the source and %s at the destination", name,
                             make_printable(kind), info->kind);
     }
+    if (device_is_silent(d))
+        return findings_add(ret, FINDING_DEVICE_FACTS_UNKNOWN, name, NULL,
+                            "Device %s at the destination stands still and cannot say what it is", name);
     int r = compare_ids(t, info, name, ret);
     if (r == 0)
         r = compare_driver(t, info, name, ret);

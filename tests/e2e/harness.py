@@ -15,32 +15,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from judging import Failed, Skipped, expect, wait_for  # noqa: E402,F401
+
 MIB = 1 << 20
-
-
-class Failed(Exception):
-    """The product did something else than it should."""
-
-
-class Skipped(Exception):
-    """This machine cannot run the case; the text says why."""
-
-
-def expect(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
-def wait_for(what, condition, seconds=10.0, step=0.02):
-    """Until condition() is true; its value. What it was that did not happen is the failure."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failed(f"after {seconds:g} s: not {what}")
-        time.sleep(step)
 
 
 class Device:

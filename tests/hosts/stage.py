@@ -12,37 +12,16 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from judging import Failed, Skipped, expect, wait_for  # noqa: E402
 
 PACKAGES = ("systemd systemd-sysv dbus polkitd iproute2 procps kmod bash-completion man-db "
             "libevent-core-2.1-7 libjson-c5 libxxhash0 libinih1 libnuma1 nftables")
 RECIPE = f"--variant=minbase --include={PACKAGES.replace(' ', ',')} bookworm"
 INSTALL_SWITCHES = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--runstatedir=/run"]
-
-
-class Failed(Exception):
-    """The product did something else than it should."""
-
-
-class Missing(Exception):
-    """This machine cannot set the stage; the text says why."""
-
-
-def expect(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
-def wait_for(what, condition, seconds=20.0, step=0.05):
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise Failed(f"after {seconds:g} s: not {what}")
-        time.sleep(step)
 
 
 def tool(*argv):
@@ -51,10 +30,10 @@ def tool(*argv):
 
 def check_machine():
     if os.geteuid() != 0:
-        raise Missing("two hosts need root")
+        raise Skipped("two hosts need root")
     for name, package in (("mmdebstrap", "mmdebstrap"), ("systemd-nspawn", "systemd-container"), ("ip", "iproute2"), ("nsenter", "util-linux")):
         if not shutil.which(name):
-            raise Missing(f"{name} is not here (package {package})")
+            raise Skipped(f"{name} is not here (package {package})")
 
 
 def make_root():
@@ -68,7 +47,7 @@ def make_root():
     print(f"# making a root file system in {base}", flush=True)
     done = subprocess.run(["mmdebstrap", "-q"] + RECIPE.split() + [base], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Missing(f"mmdebstrap could not make a root file system: {done.stderr.strip()[-300:]}")
+        raise Skipped(f"mmdebstrap could not make a root file system: {done.stderr.strip()[-300:]}")
     open(base + ".ok", "w", encoding="ascii").close()
     return base
 
@@ -92,7 +71,7 @@ class Host:
         try:
             tool("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}", root)
         except subprocess.CalledProcessError as e:
-            raise Missing(f"an overlay cannot be mounted here: {e.stderr.strip()[-200:]}") from None
+            raise Skipped(f"an overlay cannot be mounted here: {e.stderr.strip()[-200:]}") from None
         self.mounted = True
         self.write("/etc/hosts", "127.0.0.1 localhost\n" + "".join(f"{h.address} {h.name}\n" for h in self.stage.hosts))
         self.write("/etc/hostname", self.name + "\n")
@@ -228,7 +207,7 @@ class Stage:
             try:
                 tool("ip", "netns", "add", host.netns)
             except subprocess.CalledProcessError as e:
-                raise Missing(f"network namespaces cannot be made here: {e.stderr.strip()[-200:]}") from None
+                raise Skipped(f"network namespaces cannot be made here: {e.stderr.strip()[-200:]}") from None
             tool("ip", "link", "set", link, "netns", host.netns, "name", "eth0")
             tool("ip", "-n", host.netns, "addr", "add", host.address + "/24", "dev", "eth0")
             tool("ip", "-n", host.netns, "link", "set", "eth0", "up")

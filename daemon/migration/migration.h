@@ -44,7 +44,7 @@ struct migration_status { /* a snapshot; a plain value */
     uint32_t round;
     bool cancel_requested, paused;
     char verdict[400];
-    char gate[16], verify[16];
+    char gate[24], verify[16];
     struct mig_error error;
     struct migration_options options;
     struct migration_counters counters;

@@ -94,7 +94,12 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
 /* When a connection breaks, the peer often has said why on the control connection: err becomes that. Returns
  * -errno. */
 int job_explain_break(struct job *j, int error, struct mig_error *err);
+/* observe.c: figures of the trackers into the status. */
 void job_publish_trackers(struct job *j);
+/* " (tracker a, b cannot tell what is written)", or nothing. */
+void job_name_blind(struct job *j, char *buf, size_t size);
+/* DeviceGone when a device, or the process that holds it, has died. */
+int job_check_gone(struct job *j, struct mig_error *err);
 /* switch-over.c: pause to PREPARED, gate, verify, up to the decision record. */
 int job_switch_over(struct job *j, struct mig_error *err);
 /* gate.c */

@@ -7,6 +7,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/handshake.c \
 	daemon/outgoing/hello.c daemon/outgoing/hello.h \
 	daemon/outgoing/job.h \
+	daemon/outgoing/observe.c \
 	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \
 	daemon/outgoing/outgoing.c daemon/outgoing/outgoing.h \
 	daemon/outgoing/page-cursor.c daemon/outgoing/page-cursor.h \

@@ -24,35 +24,6 @@
 #define IDLE_INITIAL_ROUNDS_MAX 10
 #define INITIAL_ROUNDS_MAX      64
 
-static void set_granularity(struct migration_counters *c, void *userdata)
-{
-    c->granularity_bytes = *(const uint64_t *)userdata;
-}
-
-void job_publish_trackers(struct job *j)
-{
-    uint64_t coarsest = 0;
-    _cleanup_free_ struct migration_tracker_status *t =
-        calloc(j->set.ntrackers ? j->set.ntrackers : 1, sizeof *t);
-    if (!t)
-        return;
-    for (size_t i = 0; i < j->set.ntrackers; i++) {
-        const struct tracker *from = j->set.trackers[i];
-        snprintf(t[i].name, sizeof t[i].name, "%s", from->name);
-        snprintf(t[i].kind, sizeof t[i].kind, "%s", from->ops->kind);
-        snprintf(t[i].device, sizeof t[i].device, "%s", from->device);
-        t[i].harvests = from->counters.harvests;
-        t[i].pages_reported = from->counters.pages_reported;
-        t[i].pages_first = from->counters.pages_first;
-        t[i].gate_pages = from->counters.gate_pages;
-        t[i].granularity_bytes = from->granularity_bytes;
-        t[i].blind = tracker_is_blind(from);
-        coarsest = MAX(coarsest, t[i].granularity_bytes);
-    }
-    migration_update(j->migration, set_granularity, &coarsest);
-    migration_set_trackers(j->migration, t, j->set.ntrackers);
-}
-
 static int wait_for_fence(struct job *j, struct mig_error *err)
 {
     static const char *const names[] = {"fence", NULL};
@@ -161,19 +132,6 @@ static void set_estimates(struct migration_counters *c, void *userdata)
     c->remaining_usec = (uint64_t)((double)d->pending_bytes * USEC_PER_SEC / (double)d->result->bandwidth);
 }
 
-/* " (trackers a, b cannot tell what is written)", or nothing. */
-static void name_blind(struct job *j, char *buf, size_t size)
-{
-    size_t at = 0, names = 0;
-    buf[0] = '\0';
-    for (size_t i = 0; i < j->set.ntrackers && at + TRACKER_NAME_MAX + 48 < size; i++)
-        if (tracker_is_blind(j->set.trackers[i]))
-            at += (size_t)snprintf(buf + at, size - at, "%s%s", names++ ? ", " : " (tracker ",
-                                   j->set.trackers[i]->name);
-    if (names)
-        snprintf(buf + at, size - at, " cannot tell what is written)");
-}
-
 static void say_verdict(struct job *j, const struct convergence_result *c, const struct migration_options *o,
                         uint64_t pending)
 {
@@ -181,7 +139,7 @@ static void say_verdict(struct job *j, const struct convergence_result *c, const
                *left = FORMAT_BYTES(pending);
     const char *down = FORMAT_USEC(c->expected_downtime_usec), *limit = FORMAT_USEC(o->max_downtime_usec);
     char blind[400];
-    name_blind(j, blind, sizeof blind);
+    job_name_blind(j, blind, sizeof blind);
     switch (c->decision) {
     case CONVERGENCE_SWITCH_OVER:
         migration_set_verdict(j->migration, "Switching over: %s left, expected downtime %s of %s allowed%s",
@@ -362,6 +320,9 @@ int job_rounds(struct job *j, struct mig_error *err)
         if (r < 0)
             return r;
         r = check_cancel(j, sent.usec < ROUND_INTERVAL_USEC ? (ROUND_INTERVAL_USEC - sent.usec) : 0, err);
+        if (r < 0)
+            return r;
+        r = job_check_gone(j, err);
         if (r < 0)
             return r;
         struct harvest_result found;

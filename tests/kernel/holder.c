@@ -10,11 +10,12 @@
  * KIND: iommufd (edu on an HWPT with dirty tracking, mtty on the same IOAS), iommufd-untracked (edu on an
  * HWPT that the kernel made), iommufd-partial (the other edu on such a one beside), type1-mtty (mtty in a
  * type1 container), type1-edu (edu in one container, mtty in another); open-iommufd, open-mapped,
- * open-legacy: migd opens the devices (holder-open.c). rogue: edu writes once more after it
- * was paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says which descriptors
- * it has, so that migctl can take them. unregistered: it can be paused and carries its state, but somebody
- * else registers it; it says its name on the bus. other: its mtty is of another type, which refuses the state
- * of the first. again: it takes over the domain and the journal of one that was killed.
+ * open-legacy: migd opens the devices (holder-open.c); track:WORDS (holder-track.c). rogue: edu writes once
+ * more after it was paused. silent: it knows nothing of migd, has done its DMA when it is ready, and says
+ * which descriptors it has, so that migctl can take them. unregistered: it can be paused and carries its
+ * state, but somebody else registers it; it says its name on the bus. other: its mtty is of another type,
+ * which refuses the state of the first. again: it takes over the domain and the journal of one that was
+ * killed.
  *
  * One thread: a DMA takes edu 100 ms, and calls wait that long.
  */
@@ -36,7 +37,8 @@
 enum { EDU_BYTES = 4088, LAST_WORD = EDU_BYTES / 8 - 1 };
 enum { PAGES = HOLDER_PAGES, UART_SCRATCH = 7 };
 
-struct holder h = {.container = -1, .iommufd = -1, .edu = -1, .mtty = -1, .mtty_container = -1};
+struct holder h = {
+    .iova = 0x100000, .container = -1, .iommufd = -1, .edu = -1, .mtty = -1, .mtty_container = -1};
 
 /* ---- devices ---- */
 
@@ -54,7 +56,7 @@ static void open_journal(void)
 static void make_memory(void)
 {
     if (!h.again) {
-        h.memory_fd = memfd_create("guest", MFD_CLOEXEC);
+        h.memory_fd = memfd_create("guest", MFD_CLOEXEC | (holder_tracks("huge") ? MFD_HUGETLB : 0));
         LAB_EQUAL(ftruncate(h.memory_fd, PAGES * 4096), 0);
     }
     h.memory = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, h.memory_fd, 0);
@@ -154,6 +156,11 @@ static void register_domain(void)
 {
     find_domain();
     add_memory();
+    if (strncmp(h.kind, "track:", 6) == 0) {
+        holder_track_register();
+        set_controller();
+        return;
+    }
     if (h.iommufd >=
         0) /* edu has no state: its container is all that migd needs. mtty's writes are in its own log. */
         holder_call(h.path, MIGD_IFACE_DOMAIN, "AddContainer", NULL, "sha{sv}", "dma", h.iommufd, 1, "ioas",
@@ -170,7 +177,7 @@ static void register_domain(void)
 
 /* ---- the workload ---- */
 
-static uint64_t random_page(void)
+uint64_t holder_random_page(void)
 {
     static uint64_t x = 88172645463325252u;
     x ^= x << 13;
@@ -181,40 +188,41 @@ static uint64_t random_page(void)
 
 static void check_pages(void);
 
-static void edu_writes(uint64_t page)
+void holder_edu_writes(uint64_t page, uint64_t iova)
 {
     h.journal->edu_writes = page + 1;
     h.scratch[0] = ++h.journal->number;
     h.scratch[LAST_WORD] = ~h.journal->number;
     lab_edu_fetch(h.edu, SCRATCH, EDU_BYTES);
-    lab_edu_dma(h.edu, IOVA + page * 4096, EDU_BYTES);
+    lab_edu_dma(h.edu, iova ? iova : IOVA + page * 4096, EDU_BYTES);
     h.journal->last[page] = h.journal->number;
     h.journal->by_mtty[page] = 0;
     h.journal->edu_writes = 0;
 }
 
-static void mtty_writes(uint64_t page)
+void holder_mtty_writes(uint64_t page, uint64_t iova)
 {
     h.journal->mtty_writes = page + 1;
-    LAB_EQUAL(lab_mtty_dma(h.mtty, IOVA + page * 4096), 0);
+    LAB_EQUAL(lab_mtty_dma(h.mtty, iova ? iova : IOVA + page * 4096), 0);
     h.journal->by_mtty[page] = 1;
     h.journal->mtty_writes = 0;
 }
 
 static void dma(void)
 {
+    holder_track_turn();
     if (h.edu >= 0)
-        edu_writes(random_page());
-    mtty_writes(random_page());
+        holder_edu_writes(holder_random_page(), 0);
+    holder_mtty_writes(holder_random_page(), 0);
 }
 
 /* What was under way when the one before was killed is done again: nobody knows how far it came. */
 static void dma_again(void)
 {
     if (h.journal->edu_writes)
-        edu_writes(h.journal->edu_writes - 1);
+        holder_edu_writes(h.journal->edu_writes - 1, 0);
     if (h.journal->mtty_writes)
-        mtty_writes(h.journal->mtty_writes - 1);
+        holder_mtty_writes(h.journal->mtty_writes - 1, 0);
     check_pages();
 }
 
@@ -255,6 +263,7 @@ static int on_resume(sd_bus_message *m, void *userdata, sd_bus_error *error)
         fflush(stdout);
     }
     h.running = true;
+    h.saved = false;
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -268,6 +277,8 @@ static int on_save(sd_bus_message *m, void *userdata, sd_bus_error *error)
         lab_edu_dma(h.edu, IOVA + 77 * 4096, 64);
         h.journal->last[77] = 0;
     }
+    h.saved = true;
+    holder_track_saved();
     return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -331,6 +342,8 @@ static void hold(void)
         add_memory();
     if (by_migd)
         holder_open_by_migd();
+    else if (strncmp(h.kind, "track:", 6) == 0)
+        holder_track_open();
     else if (strncmp(h.kind, "iommufd", 7) == 0)
         open_iommufd();
     else
@@ -357,10 +370,12 @@ static void hold(void)
             lab_fail(__FILE__, __LINE__, "the bus: %s", strerror(-r));
         if (r > 0)
             continue;
+        holder_track_prove();
         if (h.running)
             dma();
-        r = sd_bus_wait(h.bus, h.running ? 10000 : UINT64_MAX);
-        LAB_CHECK(r >= 0);
+        bool rogue = holder_track_paused();
+        r = sd_bus_wait(h.bus, h.running ? 10000 : rogue ? 100 : UINT64_MAX);
+        LAB_CHECK(r >= 0 || r == -EINTR);
     }
 }
 

@@ -13,11 +13,12 @@ tests_kernel_check_stock_SOURCES = tests/kernel/check-stock.c $(KERNEL_LAB)
 tests_kernel_check_stock_LDADD = libmigd.la
 tests_kernel_check_open_SOURCES = tests/kernel/check-open.c $(KERNEL_LAB)
 tests_kernel_check_open_LDADD = libmigd.la
-tests_kernel_holder_SOURCES = tests/kernel/holder.c tests/kernel/holder-open.c tests/kernel/holder.h $(KERNEL_LAB)
+tests_kernel_holder_SOURCES = tests/kernel/holder.c tests/kernel/holder-open.c tests/kernel/holder-track.c tests/kernel/holder.h $(KERNEL_LAB)
 tests_kernel_holder_LDADD = libmigd.la
 dist_noinst_SCRIPTS += tests/kernel/check-check tests/kernel/check-open-vmm tests/kernel/check-devices tests/kernel/check-stock-devices tests/kernel/check-migration tests/kernel/check-stock-migration tests/kernel/check-unit tests/kernel/make-root tests/kernel/make-stock tests/kernel/run tests/kernel/mkinitramfs tests/kernel/init tests/kernel/run-tests tests/kernel/make-lab
 dist_noinst_SCRIPTS += tests/kernel/check-state-damage
 dist_noinst_SCRIPTS += tests/kernel/check-vmm
+dist_noinst_SCRIPTS += tests/kernel/check-tracking
 dist_noinst_SCRIPTS += tests/kernel/check-register-pid
 dist_noinst_DATA += tests/kernel/README.md tests/kernel/suite tests/kernel/lab.service tests/kernel/machine.py tests/kernel/debian.sh tests/kernel/two-sides.sh tests/kernel/kernel.config tests/kernel/mtty-dma.patch tests/kernel/qemu-ssads.patch
 

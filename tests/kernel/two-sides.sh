@@ -90,6 +90,9 @@ end() {
     on b migctl release "$1" --force > /dev/null 2>&1
     kill $holder_a $holder_b 2>/dev/null
     wait $holder_a $holder_b 2>/dev/null
+    for m in /sys/bus/mdev/devices/*; do # the kernel has room for 24 ports
+        [ ! -e "$m/remove" ] || echo 1 > "$m/remove"
+    done
     rm -f /tmp/holder-?.log
 }
 start() { # DOMAIN OPTION...

@@ -6,7 +6,9 @@
  */
 #include "../fake/two-sides.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include <string.h>
+#include <sys/eventfd.h>
 
 static struct migration_status migrate(struct scene *s, const struct migration_options *o)
 {
@@ -259,6 +261,61 @@ static void test_stall_can_be_forced(void **state)
     end_scene(&s);
 }
 
+/* Blind trackers make the gate compare digests, and a rogue is found all the same. */
+static void test_untracked_devices_and_digests(void **state)
+{
+    for (unsigned rogue = 0; rogue < 2; rogue++) {
+        struct scene s;
+        make_scene(&s, 1);
+        struct tracker *all;
+        assert_int_equal(tracker_new_all(&all, "gpu0", "gpu0", &s.source.region, 1, NULL), 0);
+        assert_int_equal(domain_add_tracker(s.source.domain, all, NULL, NULL), 0);
+        s.source.device[0]->rogue_pages = rogue;
+        struct migration_options o = defaults();
+        o.on_stall = STALL_FORCE;
+        struct migration_status st = migrate(&s, &o);
+        if (rogue) {
+            assert_int_equal(st.error.code, MIG_ERR_GATE);
+            source_runs_on(&s, 1);
+        } else {
+            assert_int_equal(st.state, MIG_STATE_COMPLETED);
+            assert_string_equal(st.gate, "clean-by-digests");
+            destination_runs(&s, 1);
+        }
+        end_scene(&s);
+    }
+}
+
+static void device_dies(void *userdata)
+{
+    struct scene *s = userdata;
+    uint64_t one = 1;
+    assert_int_equal(write(s->source.device[0]->gone_fd, &one, sizeof one), sizeof one);
+}
+
+/* Its log would go on answering: the kernel's does when the holder is dead. */
+static void test_a_device_dies_while_rounds_run(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    s.source.device[0]->dirties_all = true;
+    s.source.device[0]->gone_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct migration_options o = defaults();
+    o.on_stall = STALL_WAIT;
+    o.max_downtime_usec = 1;
+    struct loop_timer *timer;
+    assert_int_equal(loop_timer_new(&timer, s.loop, device_dies, &s), 0);
+    loop_timer_arm(timer, 100000);
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_FAILED);
+    assert_int_equal(st.error.code, MIG_ERR_DEVICE_GONE);
+    assert_non_null(strstr(st.error.message, "dev0"));
+    assert_int_equal(s.destination.domain->state, DOMAIN_STATE_WAITING);
+    loop_timer_free(timer);
+    close_fd(&s.source.device[0]->gone_fd);
+    end_scene(&s);
+}
+
 static void cancel_it(void *userdata)
 {
     struct scene *s = userdata;
@@ -369,6 +426,8 @@ int main(void)
         cmocka_unit_test(test_stall_aborts_within_three_rounds),
         cmocka_unit_test(test_stall_can_be_forced),
         cmocka_unit_test(test_stall_can_wait_until_cancelled),
+        cmocka_unit_test(test_untracked_devices_and_digests),
+        cmocka_unit_test(test_a_device_dies_while_rounds_run),
         cmocka_unit_test(test_the_time_is_over_in_the_full_send),
         cmocka_unit_test(test_several_devices_want_p2p),
         cmocka_unit_test(test_a_domain_that_does_not_fit_is_refused),

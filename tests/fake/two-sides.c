@@ -348,8 +348,12 @@ static void make_side(struct scene *s, struct side *side, bool incoming, size_t 
         char name[32];
         snprintf(name, sizeof name, "dev%zu", i);
         assert_int_equal(device_init(&d->base, &fake_ops, name), 0);
-        d->info =
-            (struct device_info){.kind = "fake", .migration_flags = 7, .dirty_log = true, .resettable = true};
+        d->info = (struct device_info){.kind = "fake",
+                                       .migration_flags = 7,
+                                       .dirty_log = true,
+                                       .resettable = true,
+                                       .num_regions = 9,
+                                       .num_irqs = 5};
         d->state = incoming ? DEVICE_STATE_STOP : DEVICE_STATE_RUNNING;
         side->device[i] = d;
         const struct domain_device dd = {.device = &d->base,

@@ -11,6 +11,7 @@
  *   huge            memory on huge pages; split: mapped in entries of 4 KiB all the same
  *   remap           every other DMA goes through a mapping that is made for it and goes again (R6)
  *   join            an edu joins mtty's container once /tmp/join is there
+ *   reset           resets its mtty once /tmp/reset is there, as a guest's driver may
  *   rogue           writes once more after the final read; rogue-always: as long as it is paused
  *
  * SIGUSR1: it shows by its own DMA that nobody tracks any more, and that it would have seen it.
@@ -32,7 +33,7 @@ static struct {
     unsigned edus, turn;
     int edu[EDUS_MAX];
     uint32_t hwpt[EDUS_MAX];
-    bool joined, remapped_tty;
+    bool joined, reset, remapped_tty;
     unsigned rogue_writes;
 } t;
 static volatile sig_atomic_t asked;
@@ -156,6 +157,10 @@ void holder_track_turn(void)
         t.joined = true;
         printf("HOLDER joined\n");
         fflush(stdout);
+    }
+    if (holder_tracks("reset") && !t.reset && !h.incoming && access("/tmp/reset", F_OK) == 0) {
+        LAB_EQUAL(kernel_ioctl(NULL, h.mtty, KVFIO_DEVICE_RESET, NULL), 0);
+        t.reset = true;
     }
     if (holder_tracks("remap"))
         write_remapped();

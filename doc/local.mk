@@ -2,7 +2,7 @@
 check_PROGRAMS += doc/make-findings
 doc_make_findings_SOURCES = doc/make-findings.c
 doc_make_findings_LDADD = libmigd.la
-dist_doc_DATA += doc/findings.md doc/integration.md
+dist_doc_DATA += doc/costs.md doc/findings.md doc/integration.md
 
 update-findings: doc/make-findings
 	doc/make-findings >$(srcdir)/doc/findings.md.new

@@ -11,6 +11,7 @@ bench: all $(bench_programs)
 	$(AM_V_at)TOP_BUILDDIR='$(abs_top_builddir)' $(srcdir)/tests/bench/run $(BENCH_FLAGS)
 .PHONY: bench
 include tests/bench/memory.mk
+include tests/bench/trackers.mk
 # Cases with real daemons, on the stage of the end-to-end runs.
 EXTRA_PROGRAMS += tests/bench/plain-read
 tests_bench_plain_read_SOURCES = tests/bench/plain-read.c tests/bench/bench.h

@@ -103,6 +103,11 @@ int args_parse(struct args *args, int argc, char *argv[], struct mig_error *err)
             continue;
         } else if (strcmp(word, "-h") == 0) {
             args->given[args->n_given++] = (struct given){.id = OPT_HELP};
+        } else if (word[1] == 'H') {
+            const char *host = word[2] ? word + 2 : i + 1 < argc ? argv[++i] : NULL;
+            if (!host)
+                return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "-H needs an argument: -H HOST");
+            args->given[args->n_given++] = (struct given){.id = OPT_HOST, .value = host};
         } else if (word[1] == '-') {
             int r = take_option(args, argc, argv, &i, err);
             if (r < 0)
@@ -172,8 +177,11 @@ void args_print_options(FILE *f, unsigned verb_bit)
             continue;
         char left[48];
         bool optional = def->flags & OPTION_OPTIONAL;
-        snprintf(left, sizeof left, "%s--%s%s%s%s", i == OPT_HELP ? "-h, " : "", def->name,
-                 optional ? "[=" : (def->argument ? " " : ""), def->argument ? def->argument : "",
+        snprintf(left, sizeof left, "%s--%s%s%s%s",
+                 i == OPT_HELP   ? "-h, "
+                 : i == OPT_HOST ? "-H, "
+                                 : "",
+                 def->name, optional ? "[=" : (def->argument ? " " : ""), def->argument ? def->argument : "",
                  optional ? "]" : "");
         fprintf(f, "  %-24s %s\n", left, def->help);
     }

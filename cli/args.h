@@ -78,6 +78,7 @@
     X(OPT_DROP, "drop", NULL, VERB_RESOLVE, 0, "the workload shall not run here: the other side runs it")    \
     X(OPT_FORCE, "force", NULL, VERB_RELEASE, 0,                                                             \
       "also a broken or departed domain, or one with a dead device")                                         \
+    X(OPT_HOST, "host", "HOST", VERB_ALL, OPTION_GLOBAL, "ask the migd of [USER@]HOST, over ssh")            \
     X(OPT_JSON, "json", NULL, VERB_ALL, OPTION_GLOBAL, "print JSON")                                         \
     X(OPT_HELP, "help", NULL, VERB_ALL, OPTION_GLOBAL, "show this help, or that of a verb")                  \
     X(OPT_VERSION, "version", NULL, VERB_ALL, OPTION_GLOBAL, "show the version")

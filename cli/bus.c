@@ -3,11 +3,16 @@
 #include "bus-json.h"
 #include "json-util.h"
 #include "migd-bus.h"
+#include "remote-bus.h"
 #include <stdio.h>
 #include <string.h>
 
+const char *arg_host = NULL;
+
 static bool own_bus(void)
 {
+    if (arg_host)
+        return false;
     const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
     return address && *address;
 }
@@ -15,7 +20,9 @@ static bool own_bus(void)
 static int not_running(struct mig_error *err)
 {
     int r = mig_error_set(err, MIG_ERR_FAILED, ENOENT, "migd does not run on this bus");
-    if (own_bus())
+    if (arg_host)
+        mig_error_hint(err, "Start it with: systemctl -H %s start migd", arg_host);
+    else if (own_bus())
         mig_error_hint(err, "Start migd with the same " MIGD_ENV_BUS_ADDRESS
                             ", or unset it to use the system bus");
     else
@@ -28,7 +35,10 @@ int bus_open(sd_bus **ret, struct mig_error *err)
     _cleanup_bus_ sd_bus *bus = NULL;
     const char *address = getenv(MIGD_ENV_BUS_ADDRESS);
     int r;
-    if (own_bus()) {
+    if (arg_host) {
+        if ((r = remote_bus_open(arg_host, &bus, err)) < 0)
+            return r;
+    } else if (own_bus()) {
         r = sd_bus_new(&bus);
         if (r >= 0)
             r = sd_bus_set_address(bus, address);
@@ -63,6 +73,15 @@ void bus_split_hint(struct mig_error *err, const char *text)
     snprintf(err->hint, sizeof err->hint, "%s", end ? end + 2 : "");
 }
 
+static void not_allowed_hint(struct mig_error *err)
+{
+    const char *at = arg_host ? strchr(arg_host, '@') : NULL;
+    if (arg_host)
+        mig_error_hint(err, "Try it as root of that host: migctl -H root@%s ...", at ? at + 1 : arg_host);
+    else
+        mig_error_hint(err, "Try it as root");
+}
+
 int bus_error(const sd_bus_error *e, int r, struct mig_error *err)
 {
     static const struct {
@@ -87,6 +106,8 @@ int bus_error(const sd_bus_error *e, int r, struct mig_error *err)
         r = mig_error_set(err, mig_error_from_word(e->name + strlen(MIGD_ERROR_PREFIX)), 0, "%s", text);
         if (err)
             bus_split_hint(err, text);
+        if (err && err->code == MIG_ERR_NOT_ALLOWED && arg_host)
+            not_allowed_hint(err);
         return r;
     }
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
@@ -95,14 +116,15 @@ int bus_error(const sd_bus_error *e, int r, struct mig_error *err)
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || sd_bus_error_has_name(e, SD_BUS_ERROR_TIMEOUT) ||
         sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED)) {
         r = mig_error_set(err, MIG_ERR_FAILED, ETIMEDOUT, "migd gave no answer: %s", text);
-        mig_error_hint(err, "See what it does: systemctl status migd, journalctl -u migd");
+        mig_error_hint(err, "See what it does%s: systemctl status migd, journalctl -u migd",
+                       arg_host ? " there" : "");
         return r;
     }
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (sd_bus_error_has_name(e, known[i].name)) {
             r = mig_error_set(err, known[i].code, 0, "%s", text);
             if (known[i].code == MIG_ERR_NOT_ALLOWED)
-                mig_error_hint(err, "Try it as root");
+                not_allowed_hint(err);
             return r;
         }
     return mig_error_set(err, MIG_ERR_FAILED, 0, "%s (%s)", text, e->name);

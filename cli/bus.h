@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * migd on the bus, as its clients see it: connecting, calling, reading properties, and what goes wrong with
- * each in words. The bus is the one that MIGD_BUS_ADDRESS names, else the system bus.
+ * each in words. The bus is the system bus of arg_host if there is one, else the one that MIGD_BUS_ADDRESS
+ * names, else the system bus.
  */
 #pragma once
 #include "base/error.h"
@@ -23,6 +24,9 @@ static inline void bus_unrefp(sd_bus **bus)
 #define _cleanup_message_   _cleanup_(message_unrefp)
 #define _cleanup_bus_       _cleanup_(bus_unrefp)
 #define _cleanup_bus_error_ _cleanup_(sd_bus_error_free)
+
+/* --host: [USER@]HOST whose migd is meant, reached by ssh; NULL: this one. */
+extern const char *arg_host;
 
 int bus_open(sd_bus **ret, struct mig_error *err);
 /* Fills err from the reply to a failed call, returns its -errno. r is what the call returned. */

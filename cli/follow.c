@@ -44,7 +44,9 @@ static int lost(struct follow *f, const char *why)
 {
     struct mig_error e = MIG_ERROR_INIT;
     mig_error_set(&e, MIG_ERR_IN_DOUBT, 0, "%s; how the migration goes on is not known here", why);
-    mig_error_hint(&e, "When migd runs again: migctl list, and migctl status %s", f->id ? f->id : "DOMAIN");
+    mig_error_hint(&e, "When migd runs again: migctl%s%s list, and migctl%s%s status %s",
+                   arg_host ? " -H " : "", arg_host ? arg_host : "", arg_host ? " -H " : "",
+                   arg_host ? arg_host : "", f->id ? f->id : "DOMAIN");
     return fail(f, &e);
 }
 
@@ -297,10 +299,11 @@ static const char *name_for_advice(struct follow *f)
 static int detached(struct follow *f)
 {
     const char *id = name_for_advice(f);
+    const char *there = arg_host ? " -H " : "", *host = arg_host ? arg_host : "";
     fprintf(stderr,
-            "\nThe migration goes on without migctl.\n  See it:    migctl monitor %s\n  Cancel it: migctl "
-            "cancel %s\n",
-            id, id);
+            "\nThe migration goes on without migctl.\n  See it:    migctl%s%s monitor %s\n  Cancel it: "
+            "migctl%s%s cancel %s\n",
+            there, host, id, there, host, id);
     return 128 + SIGINT;
 }
 

@@ -22,6 +22,7 @@ libmigctl_la_SOURCES = \
 	cli/register-kernel.c cli/register-kernel.h \
 	cli/register-pid.c cli/register-pid.h \
 	cli/register-read.c cli/register-read.h \
+	cli/remote-bus.c cli/remote-bus.h \
 	cli/status-view.c cli/status-view.h \
 	cli/suggest.c cli/suggest.h \
 	cli/table.c cli/table.h \

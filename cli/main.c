@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* migctl: the table of verbs, and what all of them share: options, help, version. */
+#include "bus.h"
 #include "output.h"
 #include "suggest.h"
 #include "verbs.h"
@@ -14,12 +15,12 @@ static const struct verb verbs[] = {
     {"register", VERB_REGISTER, 1, 1, "NAME", "register a domain: its memory, devices, trackers, controller",
      "Options and the domain file may be used together; they add up. In KEYS, parts are separated by commas\n"
      "(,, stands for a comma), and iova= may be given several times.",
-     verb_register},
+     verb_register, "it opens files and hands migd their descriptors, which ssh does not carry"},
     {"open", VERB_OPEN, 2, 2, "NAME ADDRESS", "have migd open a kernel VFIO device for a domain",
      "ADDRESS is that of a PCI function (0000:17:00.1), the UUID of a mediated device, or a path below "
      "/sys.\n"
      "The VMM asks for the descriptors over D-Bus (OpenDevice), and gets them again when it is started anew.",
-     verb_open},
+     verb_open, "it is answered with descriptors, which ssh does not carry"},
     {"list", VERB_LIST, 0, 1, "[domains|migrations]", "list domains and migrations", NULL, verb_list},
     {"show", VERB_SHOW, 1, 1, "NAME|ID", "show everything about a domain or a migration", NULL, verb_show},
     {"check", VERB_CHECK, 1, 2, "NAME [DESTINATION]", "say what would be in the way of a migration",
@@ -44,7 +45,7 @@ static const struct verb verbs[] = {
     {"release", VERB_RELEASE, 1, 1, "NAME", "give a domain's memory and devices back and forget it", NULL,
      verb_release},
     {"explain", VERB_EXPLAIN, 0, 1, "[CODE]", "tell the whole story of a finding; without a code, list all",
-     "Works without migd.", verb_explain},
+     "Works without migd.", verb_explain, "it tells what this migctl knows, and asks nobody"},
     {"config", VERB_CONFIG, 0, 1, "[KEY|SECTION]",
      "show the daemon's configuration and where each value comes from",
      "SIGHUP or systemctl reload migd makes the daemon read its files again.", verb_config},
@@ -86,6 +87,22 @@ static const struct verb *find_verb(const char *name, struct mig_error *err)
     return NULL;
 }
 
+/* Before anything is done. */
+static int check_host(const struct verb *verb, const char *host, struct mig_error *err)
+{
+    if (!host)
+        return 0;
+    if (!*host || host[0] == '-')
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.100s\" is not a host: --host [USER@]HOST",
+                             host);
+    if (!verb->only_here)
+        return 0;
+    int r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "%s works on its own host only: %s", verb->name,
+                          verb->only_here);
+    mig_error_hint(err, "Run it there: ssh %.100s migctl %s ...", host, verb->name);
+    return r;
+}
+
 static int check_arguments(const struct verb *verb, const struct args *args, struct mig_error *err)
 {
     int r = args_check_verb(args, verb->bit, verb->name, err);
@@ -122,7 +139,8 @@ int main(int argc, char *argv[])
         mig_error_hint(&err, "migctl --help lists the verbs");
         return output_error(&err);
     }
-    if (check_arguments(verb, &args, &err) < 0)
+    arg_host = args_value(&args, OPT_HOST);
+    if (check_arguments(verb, &args, &err) < 0 || check_host(verb, arg_host, &err) < 0)
         return output_error(&err);
     return verb->run(&args);
 }

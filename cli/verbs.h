@@ -31,6 +31,7 @@ struct verb {
     const char *summary;  /* a line for `migctl --help` */
     const char *details;  /* more for `migctl VERB --help`; may be NULL */
     int (*run)(const struct args *args);
+    const char *only_here; /* why it cannot be asked of another host (--host); NULL: it can */
 };
 
 int verb_register(const struct args *args);

@@ -2,6 +2,7 @@
 #include "incoming/greeting.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "loop/loop.h"
 #include "migration/dialogue.h"
 #include "migration/record.h"
@@ -70,6 +71,7 @@ static bool answer_question(struct greeting *g)
     int found = record_read(g->greeter->runtime_dir, id, !query, &r);
     if (found < 0 || json_get_string(g->hello, "token", &token) < 0 || !token_equals(r.token, token)) {
         mig_error_set(&err, MIG_ERR_NO_SUCH_MIGRATION, 0, "There is no record of migration %.32s here", id);
+        make_printable(err.message);
         dialogue_refuse(&g->stream, &err);
         return true;
     }

@@ -8,6 +8,7 @@
 #include "base/fds.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "incoming/arrival.h"
 #include "incoming/check.h"
 #include "incoming/compare.h"
@@ -194,6 +195,7 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
         json_object_put(hello);
         return;
     }
+    make_printable(err.message); /* it may hold words of the peer's */
     log_info("Refused %s: %s", channel->peer, err.message);
     dialogue_refuse(&stream, &err);
     channel_free(channel);

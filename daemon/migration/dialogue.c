@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "migration/dialogue.h"
 #include "base/clock.h"
-#include "base/fds.h"
 #include "base/printable.h"
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,7 +60,7 @@ int dialogue_peer_error(struct json_object *o, const char *who, struct mig_error
 static int wait_readable(struct frame_stream *s, uint64_t timeout_usec, const char *what,
                          struct mig_error *err)
 {
-    int r = fd_wait(s->channel->fd, POLLIN, s->channel->cancel_fd, deadline_in(timeout_usec));
+    int r = s->channel->ops->wait_readable(s->channel, timeout_usec);
     if (r == -ETIMEDOUT)
         return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0, "%s did not come from %s within %llu s", what,
                              s->channel->peer, (unsigned long long)(timeout_usec / USEC_PER_SEC));
@@ -127,8 +125,11 @@ int dialogue_receive(struct frame_stream *s, const struct dialogue_expect *expec
             return 0;
         }
     }
-    return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent the message \"%.40s\" where %s was due",
-                         s->channel->peer, name, expect->what);
+    r = mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s sent the message \"%.40s\" where %s was due",
+                      s->channel->peer, name, expect->what);
+    if (err)
+        make_printable(err->message);
+    return r;
 }
 
 int dialogue_hello_raw(struct frame_stream *s, struct json_object *hello, struct json_object **ret_answer,

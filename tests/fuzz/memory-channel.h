@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A channel without a socket: what is received comes from a buffer, then the stream ends; what is sent is
+ * counted and dropped. No state of the kernel is touched, so a fuzzer gets through many inputs.
+ */
+#pragma once
+#include "transport/channel.h"
+
+struct memory_channel {
+    struct channel base;
+    const uint8_t *data;
+    size_t left_bytes;
+};
+
+/* Borrows data; nothing is to be freed afterwards. */
+void memory_channel_init(struct memory_channel *m, const uint8_t *data, size_t size_bytes);

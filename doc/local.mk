@@ -8,3 +8,11 @@ update-findings: doc/make-findings
 	doc/make-findings >$(srcdir)/doc/findings.md.new
 	mv $(srcdir)/doc/findings.md.new $(srcdir)/doc/findings.md
 .PHONY: update-findings
+
+# So is the page of the interface, from the XML and its comments.
+EXTRA_DIST += doc/make-interface-page
+dist_man5_MANS = doc/org.migd.Migd1.5 unit/migd.conf.5
+update-interface-page:
+	$(srcdir)/doc/make-interface-page $(srcdir)/include/org.migd.Migd1.xml $(srcdir)/include/migd-errors.h >$(srcdir)/doc/org.migd.Migd1.5.new
+	mv $(srcdir)/doc/org.migd.Migd1.5.new $(srcdir)/doc/org.migd.Migd1.5
+.PHONY: update-interface-page

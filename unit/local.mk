@@ -11,6 +11,7 @@ nodist_systemdsystemunit_DATA = unit/migd.service
 dist_systemdsystemunit_DATA = unit/migd.socket
 systemdsystempresetdir = $(systemdsystemunitdir)/../system-preset
 dist_systemdsystempreset_DATA = unit/90-migd.preset
+dist_man8_MANS = unit/migd.8
 EXTRA_DIST += unit/migd.service.in
 CLEANFILES += unit/migd.service
 

@@ -180,9 +180,10 @@ class Host:
 class Stage:
     _next = 0
 
-    def __init__(self, build, keep=None):
+    def __init__(self, build, keep=None, bare=False):
+        """bare: hosts on which migd is not installed."""
         check_machine()
-        self.build, self.keep = build, keep
+        self.build, self.keep, self.bare = build, keep, bare
         Stage._next += 1
         self.number = f"{os.getpid()}{Stage._next}"[-7:]
         self.folder = None
@@ -218,11 +219,12 @@ class Stage:
         # Not on an overlay, which cannot be the upper folder of another one.
         self.folder = tempfile.mkdtemp(prefix="stage.", dir=os.path.dirname(base))
         try:
-            installed = self.install()
+            lowers = [base] if self.bare else [self.install(), base]
             self.network()
             for host in self.hosts:
-                host.prepare([installed, base])
-                self.configure(host)
+                host.prepare(lowers)
+                if not self.bare:
+                    self.configure(host)
             for host in self.hosts:
                 host.boot()
         except BaseException:

@@ -6,3 +6,6 @@ TESTS += tests/lint/check-includes tests/lint/check-format tests/lint/check-find
 # check-guide holds doc/integration.md against the examples and the interface.
 dist_noinst_SCRIPTS += tests/lint/check-guide
 TESTS += tests/lint/check-guide
+# check-manuals holds the manual pages against the programs, the keys and the interface.
+dist_noinst_SCRIPTS += tests/lint/check-manuals
+TESTS += tests/lint/check-manuals

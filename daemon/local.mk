@@ -20,6 +20,7 @@ include daemon/check/local.mk
 include daemon/outgoing/local.mk
 include daemon/incoming/local.mk
 include daemon/api/local.mk
+include daemon/metrics/local.mk
 
 sbin_PROGRAMS = migd
 migd_SOURCES = daemon/main.c daemon/service.c daemon/service.h daemon/recover.c daemon/recover.h

@@ -19,6 +19,7 @@
 #include "loop/loop.h"
 #include "loop/notify.h"
 #include "loop/watchdog.h"
+#include "metrics/metrics.h"
 #include "migd-bus.h"
 #include "migration/configured.h"
 #include "outgoing/outgoing.h"
@@ -35,12 +36,12 @@ struct service {
     struct config *config; /* what holds now */
     int (*load)(struct config *c, struct mig_error *err);
     int lock_fd;
-    int listen_fd; /* of the socket unit, or -1 */
     struct loop *loop;
     struct bus *bus;
     struct registry *registry;
     struct outgoing_context outgoing;
     struct api *api;
+    struct metrics *metrics;
     struct restore *restore;
     struct incoming *incoming;
     struct loop_timer *end_timer;
@@ -73,7 +74,7 @@ static int lock_runtime_dir(struct service *s, struct mig_error *err)
 static int open_listener(struct service *s, struct mig_error *err)
 {
     const struct incoming_callbacks callbacks = {.started = api_add_migration, .userdata = s->api};
-    int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, s->listen_fd,
+    int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, fdstore_take_listener("peer"),
                          s->config->runtime_dir, &callbacks, err);
     if (r < 0)
         return r;
@@ -121,11 +122,11 @@ static void on_restored(void *userdata)
 {
     struct service *s = userdata;
     s->restore = restore_free(s->restore);
-    fdstore_close_unknown();
     if (start_serving(s, &s->error) < 0) {
         loop_exit(s->loop, EXIT_FAILURE);
         return;
     }
+    fdstore_close_unknown();
     const char *address = incoming_address(s->incoming);
     log_info("migd %s is ready%s%s", PACKAGE_VERSION,
              *address ? ", peers reach it at " : ", not listening for peers", address);
@@ -206,6 +207,7 @@ static void service_clear(struct service *s)
     restore_free(s->restore);
     api_free(s->api); /* its migrations join their workers, which use what the listener owns */
     incoming_free(s->incoming);
+    metrics_free(s->metrics);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
     watchdog_free(s->watchdog);
@@ -235,6 +237,13 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     options.loop = s->loop;
     options.bus = bus_sd(s->bus);
     options.registry = s->registry;
+    r = metrics_new(&s->metrics, s->loop, s->registry, s->config->metrics_listen,
+                    fdstore_take_listener("metrics"), err);
+    if (r < 0)
+        return r;
+    options.migration_started = metrics_started;
+    options.migration_ended = metrics_ended;
+    options.userdata = s->metrics;
     r = api_new(&s->api, &options, err);
     if (r < 0)
         return r;
@@ -249,8 +258,9 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
 int service_run(struct config *config, int (*load)(struct config *c, struct mig_error *err),
                 const char *bus_address, struct mig_error *err)
 {
-    struct service s = {.config = config, .load = load, .lock_fd = -1, .listen_fd = fdstore_init()};
+    struct service s = {.config = config, .load = load, .lock_fd = -1};
     int code = EXIT_FAILURE;
+    fdstore_init();
     if (build(&s, bus_address, &s.error) == 0)
         code = loop_run(s.loop);
     service_clear(&s);

@@ -2,7 +2,15 @@
 check_PROGRAMS += doc/make-findings
 doc_make_findings_SOURCES = doc/make-findings.c
 doc_make_findings_LDADD = libmigd.la
-dist_doc_DATA += doc/costs.md doc/findings.md doc/integration.md
+dist_doc_DATA += doc/costs.md doc/findings.md doc/integration.md doc/metrics.md
+
+# So is doc/metrics.md from the table of metrics.
+check_PROGRAMS += doc/make-metrics
+doc_make_metrics_SOURCES = doc/make-metrics.c
+update-metrics: doc/make-metrics
+	doc/make-metrics >$(srcdir)/doc/metrics.md.new
+	mv $(srcdir)/doc/metrics.md.new $(srcdir)/doc/metrics.md
+.PHONY: update-metrics
 
 update-findings: doc/make-findings
 	doc/make-findings >$(srcdir)/doc/findings.md.new

@@ -201,6 +201,8 @@ static void on_ended(struct migration *m, void *userdata)
     if (migration_get_state(m) != MIG_STATE_IN_DOUBT) {
         am->ended = true;
         am->ended_usec = now_usec();
+        if (a->o.migration_ended)
+            a->o.migration_ended(m, a->o.userdata);
     }
     expire(a);
     api_tell_summary(a);
@@ -240,6 +242,8 @@ void api_add_migration(struct migration *m, void *userdata)
     migration_set_observer(m, &a->observer);
     if (api_find_migration(a, m))
         return;
+    if (a->o.migration_started)
+        a->o.migration_started(m, a->o.userdata);
     int r = add(a, m);
     if (r < 0)
         log_error("Migration %s runs, but cannot be shown on the bus: %s", migration_id(m), strerror(-r));

@@ -21,6 +21,10 @@ struct api_options { /* borrowed for as long as the api lives */
     const struct outgoing_context *outgoing;
     const struct config *config;       /* as it holds now, for showing */
     struct migration_options defaults; /* what a migration gets when its options do not say otherwise */
+    /* Told of each migration when it begins, and when it has ended for good. May be NULL. */
+    void (*migration_started)(struct migration *m, void *userdata);
+    void (*migration_ended)(struct migration *m, void *userdata);
+    void *userdata;
 };
 
 int api_new(struct api **ret, const struct api_options *options, struct mig_error *err);

@@ -44,6 +44,11 @@ static int set_listen(struct config *c, const char *value)
     return set_text(c->listen, sizeof c->listen, value);
 }
 
+static int set_metrics_listen(struct config *c, const char *value)
+{
+    return set_text(c->metrics_listen, sizeof c->metrics_listen, value);
+}
+
 static int set_accept_overrides(struct config *c, const char *value)
 {
     return parse_bool(value, &c->accept_overrides);
@@ -93,6 +98,7 @@ static const struct key keys[] = {
      "info", true},
     {"Peer", "Listen", set_listen, "host[:port], [v6]:port, unix:PATH or nothing", "", false},
     {"Peer", "AcceptOverrides", set_accept_overrides, "yes or no", "yes", true},
+    {"Metrics", "Listen", set_metrics_listen, "unix:PATH, 127.0.0.1:PORT, [::1]:PORT or nothing", "", false},
     {"Migration", "MaxDowntime", set_max_downtime, "a time above 0 with its unit, such as 300ms", "300ms",
      true},
     {"Migration", "Bandwidth", set_bandwidth,

@@ -18,10 +18,11 @@ struct config_setting {
 };
 
 struct config {
-    char runtime_dir[256]; /* [Daemon] RuntimeDirectory */
-    int log_level;         /* [Daemon] LogLevel */
-    char listen[256];      /* [Peer] Listen; "": no listener */
-    bool accept_overrides; /* [Peer] AcceptOverrides */
+    char runtime_dir[256];    /* [Daemon] RuntimeDirectory */
+    int log_level;            /* [Daemon] LogLevel */
+    char listen[256];         /* [Peer] Listen; "": no listener */
+    char metrics_listen[256]; /* [Metrics] Listen; "": nobody may scrape */
+    bool accept_overrides;    /* [Peer] AcceptOverrides */
     /* [Migration]: what a migration gets when its options do not say otherwise. */
     uint64_t max_downtime_usec;       /* MaxDowntime */
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 
+#define LISTENERS_MAX 4u
+
 /* An open file in the store. Its own descriptor here tells whether another one is the same file. */
 struct file {
     char name[FDSTORE_NAME_MAX];
@@ -31,6 +33,11 @@ static struct {
     size_t nfiles;
     struct use *uses;
     size_t nuses;
+    struct listener {
+        char name[32];
+        int fd;
+    } listeners[LISTENERS_MAX];
+    size_t nlisteners;
 } store;
 
 /* ---- the manager ---- */
@@ -335,6 +342,15 @@ unsigned fdstore_close_unknown(void)
         forget_file(f);
         closed++;
     }
+    for (size_t i = 0; i < store.nlisteners; i++) {
+        if (store.listeners[i].fd < 0)
+            continue;
+        log_warning(
+            "The service manager handed over a listening socket %s, for which migd has no use: closed; "
+            "FileDescriptorName= of its unit must be peer or metrics",
+            store.listeners[i].name);
+        close_fd(&store.listeners[i].fd);
+    }
     pthread_mutex_unlock(&lock);
     return closed;
 }
@@ -345,9 +361,35 @@ static bool is_ours(const char *name)
     return strchr(name, '/') && strlen(name) < FDSTORE_NAME_MAX;
 }
 
-int fdstore_init(void)
+static bool add_listener(const char *name, int fd)
 {
-    int listener = -1;
+    struct listener *l = &store.listeners[store.nlisteners];
+    if (store.nlisteners == LISTENERS_MAX || sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
+        (size_t)snprintf(l->name, sizeof l->name, "%s", name) >= sizeof l->name)
+        return false;
+    l->fd = fd;
+    store.nlisteners++;
+    return true;
+}
+
+int fdstore_take_listener(const char *name)
+{
+    for (size_t i = 0; i < store.nlisteners; i++)
+        if (strcmp(store.listeners[i].name, name) == 0)
+            return TAKE_FD(store.listeners[i].fd);
+    return -1;
+}
+
+size_t fdstore_count(void)
+{
+    pthread_mutex_lock(&lock);
+    size_t n = store.there ? store.nfiles : 0;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+void fdstore_init(void)
+{
     char **names = NULL;
     store.there = getenv("NOTIFY_SOCKET");
     int n = sd_listen_fds_with_names(true, &names);
@@ -358,9 +400,7 @@ int fdstore_init(void)
                 add_file(names[i], fd);
             else
                 close(fd);
-        } else if (listener < 0 && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0) {
-            listener = fd;
-        } else {
+        } else if (!add_listener(names[i], fd)) {
             log_warning(
                 "The service manager handed over a descriptor %s, which is no listening socket: closed",
                 names[i]);
@@ -369,7 +409,6 @@ int fdstore_init(void)
         free(names[i]);
     }
     free(names);
-    return listener;
 }
 
 void fdstore_done(void)
@@ -381,6 +420,8 @@ void fdstore_done(void)
     }
     while (store.nfiles > 0)
         forget_file(store.files[store.nfiles - 1]);
+    for (size_t i = 0; i < store.nlisteners; i++)
+        close_fd(&store.listeners[i].fd);
     free(store.uses);
     free(store.files);
     memset(&store, 0, sizeof store);

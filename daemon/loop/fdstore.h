@@ -16,9 +16,12 @@
 
 #define FDSTORE_NAME_MAX 200
 
-/* Once, before threads: takes what the manager handed over. Returns the listening socket of the socket unit
- * among it (the caller's), or -1. */
-int fdstore_init(void);
+/* Once, before threads: takes what the manager handed over. */
+void fdstore_init(void);
+/* The listening socket of a socket unit with this FileDescriptorName=, the caller's from now on; or -1. */
+int fdstore_take_listener(const char *name);
+/* How many descriptors the store holds. */
+size_t fdstore_count(void);
 /* Main thread at the end: closes this process' copies; the store keeps its own. */
 void fdstore_done(void);
 bool fdstore_is_there(void);
@@ -35,7 +38,7 @@ void fdstore_drop(const char *owner);
 /* A duplicate of what the process before put there under this name; it becomes this part's use. -ENOENT:
  * there is none. */
 int fdstore_get(const char *owner, const char *part, const char *name, int *ret);
-/* When everybody had the chance to ask: the rest is closed, leaves the store, and is logged. Returns how
- * many.
+/* When everybody had the chance to ask, for listeners too: the rest is closed, leaves the store, and is
+ * logged. Returns how many.
  */
 unsigned fdstore_close_unknown(void);

@@ -88,7 +88,8 @@ static int start_manager(void **state)
     if (manager.socket < 0 || bind(manager.socket, (struct sockaddr *)&a, sizeof a) < 0)
         return -1;
     setenv("NOTIFY_SOCKET", manager.path, 1);
-    return fdstore_init() == -1 && fdstore_is_there() ? 0 : -1;
+    fdstore_init();
+    return fdstore_take_listener("peer") == -1 && fdstore_is_there() ? 0 : -1;
 }
 
 static int stop_manager(void **state)
@@ -248,10 +249,11 @@ static int next_process(int (*body)(void))
 
 static int take_over(void)
 {
-    int listener = fdstore_init(), fd;
+    fdstore_init();
+    int listener = fdstore_take_listener("peer"), fd;
     char name[FDSTORE_NAME_MAX];
     uint64_t value;
-    if (listener < 0)
+    if (listener < 0 || fdstore_take_listener("peer") >= 0 || fdstore_take_listener("metrics") >= 0)
         return 1;
     if (fdstore_get("vm1", "device/nic0", "vm1/device/nic0", &fd) < 0)
         return 2;
@@ -280,7 +282,7 @@ static void the_next_process_finds_them(void **state)
     kept("vm1", "device/nic0", a, "vm1/device/nic0");
     kept("gone", "device/nic0", b, "gone/device/nic0");
     run_manager();
-    snprintf(manager.kept[manager.n].name, sizeof manager.kept[0].name, "migd.socket");
+    snprintf(manager.kept[manager.n].name, sizeof manager.kept[0].name, "peer");
     manager.kept[manager.n++].fd = listener;
     assert_int_equal(next_process(take_over), 0);
     assert_false(manager_has("gone/device/nic0"));

@@ -24,10 +24,13 @@ static bool is_unfinished(const struct record *r)
 
 static void recover_one(const struct recovery *rec, const struct record *r)
 {
-    const struct log_fields fields = {.domain = r->domain, .migration = r->id};
+    const struct log_fields fields = {
+        .message = MESSAGE_MIGRATION_TAKEN_UP, .domain = r->domain, .migration = r->id};
+    const struct log_fields failed = {
+        .message = MESSAGE_RECOVERY_FAILED, .domain = r->domain, .migration = r->id};
     struct domain *d = registry_find(rec->registry, r->domain);
     if (!d) {
-        log_write(LOG_ERR, &fields,
+        log_write(LOG_ERR, &failed,
                   "The record of migration %s says %s, but its domain %s could not be restored: register it "
                   "again, then restart migd",
                   r->id, record_state_to_string(r->state), r->domain);
@@ -51,7 +54,7 @@ static void recover_one(const struct recovery *rec, const struct record *r)
         }
     }
     if (error < 0) {
-        log_mig_error(LOG_ERR, &fields, &err, "Cannot take the migration up");
+        log_mig_error(LOG_ERR, &failed, &err, "Cannot take the migration up");
         /* What the record left undecided or standing still must not look as if it ran or waited. */
         if (!d->borrowed)
             domain_set_state(d, DOMAIN_STATE_BROKEN, err.message);

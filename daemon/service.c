@@ -161,7 +161,8 @@ static void reload(void *userdata)
     struct migration_options defaults;
     notify_reloading();
     if (s->load(&next, &err) < 0 || migration_options_configure(&defaults, &next, &err) < 0) {
-        log_mig_error(LOG_ERR, NULL, &err, "The configuration stays as it was");
+        log_mig_error(LOG_ERR, &(struct log_fields){.message = MESSAGE_CONFIGURATION_REFUSED}, &err,
+                      "The configuration stays as it was");
     } else {
         tell_waiting(s->config, &next);
         keep_waiting(s->config, &next);
@@ -171,7 +172,8 @@ static void reload(void *userdata)
         api_set_defaults(s->api, &defaults);
         if (s->incoming)
             incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
-        log_notice("The configuration was read again");
+        log_write(LOG_NOTICE, &(struct log_fields){.message = MESSAGE_CONFIGURATION_LOADED},
+                  "The configuration was read again");
     }
     notify_ready();
 }

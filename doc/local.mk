@@ -12,6 +12,14 @@ update-metrics: doc/make-metrics
 	mv $(srcdir)/doc/metrics.md.new $(srcdir)/doc/metrics.md
 .PHONY: update-metrics
 
+# And the journal's catalog from the table of messages.
+check_PROGRAMS += doc/make-catalog
+doc_make_catalog_SOURCES = doc/make-catalog.c
+update-catalog: doc/make-catalog
+	doc/make-catalog >$(srcdir)/unit/migd.catalog.new
+	mv $(srcdir)/unit/migd.catalog.new $(srcdir)/unit/migd.catalog
+.PHONY: update-catalog
+
 update-findings: doc/make-findings
 	doc/make-findings >$(srcdir)/doc/findings.md.new
 	mv $(srcdir)/doc/findings.md.new $(srcdir)/doc/findings.md

@@ -11,6 +11,9 @@ nodist_systemdsystemunit_DATA = unit/migd.service
 dist_systemdsystemunit_DATA = unit/migd.socket unit/migd-metrics.socket
 systemdsystempresetdir = $(systemdsystemunitdir)/../system-preset
 dist_systemdsystempreset_DATA = unit/90-migd.preset
+# What journalctl -x prints; "journalctl --update-catalog" takes it up.
+catalogdir = $(prefix)/lib/systemd/catalog
+dist_catalog_DATA = unit/migd.catalog
 dist_man8_MANS = unit/migd.8
 EXTRA_DIST += unit/migd.service.in
 CLEANFILES += unit/migd.service

@@ -211,7 +211,8 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     domain_stop_watching(d);
     domain_forget_saved(d);
     record_forget(a->o.runtime_dir, d->name); /* says nothing of who bears the name next */
-    log_info("domain %s is released", d->name);
+    log_write(LOG_INFO, &(struct log_fields){.message = MESSAGE_DOMAIN_RELEASED, .domain = d->name},
+              "domain %s is released", d->name);
     api_remove_domain(a, ad);
     int r = api_job_start(a, m, NULL, "Release", &release_ops, d, &e);
     if (r >= 0)

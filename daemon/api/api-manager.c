@@ -4,6 +4,7 @@
 #include "api/api-devices.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
+#include "base/log.h"
 #include "domain/saved.h"
 #include "migd-bus.h"
 #include <string.h>
@@ -29,6 +30,8 @@ static int register_domain(struct api *a, const char *name, bool incoming, bool 
         registry_remove(a->o.registry, d);
         return r;
     }
+    log_write(LOG_INFO, &(struct log_fields){.message = MESSAGE_DOMAIN_REGISTERED, .domain = name},
+              "domain %s is registered%s", name, incoming ? ", for a migration that comes in" : "");
     domain_tell(d);
     *ret = api_find_domain(a, name);
     return 0;

@@ -172,7 +172,14 @@ static void audit(sd_bus_message *m, uint32_t uid, bool allowed, enum action act
     const char *member = sd_bus_message_get_member(m);
     if (allowed && action == INSPECT)
         return;
-    log_write(allowed ? LOG_INFO : LOG_NOTICE, NULL, "%s on %s by user %u (%s): %s, %s", member,
+    char who[12];
+    snprintf(who, sizeof who, "%u", uid);
+    const struct log_fields fields = {
+        .message = allowed ? MESSAGE_ACCESS_ALLOWED : MESSAGE_ACCESS_DENIED,
+        .action = action_ids[action],
+        .caller_uid = who,
+    };
+    log_write(allowed ? LOG_INFO : LOG_NOTICE, &fields, "%s on %s by user %u (%s): %s, %s", member,
               sd_bus_message_get_path(m), uid, sd_bus_message_get_sender(m), allowed ? "allowed" : "denied",
               why);
 }

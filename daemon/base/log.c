@@ -55,7 +55,13 @@ static bool stderr_is_journal(void)
     return is;
 }
 
-#define FIELD_MAX 7
+static const char *const message_ids[] = {
+#define X(symbol, id, title, story, remedy) [symbol] = id,
+    MIGD_MESSAGE_TABLE(X)
+#undef X
+};
+
+#define FIELD_MAX 12
 static void add_field(struct iovec *iov, int *n, char (*text)[160], const char *name, const char *value)
 {
     if (!value)
@@ -77,15 +83,22 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
     va_end(ap);
     if (stderr_is_journal()) {
         struct iovec iov[FIELD_MAX];
-        char text[FIELD_MAX][160], priority[4];
+        char text[FIELD_MAX][160], priority[4], number[12];
         int n = 0;
         snprintf(priority, sizeof priority, "%d", level & 7);
         add_field(iov, &n, text, "PRIORITY", priority);
         if (fields) {
+            snprintf(number, sizeof number, "%d", fields->error_number);
+            add_field(iov, &n, text, "MESSAGE_ID", message_ids[fields->message]);
             add_field(iov, &n, text, "MIGD_DOMAIN", fields->domain);
             add_field(iov, &n, text, "MIGD_MIGRATION", fields->migration);
             add_field(iov, &n, text, "MIGD_PHASE", fields->phase);
             add_field(iov, &n, text, "MIGD_DEVICE", fields->device);
+            add_field(iov, &n, text, "MIGD_PEER", fields->peer);
+            add_field(iov, &n, text, "MIGD_ERROR", fields->error);
+            add_field(iov, &n, text, "ERRNO", fields->error_number > 0 ? number : NULL);
+            add_field(iov, &n, text, "MIGD_ACTION", fields->action);
+            add_field(iov, &n, text, "MIGD_CALLER_UID", fields->caller_uid);
         }
         iov[n++] = (struct iovec){line, strlen(line)};
         sd_journal_sendv(iov, n);
@@ -99,6 +112,9 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
 
 void log_mig_error(int level, const struct log_fields *fields, const struct mig_error *e, const char *prefix)
 {
-    log_write(level, fields, "%s: %s%s%s%s", prefix, e->message, e->hint[0] ? " (" : "", e->hint,
+    struct log_fields all = fields ? *fields : (struct log_fields){0};
+    all.error = mig_error_word(e->code);
+    all.error_number = e->err;
+    log_write(level, &all, "%s: %s%s%s%s", prefix, e->message, e->hint[0] ? " (" : "", e->hint,
               e->hint[0] ? ")" : "");
 }

@@ -52,7 +52,7 @@ int tracker_container_failed(struct tracker *t, bool peek, struct dirty_sink *si
 {
     report_all_writable(tracker_container_of(t)->container->map, sink);
     if (!peek && !gone_for_good(r)) {
-        log_mig_error(LOG_WARNING, NULL, e,
+        log_mig_error(LOG_WARNING, &(struct log_fields){.message = MESSAGE_TRACKER_LOST}, e,
                       "dirty bits cannot be read, so all memory of the container counts as written");
         return 0;
     }

@@ -98,7 +98,7 @@ static int device_harvest(struct tracker *t, bool peek, struct dirty_sink *sink,
      * answer. */
     if (!peek && e.code != MIG_ERR_DEVICE_GONE && !device_is_gone(d->device)) {
         log_mig_error(
-            LOG_WARNING, &(struct log_fields){.device = d->device->name}, &e,
+            LOG_WARNING, &(struct log_fields){.message = MESSAGE_TRACKER_LOST, .device = d->device->name}, &e,
             "the DMA log cannot be read, so all memory that the device may write counts as written");
         return 0;
     }

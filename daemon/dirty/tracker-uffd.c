@@ -200,7 +200,8 @@ static int uffd_harvest(struct tracker *t, bool peek, struct dirty_sink *sink, s
     dirty_sink_range(sink, u->region, 0, u->region->npages);
     if (again == 0) {
         /* The mapping was replaced, and is watched again since a moment ago. */
-        log_mig_error(LOG_WARNING, NULL, &e, "all of its memory counts as written");
+        log_mig_error(LOG_WARNING, &(struct log_fields){.message = MESSAGE_TRACKER_LOST}, &e,
+                      "all of its memory counts as written");
         return 0;
     }
     if (err)

@@ -108,7 +108,8 @@ void domain_set_state(struct domain *d, enum domain_state state, const char *pro
     }
     if (d->state == state && strcmp(d->problem, problem) == 0)
         return;
-    const struct log_fields fields = {.domain = d->name};
+    const struct log_fields fields = {
+        .message = state == DOMAIN_STATE_BROKEN ? MESSAGE_DOMAIN_BROKEN : MESSAGE_NONE, .domain = d->name};
     if (*problem)
         log_write(LOG_ERR, &fields, "%s -> %s: %s", domain_state_to_string(d->state),
                   domain_state_to_string(state), problem);

@@ -21,6 +21,8 @@ struct job {
     bool started, ended;
 };
 
+static const struct log_fields not_restored = {.message = MESSAGE_DOMAIN_NOT_RESTORED};
+
 struct restore {
     struct loop *loop;
     struct sd_bus *bus;
@@ -45,7 +47,7 @@ static int run_job(struct worker *w, void *userdata)
         r = domain_from_json(j->domain, j->all->bus, o, &e);
     }
     if (r < 0) {
-        log_mig_error(LOG_ERR, NULL, &e, j->path);
+        log_mig_error(LOG_ERR, &not_restored, &e, j->path);
         log_error("%s is left alone; register the domain again", j->path);
     }
     return r;
@@ -61,11 +63,12 @@ static void publish(struct restore *r, struct job *j)
     if (rc == 0)
         rc = registry_add(r->registry, j->domain, &e);
     if (rc < 0) {
-        log_mig_error(LOG_ERR, NULL, &e, j->path);
+        log_mig_error(LOG_ERR, &not_restored, &e, j->path);
         return;
     }
-    log_info("domain %s is back from its saved form, %s", j->domain->name,
-             domain_state_to_string(j->domain->state));
+    log_write(LOG_INFO, &(struct log_fields){.message = MESSAGE_DOMAIN_RESTORED, .domain = j->domain->name},
+              "domain %s is back from its saved form, %s", j->domain->name,
+              domain_state_to_string(j->domain->state));
     domain_watch_devices(j->domain);
     domain_tell(j->domain);
 }

@@ -8,7 +8,7 @@
 
 void restore_missing(struct domain *d, const struct mig_error *e)
 {
-    const struct log_fields fields = {.domain = d->name};
+    const struct log_fields fields = {.message = MESSAGE_DOMAIN_NOT_RESTORED, .domain = d->name};
     log_mig_error(LOG_ERR, &fields, e, "cannot be restored whole");
     if (d->incomplete[0])
         return;

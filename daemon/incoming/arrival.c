@@ -2,6 +2,7 @@
 #include "incoming/arrival.h"
 #include "base/fds.h"
 #include "base/log.h"
+#include "migration/journal.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -27,13 +28,10 @@ static void ended(void *userdata, int result)
     record_trim(s->runtime_dir, RECORDS_KEPT);
     if (s->source_knows) /* not before the domain was saved as running */
         record_remove(s->runtime_dir, migration_id(s->migration), true);
-    const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
-    if (mig_error_is_set(&s->end.error))
-        log_mig_error(LOG_ERR, &fields, &s->end.error, "Incoming migration ended");
-    else
-        log_write(LOG_NOTICE, &fields, "Incoming migration of %s completed: it runs here", s->domain->name);
+    const struct mig_error *error = mig_error_is_set(&s->end.error) ? &s->end.error : NULL;
     s->domain = domain_unref(s->domain);
-    migration_end(s->migration, s->end.state, mig_error_is_set(&s->end.error) ? &s->end.error : NULL);
+    migration_log_ended(s->migration, s->end.state, error);
+    migration_end(s->migration, s->end.state, error);
     migration_unref(s->migration); /* the worker's */
 }
 
@@ -60,8 +58,7 @@ static void op_shutdown(struct migration *m, void *engine)
 static int op_resolve(struct migration *m, void *engine, bool run_here, struct mig_error *err)
 {
     struct arrival *a = engine;
-    log_warning("migration %s: the operator decided: %s", migration_id(m),
-                run_here ? "run here" : "drop here");
+    migration_log_resolved(m, run_here);
     a->session.resolution = run_here ? 1 : 2;
     if (a->worker)
         eventfd_write(a->cancel_fd, 1);
@@ -166,5 +163,7 @@ int arrival_start(struct arrival *a, struct mig_error *err)
         migration_unref(m);
         return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot start a worker: %s", strerror(-r));
     }
+    if (!s->recovering)
+        migration_log_begun(m);
     return 0;
 }

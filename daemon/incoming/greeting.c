@@ -104,9 +104,11 @@ static void *greet(void *userdata)
     if (r == 0)
         r = frame_recv_json(&g->stream, &h, &g->hello, &err);
     if (r < 0) {
-        if (r != -EPIPE)
-            log_info("Connection from %s refused: %s", g->channel->peer,
-                     mig_error_is_set(&err) ? err.message : strerror(-r));
+        if (r != -EPIPE) {
+            const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = g->channel->peer};
+            log_write(LOG_INFO, &fields, "Connection from %s refused: %s", g->channel->peer,
+                      mig_error_is_set(&err) ? err.message : strerror(-r));
+        }
         greeting_free(g);
         return NULL;
     }

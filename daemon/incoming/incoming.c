@@ -196,7 +196,8 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
         return;
     }
     make_printable(err.message); /* it may hold words of the peer's */
-    log_info("Refused %s: %s", channel->peer, err.message);
+    const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = channel->peer};
+    log_write(LOG_INFO, &fields, "Refused %s: %s", channel->peer, err.message);
     dialogue_refuse(&stream, &err);
     channel_free(channel);
     json_object_put(hello);

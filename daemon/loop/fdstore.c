@@ -280,8 +280,10 @@ void fdstore_keep(const char *owner, const char *part, int fd, char ret_name[sta
         snprintf(ret_name, FDSTORE_NAME_MAX, "%s", u->file->name);
     pthread_mutex_unlock(&lock);
     if (r < 0)
-        log_warning("The service manager cannot keep %s of %s: %s; it would be lost with this process", part,
-                    owner, strerror(-r));
+        log_write(LOG_WARNING,
+                  &(struct log_fields){.message = MESSAGE_DESCRIPTOR_NOT_KEPT, .error_number = -r},
+                  "The service manager cannot keep %s of %s: %s; it would be lost with this process", part,
+                  owner, strerror(-r));
 }
 
 static void end_uses(const char *owner, bool all)
@@ -335,7 +337,8 @@ unsigned fdstore_close_unknown(void)
         struct file *f = store.files[i];
         if (f->uses > 0)
             continue;
-        log_warning(
+        log_write(
+            LOG_WARNING, &(struct log_fields){.message = MESSAGE_DESCRIPTOR_UNKNOWN},
             "The service manager kept a descriptor %s, which belongs to nothing that migd knows: closed",
             f->name);
         tell_removed(f->name);

@@ -19,7 +19,8 @@ static void feed(void *userdata)
     uint64_t silence_usec = progress_silence_usec(name);
     bool hangs = silence_usec > WATCHDOG_SILENCE_USEC;
     if (hangs && !w->starving)
-        log_error("Worker %s has given no sign for %" PRIu64
+        log_write(LOG_ERR, &(struct log_fields){.message = MESSAGE_WORKER_STUCK},
+                  "Worker %s has given no sign for %" PRIu64
                   " s: the watchdog is not fed any more, and the service manager will start migd anew",
                   name, (uint64_t)(silence_usec / USEC_PER_SEC));
     w->starving = hangs;

@@ -153,6 +153,11 @@ const char *migration_domain(const struct migration *m)
     return m->status.domain;
 }
 
+const char *migration_peer(const struct migration *m)
+{
+    return m->status.peer;
+}
+
 enum migration_direction migration_direction(const struct migration *m)
 {
     return m->status.direction;
@@ -175,6 +180,14 @@ enum mig_state migration_get_state(struct migration *m)
     enum mig_state s = m->status.state;
     pthread_mutex_unlock(&m->lock);
     return s;
+}
+
+enum mig_phase migration_get_phase(struct migration *m)
+{
+    pthread_mutex_lock(&m->lock);
+    enum mig_phase p = m->status.phase;
+    pthread_mutex_unlock(&m->lock);
+    return p;
 }
 
 void migration_get_options(struct migration *m, struct migration_options *ret)

@@ -96,9 +96,11 @@ DEFINE_CLEANUP(struct migration *, migration_unref)
 
 const char *migration_id(const struct migration *m);     /* never changes */
 const char *migration_domain(const struct migration *m); /* never changes */
+const char *migration_peer(const struct migration *m);   /* never changes */
 enum migration_direction migration_direction(const struct migration *m);
 void migration_get_status(struct migration *m, struct migration_status *ret); /* elapsed time is as of now */
 enum mig_state migration_get_state(struct migration *m);
+enum mig_phase migration_get_phase(struct migration *m);
 
 /* For the bus face; main thread. */
 int migration_cancel(struct migration *m, struct mig_error *err); /* WrongState after the commit began */

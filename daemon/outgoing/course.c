@@ -5,6 +5,7 @@
  * daemon takes from a record. How it ended stands in job.end for the main thread.
  */
 #include "base/log.h"
+#include "migration/journal.h"
 #include "outgoing/job.h"
 #include "outgoing/outcome.h"
 #include "outgoing/rollback.h"
@@ -85,13 +86,11 @@ static void settle(struct job *j, int r, struct mig_error *err)
 {
     int word = j->resolution;
     if (r == -EINPROGRESS && word == RESOLUTION_RUN) {
-        log_warning("migration %s: the operator decided that the source runs the workload",
-                    migration_id(j->migration));
+        migration_log_resolved(j->migration, true);
         given_back(j, true);
         end_as(j, MIG_STATE_FAILED, j->end.problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, err);
     } else if (r == -EINPROGRESS && word == RESOLUTION_DROP) {
-        log_warning("migration %s: the operator decided that the source gives the workload up",
-                    migration_id(j->migration));
+        migration_log_resolved(j->migration, false);
         source_stop_tracking(j->domain);
         j->tracking = false;
         end_as(j, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);

@@ -5,6 +5,7 @@
  * what was sent.
  */
 #include "base/log.h"
+#include "migration/journal.h"
 #include "memory/pages.h"
 #include "outgoing/job.h"
 #include "vfio/container.h"
@@ -191,7 +192,7 @@ uint64_t job_gate_late(struct job *j, char *who, size_t size)
     migration_update(j->migration, add_gate_pages, &f.pages);
     migration_set_proof(j->migration, "late", NULL);
     job_publish_trackers(j);
-    const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
+    const struct log_fields fields = migration_log_fields(j->migration, MESSAGE_GATE_LATE);
     log_write(LOG_WARNING, &fields,
               "%llu pages were written by %s after everything was sent: those writes are lost",
               (unsigned long long)f.pages, who);

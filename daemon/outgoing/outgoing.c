@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "migration/journal.h"
 #include "loop/worker.h"
 #include "outgoing/job.h"
 #include <pthread.h>
@@ -48,14 +49,9 @@ static void ended(void *userdata, int result)
         record_remove(e->context.runtime_dir, migration_id(e->migration), false);
     domain_unref(d);
     record_trim(e->context.runtime_dir, 256);
-    const struct log_fields fields = {.domain = migration_domain(e->migration),
-                                      .migration = migration_id(e->migration)};
-    if (mig_error_is_set(&end->error))
-        log_mig_error(LOG_ERR, &fields, &end->error, "Migration ended");
-    else
-        log_write(LOG_NOTICE, &fields, "Migration of %s to %s completed", migration_domain(e->migration),
-                  e->job.destination);
-    migration_end(e->migration, end->state, mig_error_is_set(&end->error) ? &end->error : NULL);
+    const struct mig_error *error = mig_error_is_set(&end->error) ? &end->error : NULL;
+    migration_log_ended(e->migration, end->state, error);
+    migration_end(e->migration, end->state, error);
     migration_unref(e->migration); /* the worker's */
 }
 
@@ -240,8 +236,10 @@ int outgoing_start(struct migration **ret, const struct outgoing_context *contex
         return mig_error_set(err, MIG_ERR_FAILED, -r, "No random numbers: %s", strerror(-r));
     }
     r = start_engine(ret, e, NULL, destination, options, observer, err);
-    if (r == 0)
+    if (r == 0) {
+        migration_log_begun(*ret);
         domain_set_state(domain, DOMAIN_STATE_MIGRATING, NULL);
+    }
     return r;
 }
 

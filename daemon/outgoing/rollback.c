@@ -23,7 +23,7 @@ static void complain(char *problem, size_t size, const char *text)
 static int climb(struct device *dev, enum device_state now, enum device_state to, struct mig_error *err)
 {
     char steps[400];
-    const struct log_fields fields = {.device = dev->name};
+    const struct log_fields fields = {.message = MESSAGE_DEVICE_RECOVERED, .device = dev->name};
     int reset = device_recover(dev, now, to, &now, steps, sizeof steps, err);
     if (reset < 0)
         return reset;

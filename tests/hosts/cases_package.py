@@ -57,6 +57,7 @@ def case_package(stage):
         shutil.copy(path, host.host_path("/root"))
     host.run("dpkg", "-i", "/root/" + os.path.basename(packages["migd"]), "/root/" + os.path.basename(packages["migd-simdev"]), seconds=120)
     host.run("systemctl", "start", "migd")
+    expect("Documentation: man:migd(8)" in host.run("journalctl", "--dump-catalog"), "the journal's catalog does not know migd after the installation")
     expect(host.unit_property("UnitFileState") == "enabled", f"the service is {host.unit_property('UnitFileState')} after the installation")
     host.run("simdev", "--version")
     host.run("man", "-w", "migctl")

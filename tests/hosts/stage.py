@@ -7,6 +7,7 @@ migd installed as a package would.
 
 The root file system is made once per recipe and kept in a cache folder. Every run has names of its own, and ends what it began by pid.
 """
+import fcntl
 import hashlib
 import os
 import shutil
@@ -20,8 +21,11 @@ from judging import Failed, Skipped, expect, wait_for  # noqa: E402
 
 PACKAGES = ("systemd systemd-sysv dbus polkitd iproute2 procps kmod bash-completion man-db "
             "libevent-core-2.1-7 libevent-extra-2.1-7 libjson-c5 libxxhash0 libinih1 libnuma1 nftables openssh-server openssh-client")
-RECIPE = f"--variant=minbase --include={PACKAGES.replace(' ', ',')} bookworm"
 INSTALL_SWITCHES = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--runstatedir=/run"]
+
+
+def recipe(packages, *more):
+    return ["--variant=minbase", "--include=" + packages.replace(" ", ","), *more, "bookworm"]
 
 
 def tool(*argv):
@@ -36,19 +40,21 @@ def check_machine():
             raise Skipped(f"{name} is not here (package {package})")
 
 
-def make_root():
-    """The folder of the root file system that all hosts share."""
+def make_root(recipe):
+    """The folder of the root file system that all hosts share. recipe: what mmdebstrap is told; each has a root of its own."""
     cache = os.path.join(os.environ.get("MIGD_CACHE_DIR") or "/var/cache", "migd-tests")
-    base = os.path.join(cache, "hosts-" + hashlib.sha256(RECIPE.encode()).hexdigest()[:12])
-    if os.path.exists(base + ".ok"):
-        return base
     os.makedirs(cache, exist_ok=True)
-    shutil.rmtree(base, ignore_errors=True)
-    print(f"# making a root file system in {base}", flush=True)
-    done = subprocess.run(["mmdebstrap", "-q"] + RECIPE.split() + [base], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Skipped(f"mmdebstrap could not make a root file system: {done.stderr.strip()[-300:]}")
-    open(base + ".ok", "w", encoding="ascii").close()
+    base = os.path.join(cache, "hosts-" + hashlib.sha256(" ".join(recipe).encode()).hexdigest()[:12])
+    with open(base + ".lock", "w", encoding="ascii") as lock:  # one run makes it, another one waits
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(base + ".ok"):
+            return base
+        shutil.rmtree(base, ignore_errors=True)
+        print(f"# making a root file system in {base}", flush=True)
+        done = subprocess.run(["mmdebstrap", "-q", *recipe, base], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Skipped(f"mmdebstrap could not make a root file system: {done.stderr.strip()[-300:]}")
+        open(base + ".ok", "w", encoding="ascii").close()
     return base
 
 
@@ -178,6 +184,7 @@ class Host:
 
 
 class Stage:
+    recipe = recipe(PACKAGES)
     _next = 0
 
     def __init__(self, build, keep=None, bare=False):
@@ -215,7 +222,7 @@ class Stage:
             tool("ip", "-n", host.netns, "link", "set", "lo", "up")
 
     def __enter__(self):
-        base = make_root()
+        base = make_root(self.recipe)
         # Not on an overlay, which cannot be the upper folder of another one.
         self.folder = tempfile.mkdtemp(prefix="stage.", dir=os.path.dirname(base))
         try:

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Two hosts with libvirt and QEMU (TCG), and guests on them that prove their memory.
+
+    with LibvirtStage(build) as stage:
+        guest = Guest(stage, "vm")
+        guest.start(stage.a)
+        guest.migrate(stage.a, stage.b)
+        guest.check(stage.b)
+"""
+import os
+import uuid
+
+from guest import last_line, make_initramfs
+from stage import PACKAGES, Stage, expect, recipe, wait_for
+
+# The guest's kernel comes from the package, without the modules and the initrd that installing it would bring.
+KERNEL = "/usr/lib/migd-tests/vmlinuz"
+FETCH_KERNEL = ("--customize-hook=chroot \"$1\" sh -euc 'mkdir -p /k /usr/lib/migd-tests; cd /k; "
+                "apt-get -q download $(apt-cache depends linux-image-cloud-amd64 | sed -n \"s/.*Depends: //p\" | head -n 1); "
+                f"dpkg -x *.deb .; mv boot/vmlinuz-* {KERNEL}; cd /; rm -rf /k'")
+LIBVIRT_PACKAGES = PACKAGES + " libvirt-daemon-system libvirt-clients qemu-system-x86 libxml2"
+
+QEMU_CONF = """cgroup_controllers = []
+seccomp_sandbox = 0
+security_driver = "none"
+user = "root"
+group = "root"
+namespaces = []
+remember_owner = 0
+stdio_handler = "file"
+memory_backing_dir = "/dev/shm"
+keepalive_interval = 5
+"""
+
+
+class LibvirtStage(Stage):
+    recipe = recipe(LIBVIRT_PACKAGES, FETCH_KERNEL)
+
+    def configure(self, host):
+        super().configure(host)
+        host.uuid = str(uuid.uuid4())  # two libvirtds that believe to be the same host refuse to migrate
+        host.write("/etc/libvirt/qemu.conf", QEMU_CONF)
+        host.write("/etc/libvirt/libvirtd.conf", f'host_uuid = "{host.uuid}"\nauth_tcp = "none"\nauth_unix_rw = "none"\nlog_outputs = "3:journald"\n')
+        # No default network: its bridge and dnsmasq are nothing that a case needs.
+        for path in ("/etc/libvirt/qemu/networks/autostart/default.xml",):
+            if os.path.lexists(host.host_path(path)):
+                os.unlink(host.host_path(path))
+        sockets = host.host_path("/etc/systemd/system/sockets.target.wants")
+        os.makedirs(sockets, exist_ok=True)
+        os.symlink("/lib/systemd/system/libvirtd-tcp.socket", os.path.join(sockets, "libvirtd-tcp.socket"))
+        folder = host.host_path("/var/lib/guest")
+        os.makedirs(folder, exist_ok=True)
+        initramfs = self.path("guest.cpio")
+        if not os.path.exists(initramfs):
+            make_initramfs(initramfs)
+        with open(initramfs, "rb") as source, open(os.path.join(folder, "guest.cpio"), "wb") as target:
+            target.write(source.read())
+
+
+class Guest:
+    """A domain whose guest checks its own memory. One object for both hosts, since its identity is one."""
+
+    def __init__(self, stage, name="vm", size_mib=1024, memory="file", rate=2000, fill_mib=None, second_monitor=False, pulse_msec=0, devices="", words=""):
+        """memory: file (shared, on /dev/shm), memfd (shared) or private. rate: pages per second that the guest rewrites, or "max".
+        devices: XML of more devices; words: more of the kernel's command line."""
+        self.stage, self.name, self.size_mib, self.memory, self.devices = stage, name, size_mib, memory, devices
+        self.uuid = str(uuid.uuid4())
+        self.monitor = f"/run/guest/{name}.qmp" if second_monitor else None
+        self.pulse_msec = pulse_msec
+        self.cmdline = " ".join(["console=ttyS0 quiet panic=-1", f"guest.rate={rate}"] + ([f"guest.fill={fill_mib}"] if fill_mib else []) +
+                                ([f"guest.pulse={pulse_msec}"] if pulse_msec else []) + ([words] if words else []))
+
+    def xml(self):
+        backing = {"file": "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>",
+                   "memfd": "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", "private": ""}[self.memory]
+        monitor = (f"<qemu:commandline><qemu:arg value='-qmp'/><qemu:arg value='unix:{self.monitor},server=on,wait=off'/></qemu:commandline>"
+                   if self.monitor else "")
+        pulse = f"<serial type='file'><source path='/run/guest/{self.name}.pulse'/><target port='1'/></serial>" if self.pulse_msec else ""
+        return f"""<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+<name>{self.name}</name><uuid>{self.uuid}</uuid><memory unit='MiB'>{self.size_mib}</memory>{backing}<vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type><kernel>{KERNEL}</kernel><initrd>/var/lib/guest/guest.cpio</initrd><cmdline>{self.cmdline}</cmdline></os>
+<features><acpi/></features><on_poweroff>destroy</on_poweroff><on_crash>destroy</on_crash>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/><memballoon model='none'/>
+<serial type='file'><source path='/run/guest/{self.name}.serial'/><target port='0'/></serial>{pulse}{self.devices}</devices>
+{monitor}</domain>
+"""
+
+    def define(self, host):
+        host.run("mkdir", "-p", "/run/guest")
+        host.write(f"/run/guest/{self.name}.xml", self.xml())
+        host.run("virsh", "-q", "define", f"/run/guest/{self.name}.xml")
+
+    def prepare(self):
+        """What both hosts need before the domain may come to them."""
+        for host in self.stage.hosts:
+            host.run("mkdir", "-p", "/run/guest")
+
+    def start(self, host, wait=True):
+        self.prepare()
+        self.define(host)
+        host.run("virsh", "-q", "start", self.name)
+        if wait:
+            wait_for(f"the guest {self.name} counts at {host.name}", lambda: self.seen(host), 120, 0.1)
+
+    def serial(self, host):
+        return host.try_run("cat", f"/run/guest/{self.name}.serial")[1]
+
+    def seen(self, host):
+        """The figures of its last line there, or None."""
+        return last_line(self.serial(host))
+
+    def state(self, host):
+        """What libvirt says: running, paused, shut off, or "" for a domain that it does not know."""
+        code, out, _ = host.try_run("virsh", "-q", "domstate", self.name)
+        return out.strip() if code == 0 else ""
+
+    def migrate_command(self, destination, *options):
+        return ["virsh", "-q", "migrate", "--live", "--p2p", *options, self.name, f"qemu+tcp://{destination.name}/system", "--migrateuri",
+                f"tcp://{destination.address}"]
+
+    def virsh_migrate(self, source, destination, *options, seconds=120):
+        """What an operator without migd says. (exit status, output, errors)"""
+        destination.try_run("rm", "-f", f"/run/guest/{self.name}.serial")
+        return source.try_run(*self.migrate_command(destination, *options), seconds=seconds)
+
+    def check(self, host, before=None, sweeps=1, seconds=120):
+        """The guest goes on there: after it has looked at all its memory again, no page was bad, and its counter is beyond the one before."""
+        first = wait_for(f"the guest {self.name} counts at {host.name}", lambda: self.seen(host), 60, 0.1)
+        if before:
+            expect(first["n"] > before["n"], f"{self.name} counted {before['n']} before and {first['n']} at {host.name}")
+        last = wait_for(f"the guest {self.name} has checked all its memory at {host.name}",
+                        lambda: (lambda s: s if s["sweeps"] >= first["sweeps"] + sweeps + 1 else None)(self.seen(host)), seconds, 0.2)
+        expect(last["bad"] == 0, f"{self.name} at {host.name}: {last['bad']} bad pages: "
+               + "; ".join(line for line in self.serial(host).splitlines() if "BAD" in line)[:400])
+        return last
+
+    def alone(self, there, not_there):
+        """libvirt says that it runs at one host and not at the other."""
+        expect(self.state(there) == "running", f"{self.name} at {there.name}: {self.state(there)!r}")
+        expect(self.state(not_there) in ("", "shut off"), f"{self.name} at {not_there.name}: {self.state(not_there)!r}")

@@ -12,7 +12,7 @@ function __migctl_verb
 end
 
 function __migctl_verbs
-    migctl --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z]\{3,9\}\) *\([A-Z[].\{19\}\) \(.*\)/\1\t\3/p'
+    migctl --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z-]\{3,9\}\) *\([A-Z[].\{19\}\) \(.*\)/\1\t\3/p'
 end
 
 function __migctl_options

@@ -12,7 +12,8 @@
 
 #define KNOWN               64u
 #define INTERFACES          4u
-#define WAITING_MAX         256u
+#define WAITING_MAX         1024u
+#define ASKING_MAX          32u /* of one user, so that nobody fills the place where others wait */
 #define ASK_TIMEOUT_USEC    UINT64_C(2000000)
 #define POLKIT_TIMEOUT_USEC UINT64_C(10000000)
 #define DIALOG_TIMEOUT_USEC UINT64_C(120000000) /* while a person types a password */
@@ -117,6 +118,7 @@ struct waiting {
     sd_bus_slot *slot;
     enum action action;
     uint32_t uid;
+    bool asking; /* polkit */
 };
 
 struct api_policy {
@@ -221,6 +223,15 @@ static void answer_error(struct waiting *w, const struct mig_error *e)
     sd_bus_reply_method_error(w->message, &error);
 }
 
+/* An incoming domain that has arrived since is no longer for those who may only receive, and another one may
+ * bear its name by now. */
+static bool needs_another(struct waiting *w, void *object)
+{
+    enum action now;
+    sd_bus_message_rewind(w->message, true);
+    return !find_action(w->message, object, &now) || now != w->action;
+}
+
 /* As the vtable would have called it, had the answer been known. */
 static void call_now(struct waiting *w)
 {
@@ -234,6 +245,13 @@ static void call_now(struct waiting *w)
     if (r == 0)
         sd_bus_error_setf(&error, SD_BUS_ERROR_UNKNOWN_OBJECT, "there is no %s any more",
                           sd_bus_message_get_path(m));
+    if (r > 0 && needs_another(w, object)) {
+        struct mig_error e = MIG_ERROR_INIT;
+        mig_error_set(&e, MIG_ERR_WRONG_STATE, 0, "%s changed while %s waited for its authorization",
+                      sd_bus_message_get_path(m), sd_bus_message_get_member(m));
+        mig_error_hint(&e, "look at it again, and call again");
+        r = api_error(&error, &e);
+    }
     if (r > 0) {
         sd_bus_message_rewind(m, true);
         r = find_handler(w->face, sd_bus_message_get_member(m))(m, object, &error);
@@ -294,14 +312,25 @@ static int ask_polkit(struct waiting *w)
     if (r >= 0) {
         sd_bus_slot_unref(w->slot);
         w->slot = slot;
+        w->asking = true;
     }
     return r;
+}
+
+static unsigned count_asking(const struct api_policy *p, uint32_t uid)
+{
+    unsigned n = 0;
+    for (const struct waiting *w = p->waiting; w; w = w->next)
+        n += w->asking && w->uid == uid;
+    return n;
 }
 
 static void go_on(struct waiting *w)
 {
     if (is_root(w->uid))
         decide(w, true, "root");
+    else if (count_asking(w->policy, w->uid) >= ASKING_MAX)
+        decide(w, false, "too many calls of this user wait for polkit");
     else if (ask_polkit(w) < 0)
         decide(w, false, "polkit cannot be asked");
 }

@@ -58,6 +58,11 @@ def case_polkit_hangs(stage):
     host.run("systemctl", "kill", "-s", "STOP", "polkit")
     asking = subprocess.Popen(host.enter("setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "migctl", "register", "demo", "--memory",
                                          "name=ram0,make,size=1M"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # One who asks without end does not fill the place of others.
+    many = subprocess.Popen(host.enter("setpriv", "--reuid", "alice", "--regid", "alice", "--init-groups", "sh", "-c",
+                                       "for i in $(seq 60); do busctl call org.migd.Migd1 /org/migd/Migd1 org.migd.Migd1.Manager RegisterDomain 'sa{sv}' x$i 0 & done; wait"),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("those beyond the limit refused", lambda: host.journal("-u", "migd").count("too many calls of this user wait") >= 60 - 32)
     for n in range(3):
         host.run("migctl", "register", f"root{n}", "--memory", "name=ram0,make,size=1M", seconds=5)
         host.run("migctl", "release", f"root{n}", seconds=5)
@@ -65,6 +70,7 @@ def case_polkit_hangs(stage):
     _, errors = asking.communicate(timeout=30)
     expect(asking.returncode == 4 and "org.migd.Migd1.register" in errors, f"exit {asking.returncode}: {errors.strip()}")
     host.run("systemctl", "kill", "-s", "CONT", "polkit")
+    many.wait(60)
     host.run("systemctl", "mask", "--runtime", "--now", "polkit")
     host.run("migctl", "list", user="alice")
     code, _, _ = host.try_run("migctl", "register", "demo", "--memory", "name=ram0,make,size=1M", user="alice")

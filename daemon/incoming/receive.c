@@ -4,12 +4,9 @@
  * that fails keeps the first reason and wakes the worker, which tells the source.
  */
 #include "base/clock.h"
-#include "base/fds.h"
 #include "incoming/session.h"
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #define ATTACH_TIMEOUT_SEC 10
@@ -112,7 +109,7 @@ static int wait_for(struct session *s, bool (*ready)(const struct session *), un
         pthread_mutex_unlock(&s->lock);
         if (r != -ETIMEDOUT || now_usec() >= deadline_usec)
             return r;
-        if (fd_wait(s->control->fd, POLLIN, s->wake_fd, 0) != -ETIMEDOUT)
+        if (s->control->ops->wait_readable(s->control, 0) != -ETIMEDOUT)
             return dialogue_receive(&s->control_stream, &nothing, &name, &o, NULL, err);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A channel: one connection to the peer, as bytes. TCP and UNIX sockets fill the ops today; TLS goes behind
- * the same table.
+ * A channel: one connection to the peer, as bytes. TCP and UNIX sockets and TLS fill the ops. Nobody but they
+ * touches fd: a channel may have taken bytes from it that nobody asked for yet.
  *
  * Every call blocks its thread, wakes at once when the channel's cancel descriptor becomes readable
  * (-ECANCELED), and fails with -ETIMEDOUT when not a single byte moved for the channel's stall timeout. A

@@ -67,6 +67,8 @@
     X(OPT_CHECKSUM, "checksum", NULL, VERB_START | VERB_CHECK, 0, "checksum every payload on the wire")      \
     X(OPT_VERIFY, "verify", "MODE", VERB_START | VERB_CHECK, OPTION_OPTIONAL,                                \
       "prove that no page was lost: strict (the default of a bare --verify), post, off")                     \
+    X(OPT_COMPRESSION, "compression", "CODEC", VERB_START | VERB_CHECK, 0,                                   \
+      "pack pages for the wire: off, lz4, zstd, adaptive")                                                   \
     X(OPT_ALLOW, "allow", "CODE", VERB_START | VERB_CHECK, OPTION_REPEATS,                                   \
       "overrule this finding of check (migctl explain lists codes)")                                         \
     X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START | VERB_CHECK, 0, "the same as --allow device-no-p2p") \

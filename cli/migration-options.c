@@ -25,6 +25,7 @@ static const struct option_key {
     {"connections", COUNT, NULL, false},
     {"checksum", FLAG, NULL, false},
     {"verify", WORD, "strict post off ", false},
+    {"compression", WORD, "off lz4 zstd adaptive ", false},
     {"without-p2p", FLAG, NULL, false},
     {"peer-domain", TEXT, NULL, false},
 };
@@ -152,6 +153,7 @@ static const struct {
     {OPT_CONNECTIONS, "connections"},
     {OPT_CHECKSUM, "checksum"},
     {OPT_VERIFY, "verify"},
+    {OPT_COMPRESSION, "compression"},
     {OPT_WITHOUT_P2P, "without-p2p"},
     {OPT_PEER_DOMAIN, "peer-domain"},
 };

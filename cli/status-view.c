@@ -75,6 +75,7 @@ static const struct column option_fields[] = {
     {"connections", "Connections", MIGD_UNIT_COUNT},
     {"checksum", "Checksum", UNIT_BOOL},
     {"verify", "Verify", UNIT_TEXT},
+    {"compression", "Compression", UNIT_TEXT},
     {"without-p2p", "Without P2P", UNIT_BOOL},
     {"allow", "Allowed findings", UNIT_TEXT},
     {"peer-domain", "Peer domain", UNIT_TEXT},

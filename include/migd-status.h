@@ -29,6 +29,8 @@
     X(processed_bytes, "memory-processed", MIGD_UNIT_BYTES)    /* payload sent, zero pages not counted */    \
     X(remaining_bytes, "memory-remaining", MIGD_UNIT_BYTES)    /* dirty or not yet sent */                   \
     X(wire_bytes, "data-processed", MIGD_UNIT_BYTES)           /* everything on all channels */              \
+    X(packed_bytes, "compression-before", MIGD_UNIT_BYTES)     /* pages that were packed; as they were, */      \
+    X(packed_wire_bytes, "compression-after", MIGD_UNIT_BYTES) /* and on the wire */                         \
     X(normal_pages, "memory-normal", MIGD_UNIT_PAGES)                                                        \
     X(zero_pages, "memory-constant", MIGD_UNIT_PAGES)                                                        \
     X(dirty_rate, "memory-dirty-rate", MIGD_UNIT_RATE)                                                       \

@@ -11,11 +11,12 @@
  *   control: HELLO {"migration", "domain", ...}    ──▶  what the source has, per region and device, is held against what is here: names, sizes,
  *                                                       addresses, models, drivers; "allow": [CODE...] are findings that its operator overrules.
  *                                                       Keys that the other side does not know are left out of account
- *                                                  ◀──  HELLO {"ok": true, ...} or {"error": WORD, "message", "hint"}
+ *                                                  ◀──  HELLO {"ok": true, "protocol", "connections", "codecs": ["lz4", ...]...} or
+ *                                                       {"error": WORD, "message", "hint"}
  *   page k:  HELLO {"attach": ID, "token", "role": "pages", "index": k} ──▶
  *                                                  ◀──  HELLO {"ok": true}
  *   state:   HELLO {"attach": ID, "token", "role": "state", "index": 0} ──▶ , same answer
- *   page k:  PAGES, ZERO ...                       ──▶  applied into place
+ *   page k:  PAGES, PACKED, ZERO ...               ──▶  applied into place
  *   page k:  FENCE round                           ──▶
  *                                                  ◀──  control: MESSAGE {"message": "fence", "round": r}, when all page
  *                                                       connections have brought their FENCE of that round: pages of the next round never
@@ -53,6 +54,7 @@
 /* clang-format off */
 #define WIRE_JSON_MAX_BYTES (256u * 1024)     /* HELLO and MESSAGE */
 #define WIRE_PAYLOAD_MAX_BYTES (4u << 20)     /* of any frame, extent table included */
+#define WIRE_PACKED_MAX_BYTES (2u << 20)      /* of a PACKED frame: before packing, and after, without the table */
 #define WIRE_EXTENTS_MAX 1024u                /* per frame */
 #define WIRE_CONNECTIONS_MAX 16u
 #define WIRE_REGIONS_MAX 1024u
@@ -70,6 +72,8 @@ enum wire_type {
     WIRE_STATE = 6,     /* region: device index; offset: position in its stream; payload: bytes */
     WIRE_STATE_END = 7, /* region: device index; offset: bytes in all; payload: u64 XXH3-64 of the whole stream */
     WIRE_DIGESTS = 8,   /* region; offset: byte offset of the first page; payload: u64 XXH3-64 per 4 KiB page */
+    WIRE_PACKED = 9,    /* region; count extents, at least 1; offset: codec, 1 lz4 (a block), 2 zstd (a frame); payload: extent table, then the bytes of
+                           the extents in order, packed as one piece. Only to a destination that named the codec in its answer to HELLO */
 };
 /* clang-format on */
 

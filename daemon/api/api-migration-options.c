@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 struct words {
-    const char *on_stall, *gate, *verify, *peer_domain;
+    const char *on_stall, *gate, *verify, *compression, *peer_domain;
     struct api_strings allow;
 };
 
@@ -19,6 +19,8 @@ static int apply_words(const struct words *w, struct migration_options *o, struc
         r = gate_policy_from_string(w->gate, &o->gate, err);
     if (r == 0 && w->verify)
         r = verify_mode_from_string(w->verify, &o->verify, err);
+    if (r == 0 && w->compression)
+        r = compression_from_string(w->compression, &o->compression, err);
     for (size_t i = 0; i < w->allow.n && r == 0; i++)
         r = migration_options_allow(o, w->allow.values[i], err);
     if (r == 0 && w->peer_domain && *w->peer_domain) {
@@ -53,6 +55,7 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         {"connections", API_U32, &next.connections},
         {"checksum", API_BOOL, &next.checksum},
         {"verify", API_STRING, &w.verify},
+        {"compression", API_STRING, &w.compression},
         {"without-p2p", API_BOOL, &without_p2p},
         {"allow", API_STRINGS, &w.allow},
         {"peer-domain", API_STRING, &w.peer_domain},
@@ -111,6 +114,7 @@ int api_append_options(sd_bus_message *m, const struct migration_options *o)
     } words[] = {{"on-stall", stall_policy_to_string(o->on_stall)},
                  {"gate", gate_policy_to_string(o->gate)},
                  {"verify", verify_mode_to_string(o->verify)},
+                 {"compression", compression_to_string(o->compression)},
                  {"peer-domain", o->peer_domain}};
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
     for (size_t i = 0; r >= 0 && i < ELEMENTS(numbers); i++)

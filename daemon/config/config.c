@@ -92,6 +92,11 @@ static int set_verify(struct config *c, const char *value)
     return set_word(c->verify, sizeof c->verify, value);
 }
 
+static int set_compression(struct config *c, const char *value)
+{
+    return set_word(c->compression, sizeof c->compression, value);
+}
+
 static const struct key keys[] = {
     {"Daemon", "RuntimeDirectory", set_runtime_dir, "an absolute path", "", false},
     {"Daemon", "LogLevel", set_log_level, "emerg, alert, crit, err, warning, notice, info, debug or 0 to 7",
@@ -107,6 +112,7 @@ static const struct key keys[] = {
     {"Migration", "OnStall", set_on_stall, "abort, force or wait", "abort", true},
     {"Migration", "Gate", set_gate, "strict, resend or off", "strict", true},
     {"Migration", "Verify", set_verify, "off, post or strict", "off", true},
+    {"Migration", "Compression", set_compression, "off, lz4, zstd or adaptive", "off", true},
 };
 
 _Static_assert(ELEMENTS(keys) <= CONFIG_KEYS_MAX, "each key has its setting");

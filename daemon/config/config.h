@@ -28,9 +28,10 @@ struct config {
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */
     unsigned connections;             /* Connections; 0: chosen */
     /* Words that a room above this one understands; "": not configured. */
-    char on_stall[32]; /* OnStall */
-    char gate[32];     /* Gate */
-    char verify[32];   /* Verify */
+    char on_stall[32];    /* OnStall */
+    char gate[32];        /* Gate */
+    char verify[32];      /* Verify */
+    char compression[32]; /* Compression */
     struct config_setting settings[CONFIG_KEYS_MAX];
 };
 

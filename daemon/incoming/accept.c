@@ -7,6 +7,7 @@
 #include "incoming/compare.h"
 #include "incoming/session.h"
 #include "transport/address.h"
+#include "transport/codec.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -94,7 +95,11 @@ static int wake_devices(struct session *s, struct mig_error *err)
 static int answer(struct session *s, struct mig_error *err)
 {
     _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
-    if (!o || json_add_bool(o, "ok", true) < 0 || json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
+    struct json_object *codecs = json_object_new_array();
+    for (int c = CODEC_NONE + 1; codecs && c < CODEC_MAX; c++)
+        json_object_array_add(codecs, json_object_new_string(codec_to_string((enum codec)c)));
+    if (!o || json_add(o, "codecs", codecs) < 0 || json_add_bool(o, "ok", true) < 0 ||
+        json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
         json_add_u64(o, "connections", s->nconnections) < 0 ||
         json_add_string(o, "version", PACKAGE_VERSION) < 0)
         return mig_error_oom(err);

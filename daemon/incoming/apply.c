@@ -10,7 +10,9 @@
 #include "incoming/apply.h"
 #include "base/clock.h"
 #include "memory/pages.h"
+#include "transport/codec.h"
 #include <endian.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -25,6 +27,10 @@ struct applier {
     struct frame_stream *stream;
     struct bitmap **filled; /* per region: chunks of 2 MiB whose page tables this connection has filled; made
                                when needed */
+    struct unpacking {      /* made when the first PACKED comes */
+        struct codec_state *state;
+        uint8_t packed[CODEC_MAX_BYTES], pages[CODEC_MAX_BYTES];
+    } * unpacking;
     struct wire_extent table[WIRE_EXTENTS_MAX];
     struct iovec places[WIRE_EXTENTS_MAX];
 };
@@ -121,6 +127,22 @@ static void fill(struct applier *a, uint32_t index, struct region *r, const stru
         bitmap_set_range(filled, first, last - first);
 }
 
+static int no_memory(const struct region *r, struct mig_error *err)
+{
+    mig_error_set(err, MIG_ERR_NO_MEMORY, ENOMEM,
+                  "memory region %s: this host has no memory for what arrives", r->name);
+    mig_error_hint(err, "free memory, or huge pages where the region is on huge pages, or raise the size "
+                        "of its file system");
+    return -ENOMEM;
+}
+
+static void count_pages(struct applier *a, uint64_t bytes)
+{
+    struct apply_counters *c = a->apply->counters;
+    atomic_fetch_add_explicit(&c->normal_pages, bytes >> REGION_PAGE_SHIFT, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->payload_bytes, bytes, memory_order_relaxed);
+}
+
 static int apply_pages(struct applier *a, const struct wire_header *h, struct mig_error *err)
 {
     struct region *r;
@@ -143,20 +165,88 @@ static int apply_pages(struct applier *a, const struct wire_header *h, struct mi
         a->places[i] = (struct iovec){r->map + a->table[i].offset, a->table[i].length};
     }
     rc = frame_payload_recv(a->stream, &payload, a->places, (int)count, err);
-    if (rc == -EFAULT) {
-        mig_error_set(err, MIG_ERR_NO_MEMORY, ENOMEM,
-                      "memory region %s: this host has no memory for what arrives", r->name);
-        mig_error_hint(err, "free memory, or huge pages where the region is on huge pages, or raise the size "
-                            "of its file system");
-        return -ENOMEM;
-    }
+    if (rc == -EFAULT)
+        return no_memory(r, err);
     if (rc == 0)
         rc = frame_payload_end(a->stream, &payload, err);
     if (rc < 0)
         return rc;
-    struct apply_counters *c = a->apply->counters;
-    atomic_fetch_add_explicit(&c->normal_pages, sum >> REGION_PAGE_SHIFT, memory_order_relaxed);
-    atomic_fetch_add_explicit(&c->payload_bytes, sum, memory_order_relaxed);
+    count_pages(a, sum);
+    return 0;
+}
+
+static int make_unpacking(struct applier *a, struct mig_error *err)
+{
+    if (a->unpacking)
+        return 0;
+    struct unpacking *u = malloc(sizeof *u); /* touched as far as frames are large */
+    if (!u || codec_state_new(&u->state) < 0) {
+        free(u);
+        return mig_error_oom(err);
+    }
+    a->unpacking = u;
+    return 0;
+}
+
+/* Memory that this thread is going to write itself, where a fault that cannot be served would be a signal. */
+static int make_present(struct applier *a, uint32_t index, struct region *r, const struct wire_extent *e,
+                        struct mig_error *err)
+{
+    fill(a, index, r, e);
+    if (a->filled[index] && bitmap_test(a->filled[index], e->offset >> FILL_CHUNK_SHIFT) &&
+        bitmap_test(a->filled[index], (e->offset + e->length - 1) >> FILL_CHUNK_SHIFT))
+        return 0;
+    if (madvise(r->map + e->offset, e->length, MADV_POPULATE_WRITE) == 0 || errno == EINVAL)
+        return 0;
+    return no_memory(r, err);
+}
+
+static int apply_packed(struct applier *a, const struct wire_header *h, struct mig_error *err)
+{
+    struct region *r;
+    struct frame_payload payload;
+    uint32_t count;
+    uint64_t sum;
+    int rc = find_region(a, h, &r, err);
+    if (rc == 0)
+        rc = make_unpacking(a, err);
+    if (rc < 0)
+        return rc;
+    struct unpacking *u = a->unpacking;
+    frame_payload_begin(&payload, h);
+    rc = recv_table(a, h, r, &payload, &count, &sum, err);
+    if (rc < 0)
+        return rc;
+    if (sum > CODEC_MAX_BYTES)
+        return frame_protocol_error(a->stream, err, "PACKED of %llu bytes, and %u are allowed",
+                                    (unsigned long long)sum, WIRE_PACKED_MAX_BYTES);
+    size_t packed_bytes = payload.left_bytes; /* at most as large as its room, by the frame's own check */
+    struct iovec iov = {u->packed, packed_bytes};
+    rc = frame_payload_recv(a->stream, &payload, &iov, 1, err);
+    if (rc == 0)
+        rc = frame_payload_end(a->stream, &payload, err);
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = make_present(a, h->region, r, &a->table[i], err);
+    if (rc < 0)
+        return rc;
+    /* One piece is unpacked where it belongs. */
+    uint8_t *pages = count == 1 ? r->map + a->table[0].offset : u->pages;
+    rc = codec_unpack(u->state, h->offset < CODEC_MAX ? (enum codec)h->offset : CODEC_NONE, u->packed,
+                      packed_bytes, pages, sum);
+    if (rc == -ENOMEM)
+        return mig_error_oom(err);
+    if (rc < 0)
+        return frame_protocol_error(
+            a->stream, err,
+            "PACKED (codec %llu) for memory region %s, offset %#llx, whose %zu bytes do not "
+            "unpack to %llu",
+            (unsigned long long)h->offset, r->name, (unsigned long long)a->table[0].offset, packed_bytes,
+            (unsigned long long)sum);
+    for (uint32_t i = 0; i < count && count > 1; i++) {
+        memcpy(r->map + a->table[i].offset, pages, a->table[i].length);
+        pages += a->table[i].length;
+    }
+    count_pages(a, sum);
     return 0;
 }
 
@@ -188,6 +278,9 @@ static void free_applier(struct applier **a)
         return;
     for (size_t i = 0; (*a)->filled && i < (*a)->apply->nregions; i++)
         bitmap_free((*a)->filled[i]);
+    if ((*a)->unpacking)
+        codec_state_free((*a)->unpacking->state);
+    free((*a)->unpacking);
     free((*a)->filled);
     free(*a);
 }
@@ -199,6 +292,7 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
         return mig_error_oom(err);
     s->apply = a;
     s->stream = stream;
+    s->unpacking = NULL;
     s->filled = calloc(MAX(a->nregions, (size_t)1), sizeof(struct bitmap *));
     if (!s->filled)
         return mig_error_oom(err);
@@ -213,6 +307,8 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
         if (rc == 0) {
             if (h.type == WIRE_PAGES)
                 rc = apply_pages(s, &h, &why);
+            else if (h.type == WIRE_PACKED)
+                rc = apply_packed(s, &h, &why);
             else if (h.type == WIRE_ZERO)
                 rc = apply_zero(s, &h, &why);
             else if (h.type == WIRE_FENCE)

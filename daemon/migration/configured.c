@@ -21,5 +21,7 @@ int migration_options_configure(struct migration_options *o, const struct config
         return word_failed(c, "Gate", err);
     if (c->verify[0] && verify_mode_from_string(c->verify, &o->verify, err) < 0)
         return word_failed(c, "Verify", err);
+    if (c->compression[0] && compression_from_string(c->compression, &o->compression, err) < 0)
+        return word_failed(c, "Compression", err);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "migration/options.h"
 #include "base/clock.h"
+#include <stdio.h>
 #include <string.h>
 
 static const char *const stall_words[] = {
@@ -9,6 +10,11 @@ static const char *const gate_words[] = {
     [GATE_STRICT] = "strict", [GATE_RESEND] = "resend", [GATE_OFF] = "off"};
 static const char *const verify_words[] = {
     [VERIFY_OFF] = "off", [VERIFY_POST] = "post", [VERIFY_STRICT] = "strict"};
+
+static const char *const compression_words[] = {[COMPRESSION_OFF] = "off",
+                                                [COMPRESSION_LZ4] = "lz4",
+                                                [COMPRESSION_ZSTD] = "zstd",
+                                                [COMPRESSION_ADAPTIVE] = "adaptive"};
 
 void migration_options_init(struct migration_options *o)
 {
@@ -36,19 +42,24 @@ void migration_options_waive(const struct migration_options *o, struct findings 
         f->waived[i] |= o->allow[i];
 }
 
-static int find_word(const char *const words[3], const char *what, const char *s, struct mig_error *err)
+static int find_word(const char *const *words, size_t n, const char *what, const char *s,
+                     struct mig_error *err)
 {
-    for (int i = 0; i < 3; i++)
+    char list[100] = "";
+    for (size_t i = 0; i < n; i++) {
         if (strcmp(words[i], s) == 0)
-            return i;
+            return (int)i;
+        size_t end = strlen(list);
+        snprintf(list + end, sizeof list - end, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " or ", words[i]);
+    }
     mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, EINVAL, "%s \"%s\" is unknown", what, s);
-    mig_error_hint(err, "Use %s, %s or %s", words[0], words[1], words[2]);
+    mig_error_hint(err, "Use %s", list);
     return -EINVAL;
 }
 
 int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_error *err)
 {
-    int r = find_word(stall_words, "on-stall policy", s, err);
+    int r = find_word(stall_words, ELEMENTS(stall_words), "on-stall policy", s, err);
     if (r < 0)
         return r;
     *ret = (enum stall_policy)r;
@@ -57,7 +68,7 @@ int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_e
 
 int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_error *err)
 {
-    int r = find_word(gate_words, "gate policy", s, err);
+    int r = find_word(gate_words, ELEMENTS(gate_words), "gate policy", s, err);
     if (r < 0)
         return r;
     *ret = (enum gate_policy)r;
@@ -66,11 +77,25 @@ int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_err
 
 int verify_mode_from_string(const char *s, enum verify_mode *ret, struct mig_error *err)
 {
-    int r = find_word(verify_words, "verify mode", s, err);
+    int r = find_word(verify_words, ELEMENTS(verify_words), "verify mode", s, err);
     if (r < 0)
         return r;
     *ret = (enum verify_mode)r;
     return 0;
+}
+
+int compression_from_string(const char *s, enum compression *ret, struct mig_error *err)
+{
+    int r = find_word(compression_words, ELEMENTS(compression_words), "compression", s, err);
+    if (r < 0)
+        return r;
+    *ret = (enum compression)r;
+    return 0;
+}
+
+const char *compression_to_string(enum compression c)
+{
+    return compression_words[c];
 }
 
 const char *stall_policy_to_string(enum stall_policy p)

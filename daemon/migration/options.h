@@ -6,6 +6,7 @@
 enum stall_policy { STALL_ABORT, STALL_FORCE, STALL_WAIT };
 enum gate_policy { GATE_STRICT, GATE_RESEND, GATE_OFF };
 enum verify_mode { VERIFY_OFF, VERIFY_POST, VERIFY_STRICT };
+enum compression { COMPRESSION_OFF, COMPRESSION_LZ4, COMPRESSION_ZSTD, COMPRESSION_ADAPTIVE };
 
 struct migration_options {
     uint64_t bandwidth_bytes_per_sec; /* 0: no cap */
@@ -19,6 +20,7 @@ struct migration_options {
     unsigned connections; /* 0: chosen */
     bool checksum;
     enum verify_mode verify;
+    enum compression compression;
     bool allow[FINDING_CODE_MAX]; /* findings that the operator overrules */
     char peer_domain[64];
 };
@@ -32,6 +34,8 @@ void migration_options_waive(const struct migration_options *o, struct findings 
 int stall_policy_from_string(const char *s, enum stall_policy *ret, struct mig_error *err);
 int gate_policy_from_string(const char *s, enum gate_policy *ret, struct mig_error *err);
 int verify_mode_from_string(const char *s, enum verify_mode *ret, struct mig_error *err);
+int compression_from_string(const char *s, enum compression *ret, struct mig_error *err);
+const char *compression_to_string(enum compression c);
 const char *stall_policy_to_string(enum stall_policy p);
 const char *gate_policy_to_string(enum gate_policy p);
 const char *verify_mode_to_string(enum verify_mode v);

@@ -15,7 +15,7 @@ static uint64_t add(uint64_t a, uint64_t b)
 
 /* The newest round that was large enough; else the largest of all. A small round is latency, not bandwidth.
  */
-static uint64_t bandwidth_of(const struct convergence_input *in)
+static const struct convergence_round *telling_round(const struct convergence_input *in)
 {
     const struct convergence_round *best = NULL;
     for (size_t i = in->nrounds; i-- > 0;) {
@@ -27,10 +27,25 @@ static uint64_t bandwidth_of(const struct convergence_input *in)
         if (!best || r->sent_bytes > best->sent_bytes)
             best = r;
     }
+    return best;
+}
+
+static uint64_t bandwidth_of(const struct convergence_input *in)
+{
+    const struct convergence_round *best = telling_round(in);
     uint64_t bw = mul_div(best->sent_bytes, USEC_PER_SEC, best->duration_usec);
     if (in->bandwidth_cap && bw > in->bandwidth_cap)
         bw = in->bandwidth_cap;
     return bw ? bw : 1;
+}
+
+/* What so much memory becomes on the wire, as packable as it was in the round that tells the bandwidth.
+ * Device state is not packed. */
+static uint64_t on_the_wire(const struct convergence_input *in, uint64_t memory_bytes)
+{
+    const struct convergence_round *r = telling_round(in);
+    return r->saved_bytes ? mul_div(memory_bytes, r->sent_bytes, add(r->sent_bytes, r->saved_bytes))
+                          : memory_bytes;
 }
 
 /* Rounds at the end of the history that did not make what is dirty smaller by at least a tenth than the
@@ -57,9 +72,9 @@ void convergence_decide(const struct convergence_input *in, struct convergence_r
     const struct convergence_round *last = &in->rounds[in->nrounds - 1];
     ret->bandwidth = bandwidth_of(in);
     ret->dirty_rate = mul_div(last->dirty_bytes, USEC_PER_SEC, last->dirty_interval_usec);
-    ret->expected_downtime_usec =
-        add(mul_div(add(last->dirty_bytes, in->device_state_bytes), USEC_PER_SEC, ret->bandwidth),
-            in->fixed_usec);
+    ret->expected_downtime_usec = add(mul_div(add(on_the_wire(in, last->dirty_bytes), in->device_state_bytes),
+                                              USEC_PER_SEC, ret->bandwidth),
+                                      in->fixed_usec);
     if (ret->expected_downtime_usec <= in->max_downtime_usec)
         ret->decision = CONVERGENCE_SWITCH_OVER;
     else if (rounds_without_progress(in) >= CONVERGENCE_STALL_ROUNDS)

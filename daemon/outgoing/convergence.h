@@ -15,6 +15,7 @@ struct convergence_round {
     uint64_t dirty_bytes;   /* what the harvest after it found: what would have to be sent now */
     uint64_t
         dirty_interval_usec; /* time between that harvest and the one before: what dirty_bytes piled up in */
+    uint64_t saved_bytes;    /* what packing took off the wire: sent_bytes are without them */
 };
 
 struct convergence_input {

@@ -45,6 +45,30 @@ static int attach(struct job *j, const char *role, size_t index, struct channel 
     return 0;
 }
 
+/* What the destination unpacks; a word that this side does not know is a codec for a newer one. */
+static int read_codecs(struct job *j, struct json_object *answer, struct mig_error *err)
+{
+    struct json_object *list = NULL;
+    json_object_object_get_ex(answer, "codecs", &list);
+    size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *word = json_object_get_string(json_object_array_get_idx(list, i));
+        enum codec c;
+        if (word && codec_from_string(word, &c) == 0)
+            j->codecs[c] = true;
+    }
+    enum compression wanted = j->options.compression;
+    if ((wanted == COMPRESSION_LZ4 && !j->codecs[CODEC_LZ4]) ||
+        (wanted == COMPRESSION_ZSTD && !j->codecs[CODEC_ZSTD])) {
+        int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0, "The migd at %s cannot unpack %s",
+                              j->destination, compression_to_string(wanted));
+        mig_error_hint(err,
+                       "use --compression adaptive, which takes what both sides know, or update migd there");
+        return r;
+    }
+    return 0;
+}
+
 int job_handshake(struct job *j, struct mig_error *err)
 {
     int r = channel_connect(&j->control, j->destination, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
@@ -65,6 +89,9 @@ int job_handshake(struct job *j, struct mig_error *err)
         granted > connections)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
                              "%s answered HELLO with values that were not offered", j->destination);
+    r = read_codecs(j, answer, err);
+    if (r < 0)
+        return r;
     j->answer_usec = UINT64_MAX;
     for (; j->npage_channels < granted; j->npage_channels++) {
         r = attach(j, "pages", j->npage_channels, &j->page_channels[j->npage_channels], err);

@@ -45,6 +45,7 @@ struct job {
     struct frame_stream control_stream;
     struct channel *page_channels[WIRE_CONNECTIONS_MAX];
     size_t npage_channels;
+    bool codecs[CODEC_MAX]; /* that the destination unpacks */
     struct channel *state_channel;
     struct page_stream *pages;
     pthread_mutex_t

@@ -10,6 +10,8 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/observe.c \
 	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \
 	daemon/outgoing/outgoing.c daemon/outgoing/outgoing.h \
+	daemon/outgoing/codec-choice.c daemon/outgoing/codec-choice.h \
+	daemon/outgoing/page-packer.c daemon/outgoing/page-packer.h \
 	daemon/outgoing/page-cursor.c daemon/outgoing/page-cursor.h \
 	daemon/outgoing/page-sender.c daemon/outgoing/page-sender.h \
 	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h \

@@ -100,6 +100,8 @@ static void op_progress(void *engine, struct migration_counters *c)
     c->zero_pages += now.zero_pages;
     c->processed_bytes += now.payload_bytes;
     c->wire_bytes += now.wire_bytes;
+    c->packed_bytes += now.packed_bytes;
+    c->packed_wire_bytes += now.packed_wire_bytes;
     c->remaining_bytes -= MIN(c->remaining_bytes, done_bytes);
     if (done_bytes == 0 || now.usec < RATE_MIN_USEC)
         return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "outgoing/page-sender.h"
 #include "memory/pages.h"
+#include "outgoing/page-packer.h"
 #include <endian.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +40,8 @@ struct page_sender {
     uint64_t pages_since_zero, pages_until_probe;
     struct wire_extent wire_table[WIRE_EXTENTS_MAX];
     struct iovec iov[BATCH_PAGES + 1];
-    uint8_t *copy; /* BATCH_BYTES, with checksums */
+    uint8_t *copy;              /* BATCH_BYTES, with checksums or packing */
+    struct page_packer *packer; /* NULL: nothing is packed */
     uint64_t zero_digest;
 };
 
@@ -59,7 +61,10 @@ int page_sender_new(struct page_sender **ret, const struct page_sender_setup *se
      * cache.
      */
     s->no_send_file = setup->channel->local || setup->checksum;
-    if (setup->checksum && !(s->copy = malloc(BATCH_BYTES)))
+    int r = page_packer_new(&s->packer, setup->compression, setup->codecs);
+    if (r < 0)
+        return r;
+    if ((setup->checksum || s->packer) && !(s->copy = malloc(BATCH_BYTES)))
         return -ENOMEM;
     *ret = TAKE_PTR(s);
     return 0;
@@ -67,8 +72,10 @@ int page_sender_new(struct page_sender **ret, const struct page_sender_setup *se
 
 struct page_sender *page_sender_free(struct page_sender *s)
 {
-    if (s)
+    if (s) {
+        page_packer_free(s->packer);
         free(s->copy);
+    }
     free(s);
     return NULL;
 }
@@ -86,7 +93,7 @@ static int send_extents(struct page_sender *s, struct wire_header *h, const stru
     uint64_t table_bytes = 0;
     int first = 1;
     h->round = s->round;
-    if (count > 1) {
+    if (count > 1 || h->type == WIRE_PACKED) {
         for (uint32_t i = 0; i < count; i++)
             s->wire_table[i] = (struct wire_extent){htole64(table[i].offset), htole64(table[i].length)};
         table_bytes = count * sizeof *table;
@@ -178,34 +185,81 @@ static int send_file(struct page_sender *s, struct wire_header *h)
     return s->setup.channel->ops->sendv(s->setup.channel, &iov, 1);
 }
 
+/* The pieces one after the other, where nobody changes them any more. */
+static void copy_pieces(struct page_sender *s)
+{
+    uint8_t *at = s->copy;
+    for (uint32_t i = 0; i < s->pieces.count; i++) {
+        memcpy(at, s->iov[i + 1].iov_base, s->iov[i + 1].iov_len);
+        at += s->iov[i + 1].iov_len;
+    }
+}
+
+static void note_pieces(struct page_sender *s, bool copied)
+{
+    const uint8_t *at = s->copy;
+    for (uint32_t i = 0; i < s->pieces.count; i++) {
+        const struct wire_extent *e = &s->pieces.table[i];
+        note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT,
+                 copied ? at : s->batch.region->map + e->offset);
+        at += copied ? e->length : 0;
+    }
+}
+
+/* -E2BIG: it does not get smaller, and nothing was sent. */
+static int send_packed(struct page_sender *s, enum codec codec)
+{
+    const struct pieces *p = &s->pieces;
+    struct wire_header h = {.type = WIRE_PACKED, .region = s->batch.region_index, .offset = codec};
+    const void *packed;
+    size_t packed_bytes;
+    int r = page_packer_pack(s->packer, s->copy, p->bytes, &packed, &packed_bytes);
+    if (r < 0)
+        return r;
+    h.length = packed_bytes;
+    s->iov[1] = (struct iovec){(void *)packed, packed_bytes};
+    r = send_extents(s, &h, p->table, p->count, 1);
+    if (r < 0)
+        return r;
+    add(&s->setup.counters->packed_bytes, p->bytes);
+    add(&s->setup.counters->packed_wire_bytes, packed_bytes);
+    return 0;
+}
+
+static int send_unpacked(struct page_sender *s, bool copied)
+{
+    const struct pieces *p = &s->pieces;
+    struct wire_header h = {.type = WIRE_PAGES, .region = s->batch.region_index, .length = p->bytes};
+    if (p->count == 1 && p->bytes >= SEND_FILE_MIN_BYTES && !s->no_send_file)
+        return send_file(s, &h);
+    if (copied)
+        s->iov[1] = (struct iovec){s->copy, p->bytes};
+    return send_extents(s, &h, p->table, p->count, copied ? 1 : (int)p->count);
+}
+
 static int send_pieces(struct page_sender *s)
 {
     const struct pieces *p = &s->pieces;
-    const uint8_t *map = s->batch.region->map;
-    struct wire_header h = {.type = WIRE_PAGES, .region = s->batch.region_index, .length = p->bytes};
-    uint8_t *copy = s->copy;
-    int npieces = 0, r;
+    enum codec codec = CODEC_NONE;
+    int r = -E2BIG;
     if (p->count == 0)
         return 0;
-    for (uint32_t i = 0; i < p->count; i++) {
-        const struct wire_extent *e = &p->table[i];
-        if (s->copy) {
-            memcpy(copy, map + e->offset, e->length);
-            note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT, copy);
-            copy += e->length;
-        } else {
-            note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT, map + e->offset);
-            s->iov[++npieces] = (struct iovec){(uint8_t *)map + e->offset, e->length};
-        }
-    }
-    if (s->copy)
-        s->iov[++npieces] = (struct iovec){s->copy, p->bytes};
-    if (p->count == 1 && p->bytes >= SEND_FILE_MIN_BYTES && !s->no_send_file)
-        r = send_file(s, &h);
-    else
-        r = send_extents(s, &h, p->table, p->count, npieces);
+    for (uint32_t i = 0; i < p->count; i++)
+        s->iov[i + 1] = (struct iovec){s->batch.region->map + p->table[i].offset, p->table[i].length};
+    if (s->packer)
+        codec = page_packer_choose(s->packer, s->iov + 1, (int)p->count, p->bytes);
+    bool copied = s->setup.checksum || codec != CODEC_NONE;
+    if (copied)
+        copy_pieces(s);
+    note_pieces(s, copied);
+    if (codec != CODEC_NONE)
+        r = send_packed(s, codec);
+    if (r == -E2BIG)
+        r = send_unpacked(s, copied);
     if (r < 0)
         return r;
+    if (s->packer)
+        page_packer_sent(s->packer, p->bytes);
     add(&s->setup.counters->normal_pages, p->bytes >> REGION_PAGE_SHIFT);
     add(&s->setup.counters->payload_bytes, p->bytes);
     return 0;

@@ -9,11 +9,13 @@
  */
 #pragma once
 #include "base/ratelimit.h"
+#include "migration/options.h"
 #include "outgoing/page-cursor.h"
 #include "transport/frame.h"
 
 struct page_counters { /* shared by the senders; of the current round */
-    _Atomic uint64_t normal_pages, zero_pages, payload_bytes, wire_bytes, changed_pages;
+    _Atomic uint64_t normal_pages, zero_pages, payload_bytes, wire_bytes, changed_pages, packed_bytes,
+        packed_wire_bytes;
 };
 struct page_sender;
 
@@ -24,6 +26,8 @@ struct page_sender_setup { /* all borrowed */
     struct page_counters *counters;
     uint64_t *const *sent_digests;
     bool checksum;
+    enum compression compression;
+    const bool *codecs; /* CODEC_MAX of them: what the destination unpacks. Read by page_sender_new alone. */
 };
 int page_sender_new(struct page_sender **ret, const struct page_sender_setup *setup);
 struct page_sender *page_sender_free(struct page_sender *s);

@@ -137,7 +137,9 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
                                           .limit = s->limit,
                                           .counters = &s->counters,
                                           .sent_digests = options->sent_digests,
-                                          .checksum = options->checksum};
+                                          .checksum = options->checksum,
+                                          .compression = options->compression,
+                                          .codecs = options->codecs};
         *t = (struct stream_thread){.stream = s, .index = (unsigned)i, .channel = channels[i]};
         r = page_sender_new(&t->sender, &setup);
         if (r == 0 && (r = -pthread_create(&t->thread, NULL, stream_thread, t)) < 0)
@@ -187,6 +189,8 @@ static void read_counters(struct page_stream *s, struct page_round *ret)
         .zero_pages = s->counters.zero_pages,
         .payload_bytes = s->counters.payload_bytes,
         .wire_bytes = s->counters.wire_bytes,
+        .packed_bytes = s->counters.packed_bytes,
+        .packed_wire_bytes = s->counters.packed_wire_bytes,
         .changed_pages = s->counters.changed_pages,
         .usec = now_usec() - s->started_usec,
     };
@@ -208,6 +212,7 @@ static void reset_counters(struct page_stream *s)
 {
     s->counters.normal_pages = s->counters.zero_pages = s->counters.payload_bytes = 0;
     s->counters.wire_bytes = s->counters.changed_pages = 0;
+    s->counters.packed_bytes = s->counters.packed_wire_bytes = 0;
     s->started_usec = now_usec();
     s->live = true;
 }

@@ -13,13 +13,17 @@
 #pragma once
 #include "base/error.h"
 #include "memory/region.h"
+#include "migration/options.h"
 #include "transport/channel.h"
+#include "transport/codec.h"
 
 struct page_stream;
 
 struct page_stream_options {
     bool checksum;
-    int cancel_fd; /* borrowed */
+    enum compression compression;
+    bool codecs[CODEC_MAX]; /* that the destination unpacks */
+    int cancel_fd;          /* borrowed */
     /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
      */
     uint64_t *const *sent_digests;
@@ -29,6 +33,7 @@ struct page_round {
     uint64_t normal_pages, zero_pages;
     uint64_t payload_bytes; /* of normal pages */
     uint64_t wire_bytes;
+    uint64_t packed_bytes, packed_wire_bytes; /* of pages that were packed: before and after */
     uint64_t
         changed_pages; /* with sent_digests: pages sent again whose digest differs from the one sent before */
     uint64_t usec;

@@ -57,6 +57,8 @@ static void add_round_counters(struct migration_counters *c, void *userdata)
     c->device_bytes = state_stream_device_bytes(a->job->state);
     c->vmm_bytes = state_stream_vmm_bytes(a->job->state);
     c->wire_bytes += a->round->wire_bytes;
+    c->packed_bytes += a->round->packed_bytes;
+    c->packed_wire_bytes += a->round->packed_wire_bytes;
     if (a->resent) {
         c->resent_bytes += a->round->payload_bytes + a->round->zero_pages * REGION_PAGE_SIZE;
         c->changed_bytes += a->round->changed_pages * REGION_PAGE_SIZE;
@@ -335,6 +337,7 @@ int job_rounds(struct job *j, struct mig_error *err)
         j->last_harvest_usec = found.usec;
         uint64_t now = now_usec(), pending = harvest_pending_pages(&j->set) * REGION_PAGE_SIZE;
         remember(j, &(struct convergence_round){.sent_bytes = sent.wire_bytes,
+                                                .saved_bytes = sent.packed_bytes - sent.packed_wire_bytes,
                                                 .duration_usec = sent.usec,
                                                 .dirty_bytes = pending,
                                                 .dirty_interval_usec = now - j->harvest_usec});

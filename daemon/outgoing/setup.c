@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "outgoing/job.h"
+#include <string.h>
 #include "outgoing/vmm-log.h"
 
 static int prepare_set(struct job *j, struct mig_error *err)
@@ -41,9 +42,11 @@ int job_prepare_digests(struct job *j, struct mig_error *err)
 static int start_streams(struct job *j, struct mig_error *err)
 {
     struct domain *d = j->domain;
-    const struct page_stream_options o = {.checksum = j->options.checksum,
-                                          .cancel_fd = j->cancel_fd,
-                                          .sent_digests = (uint64_t *const *)j->sent_digests};
+    struct page_stream_options o = {.checksum = j->options.checksum,
+                                    .compression = j->options.compression,
+                                    .cancel_fd = j->cancel_fd,
+                                    .sent_digests = (uint64_t *const *)j->sent_digests};
+    memcpy(o.codecs, j->codecs, sizeof o.codecs);
     int r =
         page_stream_new(&j->pages, j->page_channels, j->npage_channels, j->regions, j->set.nregions, &o, err);
     if (r < 0)

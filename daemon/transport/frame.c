@@ -17,7 +17,7 @@
 static const char *const type_names[] = {
     [WIRE_HELLO] = "HELLO",         [WIRE_MESSAGE] = "MESSAGE", [WIRE_PAGES] = "PAGES",
     [WIRE_ZERO] = "ZERO",           [WIRE_FENCE] = "FENCE",     [WIRE_STATE] = "STATE",
-    [WIRE_STATE_END] = "STATE_END", [WIRE_DIGESTS] = "DIGESTS",
+    [WIRE_STATE_END] = "STATE_END", [WIRE_DIGESTS] = "DIGESTS", [WIRE_PACKED] = "PACKED",
 };
 
 const char *frame_type_name(unsigned type)
@@ -73,7 +73,7 @@ static const char *check_sizes(const struct wire_header *h)
     const uint64_t page = 4096, table = (uint64_t)h->count * sizeof(struct wire_extent);
     if (h->count > WIRE_EXTENTS_MAX)
         return "too many extents";
-    if (h->count > 0 && h->type != WIRE_PAGES && h->type != WIRE_ZERO)
+    if (h->count > 0 && h->type != WIRE_PAGES && h->type != WIRE_ZERO && h->type != WIRE_PACKED)
         return "extents in a frame that has none";
     switch (h->type) {
     case WIRE_HELLO:
@@ -91,6 +91,11 @@ static const char *check_sizes(const struct wire_header *h)
         if (h->offset % page || h->payload_checksum % page || h->payload_checksum == 0)
             return "a range that is no whole pages";
         return h->flags & WIRE_FLAG_CHECKSUM ? "the checksum of a payload that is not there" : NULL;
+    case WIRE_PACKED:
+        if (h->count == 0)
+            return "no extents";
+        return h->length > WIRE_PACKED_MAX_BYTES + table || h->length <= table ? "a length that nothing fits"
+                                                                               : NULL;
     case WIRE_FENCE:
         return h->length ? "a payload in a fence" : NULL;
     case WIRE_STATE:

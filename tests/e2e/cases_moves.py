@@ -159,6 +159,34 @@ def checksum(rig):
     r.judge_moved()
 
 
+def packed(rig, codec, *options, **keys):
+    r = rig(**keys).up()
+    status = r.migrate("--compression", codec, "--verify", *options)
+    expect(status["verify"] == "proved", f"verify {status['verify']}")
+    r.judge_moved()
+    return status
+
+
+@CASES.case("compression-lz4")
+def compression_lz4(rig):
+    status = packed(rig, "lz4", "--checksum")
+    expect(0 < status["compression-after"] < status["compression-before"], f"packed {status['compression-before']} to {status['compression-after']}")
+
+
+@CASES.case("compression-zstd")
+def compression_zstd(rig):
+    status = packed(rig, "zstd")
+    expect(0 < status["compression-after"] < status["compression-before"] * 3 // 4, f"packed {status['compression-before']} to {status['compression-after']}")
+    expect(status["data-processed"] < status["memory-processed"], "the wire carried more than memory")
+
+
+@CASES.case("compression-adaptive")
+def compression_adaptive(rig):
+    """Over a link that the cap makes slow, packing pays at once."""
+    status = packed(rig, "adaptive", "--bandwidth", "150M", "--max-downtime", "1s", size=384 * MIB)
+    expect(status["compression-before"] > status["memory-processed"] // 4, f"of {status['memory-processed']} bytes {status['compression-before']} were packed")
+
+
 @CASES.case("verify-post")
 def verify_post(rig):
     r = rig().up()

@@ -3,6 +3,7 @@
  * error. */
 #include "base/clock.h"
 #include "incoming/apply.h"
+#include "transport/codec.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -172,6 +173,93 @@ static void test_hostile(void **state)
     }
 }
 
+static uint8_t packed[CODEC_MAX_BYTES];
+
+/* One extent, which is unpacked in place, and several. */
+static void test_packed(void **state)
+{
+    _cleanup_(codec_state_freep) struct codec_state *s = NULL;
+    const struct wire_extent one = {4 * PAGE, 2 * PAGE}, two[] = {{9 * PAGE, PAGE}, {PAGE, PAGE}};
+    assert_int_equal(codec_state_new(&s), 0);
+    memset(pages, 0x22, PAGE);
+    memset(pages + PAGE, 0x33, PAGE);
+    for (int checksum = 0; checksum < 2; checksum++)
+        for (int codec = CODEC_NONE + 1; codec < CODEC_MAX; codec++) {
+            struct bench b;
+            size_t n;
+            set_up(&b, checksum);
+            assert_int_equal(codec_pack(s, (enum codec)codec, pages, 2 * PAGE, packed, PAGE, &n), 0);
+            struct wire_header h = {.type = WIRE_PACKED, .offset = (uint64_t)codec, .count = 1};
+            offer(&b, h, &one, packed, n);
+            h.count = 2;
+            offer(&b, h, two, packed, n);
+            struct mig_error err = MIG_ERROR_INIT;
+            assert_int_equal(run(&b, &err), 0);
+            static const uint8_t expected[16] = {[1] = 0x33, [4] = 0x22, [5] = 0x33, [9] = 0x22};
+            for (int i = 0; i < 16; i++)
+                if (!all(b.regions[0]->map + i * PAGE, PAGE, expected[i] ? expected[i] : 0x11))
+                    fail_msg("codec %d, page %d", codec, i);
+            assert_int_equal(b.counters.normal_pages, 4);
+            tear_down(&b);
+        }
+}
+
+/* Pieces that unpack to more or less than their extents, and what is no piece at all. Nothing outside of the
+ * extents is touched. */
+static void test_packed_lies(void **state)
+{
+    _cleanup_(codec_state_freep) struct codec_state *s = NULL;
+    assert_int_equal(codec_state_new(&s), 0);
+    memset(pages, 0x22, sizeof pages);
+    const uint64_t max = WIRE_PACKED_MAX_BYTES;
+    const struct {
+        uint64_t codec, region;
+        struct wire_extent table[2];
+        uint32_t count;
+        size_t unpacked, cut;
+        bool noise;
+    } cases[] = {
+        {1, 0, {{0, PAGE}}, 1, 2 * PAGE, 0, false},
+        {2, 0, {{0, PAGE}}, 1, 2 * PAGE, 0, false},
+        {1, 0, {{0, 2 * PAGE}}, 1, PAGE, 0, false},
+        {2, 0, {{0, PAGE}, {4 * PAGE, PAGE}}, 2, PAGE, 0, false},
+        {2, 0, {{0, PAGE}}, 1, PAGE, 1, false},
+        {1, 0, {{0, PAGE}}, 1, PAGE, 1, false},
+        {1, 0, {{0, PAGE}}, 1, PAGE, 0, true},
+        {2, 0, {{0, PAGE}}, 1, PAGE, 0, true},
+        {0, 0, {{0, PAGE}}, 1, PAGE, 0, false},
+        {3, 0, {{0, PAGE}}, 1, PAGE, 0, false},
+        {UINT64_MAX, 0, {{0, PAGE}}, 1, PAGE, 0, false},
+        {1, 1, {{0, PAGE}}, 1, PAGE, 0, false},
+        {1, 7, {{0, PAGE}}, 1, PAGE, 0, false},
+        {1, 0, {{15 * PAGE, 2 * PAGE}}, 1, 2 * PAGE, 0, false},
+        {1, 0, {{0, 0}}, 1, PAGE, 0, false},
+        {1, 0, {{0, max + PAGE}}, 1, PAGE, 0, false},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        struct bench b;
+        struct mig_error err = MIG_ERROR_INIT;
+        size_t n;
+        set_up(&b, false);
+        enum codec codec = cases[i].codec == 2 ? CODEC_ZSTD : CODEC_LZ4;
+        assert_int_equal(codec_pack(s, codec, pages, cases[i].unpacked, packed, cases[i].unpacked, &n), 0);
+        if (cases[i].noise)
+            memset(packed, 0xa7, n);
+        offer(&b,
+              (struct wire_header){.type = WIRE_PACKED,
+                                   .offset = cases[i].codec,
+                                   .region = (uint32_t)cases[i].region,
+                                   .count = cases[i].count},
+              cases[i].table, packed, n - cases[i].cut);
+        if (run(&b, &err) != -EPROTO || err.code != MIG_ERR_PEER_PROTOCOL || !strstr(err.message, "evil"))
+            fail_msg("case %zu: %s", i, err.message);
+        if (!all(b.regions[0]->map + 5 * PAGE, 11 * PAGE, 0x11) || !all(b.regions[1]->map, 4 * PAGE, 0))
+            fail_msg("case %zu touched memory", i);
+        assert_int_equal(b.counters.normal_pages, 0);
+        tear_down(&b);
+    }
+}
+
 static void test_damaged_payload(void **state)
 {
     struct bench b;
@@ -210,7 +298,10 @@ static void test_cut_off(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_hostile),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good),
+                                       cmocka_unit_test(test_hostile),
+                                       cmocka_unit_test(test_packed),
+                                       cmocka_unit_test(test_packed_lies),
                                        cmocka_unit_test(test_damaged_payload),
                                        cmocka_unit_test(test_cut_off)};
     alarm(60);

@@ -39,6 +39,18 @@ static void test_quiet_workload_switches_at_once(void **state)
     assert_int_equal(c.dirty_rate, 8 * MIB);
 }
 
+/* What can be packed to a quarter takes a quarter of the time; device state is not packed. */
+static void test_packed_memory(void **state)
+{
+    struct convergence_round r = round_of(256 * MIB, 1000, 100 * MIB);
+    r.saved_bytes = 768 * MIB;
+    struct convergence_result c = decide(&r, 1, 300, 0, 0);
+    assert_int_equal(c.bandwidth, 256 * MIB);
+    assert_in_range(c.expected_downtime_usec, 97000, 108000);
+    c = decide(&r, 1, 300, 64 * MIB, 0);
+    assert_in_range(c.expected_downtime_usec, 347000, 358000);
+}
+
 static void test_shrinking_goes_on(void **state)
 {
     struct convergence_round r[] = {round_of(16 * GIB, 8000, 8 * GIB), round_of(8 * GIB, 4000, 4 * GIB),
@@ -117,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quiet_workload_switches_at_once),
+        cmocka_unit_test(test_packed_memory),
         cmocka_unit_test(test_shrinking_goes_on),
         cmocka_unit_test(test_fast_writer_is_stalled_within_three_rounds),
         cmocka_unit_test(test_stall_after_progress),

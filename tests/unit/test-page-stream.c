@@ -33,10 +33,11 @@ static uint64_t random_u64(void)
     return random_state ^= random_state << 17;
 }
 
+static bool repetitive; /* pages that can be packed */
 static void fill_page(uint8_t *page)
 {
     for (size_t i = 0; i < PAGE; i += 8) {
-        uint64_t r = random_u64() | 1;
+        uint64_t r = repetitive && i % 512 ? i / 512 : random_u64() | 1;
         memcpy(page + i, &r, 8);
     }
 }
@@ -253,7 +254,7 @@ static void harvest(struct side *s)
 #define WRITER_RACES true
 #endif
 
-static void migrate(unsigned links, bool tcp, bool checksum, bool digests)
+static void migrate(unsigned links, bool tcp, bool checksum, bool digests, enum compression compression)
 {
     struct side from, to;
     make_side(&from, "from");
@@ -274,8 +275,11 @@ static void migrate(unsigned links, bool tcp, bool checksum, bool digests)
     struct channel *channels[LINKS_MAX];
     open_links(&receiver, channels, links, tcp, &to, -1);
     start_links(&receiver);
-    struct page_stream_options options = {
-        .checksum = checksum, .cancel_fd = -1, .sent_digests = digests ? sent : NULL};
+    struct page_stream_options options = {.checksum = checksum,
+                                          .cancel_fd = -1,
+                                          .sent_digests = digests ? sent : NULL,
+                                          .compression = compression,
+                                          .codecs = {true, true, true}};
     _cleanup_(page_stream_freep) struct page_stream *stream = NULL;
     struct mig_error err = MIG_ERROR_INIT;
     assert_int_equal(page_stream_new(&stream, channels, links, from.r, NREGIONS, &options, &err), 0);
@@ -291,7 +295,13 @@ static void migrate(unsigned links, bool tcp, bool checksum, bool digests)
     assert_equal(&from, &to); /* which reads them */
     assert_int_equal(round.normal_pages + round.zero_pages, total_pages());
     assert_int_equal(round.payload_bytes, round.normal_pages * PAGE);
-    assert_true(round.wire_bytes > round.payload_bytes);
+    assert_true(round.wire_bytes > round.payload_bytes - (round.packed_bytes - round.packed_wire_bytes));
+    if (repetitive && (compression == COMPRESSION_LZ4 || compression == COMPRESSION_ZSTD)) {
+        assert_int_equal(round.packed_bytes, round.payload_bytes);
+        assert_true(round.packed_wire_bytes < round.packed_bytes / 4);
+    } else if (compression != COMPRESSION_ADAPTIVE) {
+        assert_int_equal(round.packed_bytes, 0); /* random pages do not get smaller */
+    }
     assert_int_equal(round.changed_pages, 0);
     assert_int_equal(receiver.counters.normal_pages, round.normal_pages);
     assert_int_equal(receiver.counters.zero_pages, round.zero_pages);
@@ -352,7 +362,13 @@ static void test_migrate(void **state)
     for (unsigned links = 1; links <= LINKS_MAX; links++)
         for (int variant = 0; variant < 8; variant++)
             if (links != 3 || variant == 0)
-                migrate(links, variant & 1, variant & 2, variant & 4);
+                migrate(links, variant & 1, variant & 2, variant & 4, COMPRESSION_OFF);
+    for (int variant = 0; variant < 8; variant++)
+        for (int c = COMPRESSION_LZ4; c <= COMPRESSION_ADAPTIVE; c++) {
+            repetitive = variant != 0;
+            migrate(1 + (unsigned)variant % 2, variant & 1, variant & 2, variant & 4, (enum compression)c);
+        }
+    repetitive = false;
 }
 
 /* Everything is marked, as a tracker with large pages or with no knowledge does: holes are neither read nor

@@ -3,6 +3,7 @@ check_PROGRAMS += \
 	tests/unit/test-address \
 	tests/unit/test-apply \
 	tests/unit/test-channel \
+	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-page-stream \
 	tests/unit/test-ratelimit
@@ -10,6 +11,7 @@ TESTS += \
 	tests/unit/test-address \
 	tests/unit/test-apply \
 	tests/unit/test-channel \
+	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-page-stream \
 	tests/unit/test-ratelimit
@@ -19,6 +21,8 @@ tests_unit_test_apply_SOURCES = tests/unit/test-apply.c
 tests_unit_test_apply_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_channel_SOURCES = tests/unit/test-channel.c
 tests_unit_test_channel_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_codec_SOURCES = tests/unit/test-codec.c tests/unit/test-random.h
+tests_unit_test_codec_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_frame_SOURCES = tests/unit/test-frame.c
 tests_unit_test_frame_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_page_stream_SOURCES = tests/unit/test-page-stream.c

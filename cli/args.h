@@ -19,7 +19,10 @@
     X(OPT_INCOMING, "incoming", NULL, VERB_REGISTER, 0, "the domain waits for a migration to come in")       \
     X(OPT_PID, "pid", "PID", VERB_REGISTER, 0,                                                               \
       "take the containers and devices that this process holds; memory is given with --memory fd=,iova=")    \
-    X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER, 0, "with --pid: only show what was found")                \
+    X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT, 0,                                         \
+      "change nothing, only show what was found (with --pid) or what would be done")                         \
+    X(OPT_WITHOUT_MIGD, "without-migd", "WHAT", VERB_LIBVIRT, 0,                                             \
+      "enable-hook: a migration to this host while migd does not run: pass (default), refuse")               \
     X(OPT_NAME, "name", "[FOUND=]NAME", VERB_REGISTER | VERB_OPEN, OPTION_REPEATS,                           \
       "of the device (open); of what --pid found: FOUND is its name, address or descriptor")                 \
     X(OPT_SKIP, "skip", "FOUND", VERB_REGISTER, OPTION_REPEATS, "with --pid: leave it out")                  \

@@ -46,6 +46,11 @@ static const struct verb verbs[] = {
      verb_release},
     {"explain", VERB_EXPLAIN, 0, 1, "[CODE]", "tell the whole story of a finding; without a code, list all",
      "Works without migd.", verb_explain, "it tells what this migctl knows, and asks nobody"},
+    {"libvirt", VERB_LIBVIRT, 1, 2, "WHAT [NAME]", "prepare libvirt for migd",
+     "WHAT is one of\n"
+     "  enable-hook   have libvirt tell migd what it does with its domains: one file is written\n"
+     "  disable-hook  remove that file",
+     verb_libvirt, "it changes files of its own host"},
     {"config", VERB_CONFIG, 0, 1, "[KEY|SECTION]",
      "show the daemon's configuration and where each value comes from",
      "SIGHUP or systemctl reload migd makes the daemon read its files again.", verb_config},

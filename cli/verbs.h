@@ -21,6 +21,7 @@
 #define VERB_CHECK    (1u << 12)
 #define VERB_EXPLAIN  (1u << 13)
 #define VERB_OPEN     (1u << 14)
+#define VERB_LIBVIRT  (1u << 15)
 #define VERB_ALL      (~0u)
 
 struct verb {
@@ -49,3 +50,4 @@ int verb_check(const struct args *args);
 int verb_explain(const struct args *args);
 int verb_config(const struct args *args);
 int verb_devices(const struct args *args);
+int verb_libvirt(const struct args *args);

@@ -2,6 +2,7 @@
 /* Options and configuration; everything else is in service.c. */
 #include "base/log.h"
 #include "config/config.h"
+#include "libvirt/hook.h"
 #include "migd-bus.h"
 #include "migration/configured.h"
 #include "service.h"
@@ -98,7 +99,9 @@ static int load_config(struct config *c, struct mig_error *err)
     if (r == 0)
         r = override(c, "Daemon", "LogLevel", arg_log_level, "--log-level", err);
     struct migration_options defaults; /* for the words in it */
-    return r < 0 ? r : migration_options_configure(&defaults, c, err);
+    if (r == 0)
+        r = migration_options_configure(&defaults, c, err);
+    return r < 0 ? r : hook_check_configuration(c, err);
 }
 
 /* In the form of the file, each key with where it comes from. */

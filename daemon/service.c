@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "domain/restore.h"
 #include "incoming/incoming.h"
+#include "libvirt/hook.h"
 #include "loop/bus.h"
 #include "loop/fdstore.h"
 #include "loop/loop.h"
@@ -42,6 +43,7 @@ struct service {
     struct outgoing_context outgoing;
     struct api *api;
     struct metrics *metrics;
+    struct hook *hook;
     struct restore *restore;
     struct incoming *incoming;
     struct loop_timer *end_timer;
@@ -170,6 +172,7 @@ static void reload(void *userdata)
             log_set_max_level(next.log_level); /* else what LogControl1 said stays */
         *s->config = next;
         api_set_defaults(s->api, &defaults);
+        hook_configure(s->hook, s->config);
         if (s->incoming)
             incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
         log_write(LOG_NOTICE, &(struct log_fields){.message = MESSAGE_CONFIGURATION_LOADED},
@@ -209,6 +212,7 @@ static void service_clear(struct service *s)
     restore_free(s->restore);
     api_free(s->api); /* its migrations join their workers, which use what the listener owns */
     incoming_free(s->incoming);
+    hook_free(s->hook);
     metrics_free(s->metrics);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
@@ -243,6 +247,11 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
                     fdstore_take_listener("metrics"), err);
     if (r < 0)
         return r;
+    r = hook_new(&s->hook, &(struct hook_options){.tree = {.root = ""}}, err);
+    if (r < 0)
+        return r;
+    hook_configure(s->hook, s->config);
+    options.hook = s->hook;
     options.migration_started = metrics_started;
     options.migration_ended = metrics_ended;
     options.userdata = s->metrics;

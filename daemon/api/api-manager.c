@@ -2,6 +2,7 @@
 /* org.migd.Migd1.Manager, at the root. */
 #include "api/api-context.h"
 #include "api/api-devices.h"
+#include "api/api-hook.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
 #include "base/log.h"
@@ -128,9 +129,13 @@ static int method_get_configuration(sd_bus_message *m, void *userdata, sd_bus_er
 }
 
 static const struct api_method methods[] = {
-    {"RegisterDomain", method_register_domain}, {"GetDomain", method_get_domain},
-    {"GetMigration", method_get_migration},     {"GetConfiguration", method_get_configuration},
-    {"ListDevices", api_method_list_devices},   {NULL, NULL},
+    {"RegisterDomain", method_register_domain},
+    {"GetDomain", method_get_domain},
+    {"GetMigration", method_get_migration},
+    {"GetConfiguration", method_get_configuration},
+    {"ListDevices", api_method_list_devices},
+    {"LibvirtHook", api_method_libvirt_hook},
+    {NULL, NULL},
 };
 
 static const sd_bus_vtable vtable[] = {
@@ -146,6 +151,10 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", devices, "aa{sv}", findings), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS(
+        "LibvirtHook",
+        SD_BUS_ARGS("s", name, "s", operation, "s", sub_operation, "s", extra, "s", xml, "a{sv}", options),
+        SD_BUS_RESULT("i", status, "s", xml, "s", message), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_VTABLE_END,

@@ -21,11 +21,15 @@
 
 /* ---- what a method needs ---- */
 
-enum action { INSPECT, REGISTER, MIGRATE, RECEIVE, RESOLVE, DEBUG };
+enum action { INSPECT, REGISTER, MIGRATE, RECEIVE, RESOLVE, DEBUG, ONLY_ROOT };
 static const char *const action_ids[] = {
-    [INSPECT] = MIGD_BUS_NAME ".inspect", [REGISTER] = MIGD_BUS_NAME ".register",
-    [MIGRATE] = MIGD_BUS_NAME ".migrate", [RECEIVE] = MIGD_BUS_NAME ".receive",
-    [RESOLVE] = MIGD_BUS_NAME ".resolve", [DEBUG] = MIGD_BUS_NAME ".debug",
+    [INSPECT] = MIGD_BUS_NAME ".inspect",
+    [REGISTER] = MIGD_BUS_NAME ".register",
+    [MIGRATE] = MIGD_BUS_NAME ".migrate",
+    [RECEIVE] = MIGD_BUS_NAME ".receive",
+    [RESOLVE] = MIGD_BUS_NAME ".resolve",
+    [DEBUG] = MIGD_BUS_NAME ".debug",
+    [ONLY_ROOT] = "(root)", /* polkit is not asked */
 };
 
 static const struct {
@@ -37,6 +41,7 @@ static const struct {
     {MIGD_IFACE_MANAGER, "GetMigration", INSPECT},
     {MIGD_IFACE_MANAGER, "GetConfiguration", INSPECT},
     {MIGD_IFACE_MANAGER, "ListDevices", REGISTER}, /* opens devices that nobody holds */
+    {MIGD_IFACE_MANAGER, "LibvirtHook", ONLY_ROOT},
     {MIGD_IFACE_DOMAIN, "AddMemory", REGISTER},
     {MIGD_IFACE_DOMAIN, "MakeMemory", REGISTER},
     {MIGD_IFACE_DOMAIN, "OpenMemory", REGISTER},
@@ -190,7 +195,10 @@ static int refuse(sd_bus_message *m, uint32_t uid, enum action action, struct mi
 {
     int r = mig_error_set(err, MIG_ERR_NOT_ALLOWED, 0, "%s is not allowed for user %u",
                           sd_bus_message_get_member(m), uid);
-    mig_error_hint(err, "call it as root, or let a rule of polkit allow %s", action_ids[action]);
+    if (action == ONLY_ROOT)
+        mig_error_hint(err, "call it as root");
+    else
+        mig_error_hint(err, "call it as root, or let a rule of polkit allow %s", action_ids[action]);
     return r;
 }
 
@@ -329,6 +337,8 @@ static void go_on(struct waiting *w)
 {
     if (is_root(w->uid))
         decide(w, true, "root");
+    else if (w->action == ONLY_ROOT)
+        decide(w, false, "for root only");
     else if (count_asking(w->policy, w->uid) >= ASKING_MAX)
         decide(w, false, "too many calls of this user wait for polkit");
     else if (ask_polkit(w) < 0)

@@ -12,11 +12,13 @@
 struct api;
 struct loop;
 struct sd_bus;
+struct hook;
 
 struct api_options { /* borrowed for as long as the api lives */
     struct loop *loop;
     struct sd_bus *bus;
     struct registry *registry;
+    struct hook *hook; /* of libvirt; NULL: none */
     const char *runtime_dir;
     const struct outgoing_context *outgoing;
     const struct config *config;       /* as it holds now, for showing */

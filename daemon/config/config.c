@@ -97,6 +97,25 @@ static int set_compression(struct config *c, const char *value)
     return set_word(c->compression, sizeof c->compression, value);
 }
 
+static int set_match_devices(struct config *c, const char *value)
+{
+    return set_text(c->match_devices, sizeof c->match_devices, value);
+}
+
+static int set_device_labels(struct config *c, const char *value)
+{
+    return set_text(c->device_labels, sizeof c->device_labels, value);
+}
+
+static int set_reservation(struct config *c, const char *value)
+{
+    uint64_t usec;
+    if (parse_usec(value, &usec) < 0 || usec == 0)
+        return -EINVAL;
+    c->reservation_usec = usec;
+    return 0;
+}
+
 static const struct key keys[] = {
     {"Daemon", "RuntimeDirectory", set_runtime_dir, "an absolute path", "", false},
     {"Daemon", "LogLevel", set_log_level, "emerg, alert, crit, err, warning, notice, info, debug or 0 to 7",
@@ -113,6 +132,12 @@ static const struct key keys[] = {
     {"Migration", "Gate", set_gate, "strict, resend or off", "strict", true},
     {"Migration", "Verify", set_verify, "off, post or strict", "off", true},
     {"Migration", "Compression", set_compression, "off, lz4, zstd or adaptive", "off", true},
+    {"Libvirt", "MatchDevices", set_match_devices, "off, or some of vendor device subsystem driver numa-node",
+     "vendor device driver", true},
+    {"Libvirt", "DeviceLabels", set_device_labels,
+     "ADDRESS=LABEL with blanks between them, such as 0000:17:00.*=blue", "", true},
+    {"Libvirt", "ReservationTimeout", set_reservation, "a time above 0 with its unit, such as 60s", "60s",
+     true},
 };
 
 _Static_assert(ELEMENTS(keys) <= CONFIG_KEYS_MAX, "each key has its setting");
@@ -196,7 +221,11 @@ const char *config_origin(const struct config *c, const char *section, const cha
 
 void config_init(struct config *c)
 {
-    *c = (struct config){.log_level = LOG_INFO, .max_downtime_usec = 300000, .accept_overrides = true};
+    *c = (struct config){.log_level = LOG_INFO,
+                         .max_downtime_usec = 300000,
+                         .accept_overrides = true,
+                         .match_devices = "vendor device driver",
+                         .reservation_usec = UINT64_C(60000000)};
     for (size_t i = 0; i < ELEMENTS(keys); i++) {
         set_text(c->settings[i].value, sizeof c->settings[i].value, keys[i].preset);
         set_text(c->settings[i].origin, sizeof c->settings[i].origin, "default");

@@ -9,7 +9,7 @@
 #pragma once
 #include "base/error.h"
 
-#define CONFIG_KEYS_MAX 24u
+#define CONFIG_KEYS_MAX 32u
 
 /* A key as it was written. */
 struct config_setting {
@@ -32,6 +32,10 @@ struct config {
     char gate[32];        /* Gate */
     char verify[32];      /* Verify */
     char compression[32]; /* Compression */
+    /* [Libvirt]: what the hook of libvirt does when a guest arrives. */
+    char match_devices[96];    /* MatchDevices: words of libvirt/match.h */
+    char device_labels[256];   /* DeviceLabels */
+    uint64_t reservation_usec; /* ReservationTimeout */
     struct config_setting settings[CONFIG_KEYS_MAX];
 };
 

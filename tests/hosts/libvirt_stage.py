@@ -18,7 +18,9 @@ KERNEL = "/usr/lib/migd-tests/vmlinuz"
 FETCH_KERNEL = ("--customize-hook=chroot \"$1\" sh -euc 'mkdir -p /k /usr/lib/migd-tests; cd /k; "
                 "apt-get -q download $(apt-cache depends linux-image-cloud-amd64 | sed -n \"s/.*Depends: //p\" | head -n 1); "
                 f"dpkg -x *.deb .; mv boot/vmlinuz-* {KERNEL}; cd /; rm -rf /k'")
-LIBVIRT_PACKAGES = PACKAGES + " libvirt-daemon-system libvirt-clients qemu-system-x86 libxml2"
+LIBVIRT_PACKAGES = PACKAGES + " libvirt-daemon-system libvirt-clients qemu-system-x86"
+
+LIBVIRT_PORT = 16510
 
 QEMU_CONF = """cgroup_controllers = []
 seccomp_sandbox = 0
@@ -48,6 +50,8 @@ class LibvirtStage(Stage):
         sockets = host.host_path("/etc/systemd/system/sockets.target.wants")
         os.makedirs(sockets, exist_ok=True)
         os.symlink("/lib/systemd/system/libvirtd-tcp.socket", os.path.join(sockets, "libvirtd-tcp.socket"))
+        # libvirt's own port without TLS is the one that migd listens at.
+        host.write("/etc/systemd/system/libvirtd-tcp.socket.d/port.conf", f"[Socket]\nListenStream=\nListenStream={LIBVIRT_PORT}\n")
         folder = host.host_path("/var/lib/guest")
         os.makedirs(folder, exist_ok=True)
         initramfs = self.path("guest.cpio")
@@ -115,7 +119,7 @@ class Guest:
         return out.strip() if code == 0 else ""
 
     def migrate_command(self, destination, *options):
-        return ["virsh", "-q", "migrate", "--live", "--p2p", *options, self.name, f"qemu+tcp://{destination.name}/system", "--migrateuri",
+        return ["virsh", "-q", "migrate", "--live", "--p2p", *options, self.name, f"qemu+tcp://{destination.name}:{LIBVIRT_PORT}/system", "--migrateuri",
                 f"tcp://{destination.address}"]
 
     def virsh_migrate(self, source, destination, *options, seconds=120):
@@ -125,9 +129,12 @@ class Guest:
 
     def check(self, host, before=None, sweeps=1, seconds=120):
         """The guest goes on there: after it has looked at all its memory again, no page was bad, and its counter is beyond the one before."""
-        first = wait_for(f"the guest {self.name} counts at {host.name}", lambda: self.seen(host), 60, 0.1)
-        if before:
-            expect(first["n"] > before["n"], f"{self.name} counted {before['n']} before and {first['n']} at {host.name}")
+        beyond = before["n"] if before else 0
+
+        def counts_on():
+            line = self.seen(host)
+            return line if line and line["n"] > beyond else None
+        first = wait_for(f"the guest {self.name} counts beyond {beyond} at {host.name}", counts_on, 60, 0.1)
         last = wait_for(f"the guest {self.name} has checked all its memory at {host.name}",
                         lambda: (lambda s: s if s["sweeps"] >= first["sweeps"] + sweeps + 1 else None)(self.seen(host)), seconds, 0.2)
         expect(last["bad"] == 0, f"{self.name} at {host.name}: {last['bad']} bad pages: "

@@ -16,3 +16,4 @@ include tests/unit/cli.mk
 include tests/unit/domain.mk
 include tests/unit/finding.mk
 include tests/unit/host.mk
+include tests/unit/libvirt.mk

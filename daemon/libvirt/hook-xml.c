@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "libvirt/hook-xml.h"
+#include <inttypes.h>
+#include <libxml/parser.h>
+#include <libxml/xmlsave.h>
+#include <stdio.h>
+#include <string.h>
+
+struct place {
+    struct match_device wish;
+    xmlNode *address; /* the <address> below <source> */
+    xmlNode *note;    /* in the metadata; NULL: there is none */
+};
+
+struct hook_xml {
+    xmlDoc *doc;
+    char name[256], uuid[64];
+    struct place *places;
+    size_t n;
+    bool declared; /* the text begins with <?xml */
+    bool swapped;
+};
+
+void hook_xml_init(void)
+{
+    xmlInitParser();
+}
+
+/* ---- the tree ---- */
+
+static bool is_element(const xmlNode *node, const char *name)
+{
+    return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
+}
+
+static xmlNode *child(const xmlNode *node, const char *name)
+{
+    for (xmlNode *n = node ? node->children : NULL; n; n = n->next)
+        if (is_element(n, name) && !n->ns)
+            return n;
+    return NULL;
+}
+
+/* Of an attribute without a namespace; false when it is missing or too long. */
+static bool attribute(const xmlNode *node, const char *name, char *ret, size_t size)
+{
+    xmlChar *value = xmlGetNoNsProp(node, (const xmlChar *)name);
+    bool fits = value && strlen((const char *)value) < size;
+    snprintf(ret, size, "%s", fits ? (const char *)value : "");
+    xmlFree(value);
+    return fits;
+}
+
+static bool has_attribute(const xmlNode *node, const char *name, const char *wanted)
+{
+    char value[64];
+    return attribute(node, name, value, sizeof value) && strcmp(value, wanted) == 0;
+}
+
+static void text_of(const xmlNode *node, char *ret, size_t size)
+{
+    xmlChar *text = node ? xmlNodeGetContent(node) : NULL;
+    snprintf(ret, size, "%s", text && strlen((const char *)text) < size ? (const char *)text : "");
+    xmlFree(text);
+}
+
+/* libvirt writes 0x1c, and takes 28 and 034 as well. */
+static bool number_attribute(const xmlNode *node, const char *name, unsigned long max, unsigned *ret)
+{
+    char text[24], *end;
+    if (!attribute(node, name, text, sizeof text) || text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 0);
+    if (errno || *end || value > max)
+        return false;
+    *ret = (unsigned)value;
+    return true;
+}
+
+/* ---- what it says ---- */
+
+static bool pci_address(const xmlNode *node, char ret[MATCH_TEXT_MAX])
+{
+    unsigned domain = 0, bus, slot, function = 0;
+    number_attribute(node, "domain", 0xffffffff, &domain);
+    number_attribute(node, "function", 7, &function);
+    if (!number_attribute(node, "bus", 0xff, &bus) || !number_attribute(node, "slot", 0x1f, &slot))
+        return false;
+    snprintf(ret, MATCH_TEXT_MAX, "%04x:%02x:%02x.%x", domain, bus, slot, function);
+    return true;
+}
+
+/* <hostdev type='pci|mdev'> and <interface type='hostdev'>. */
+static bool read_device(const xmlNode *node, struct place *ret)
+{
+    struct place p = {.wish = MATCH_DEVICE_INIT};
+    struct match_device *wish = &p.wish;
+    bool interface = is_element(node, "interface") && has_attribute(node, "type", "hostdev");
+    bool hostdev = is_element(node, "hostdev") && has_attribute(node, "mode", "subsystem");
+    p.address = child(child(node, "source"), "address");
+    if (!p.address || !(interface || hostdev))
+        return false;
+    wish->may_bind = has_attribute(node, "managed", "yes");
+    wish->mediated = hostdev && has_attribute(node, "type", "mdev");
+    if (wish->mediated)
+        return attribute(p.address, "uuid", wish->address, sizeof wish->address) && (*ret = p, true);
+    if (interface ? !has_attribute(p.address, "type", "pci") : !has_attribute(node, "type", "pci"))
+        return false;
+    return pci_address(p.address, wish->address) && (*ret = p, true);
+}
+
+static int add_device(struct hook_xml *x, const struct place *p, struct mig_error *err)
+{
+    if (x->n >= HOOK_XML_DEVICES_MAX)
+        return mig_error_set(err, MIG_ERR_LIMIT, 0, "domain %.80s has more than %u host devices", x->name,
+                             HOOK_XML_DEVICES_MAX);
+    struct place *places = reallocarray(x->places, x->n + 1, sizeof *places);
+    if (!places)
+        return mig_error_oom(err);
+    x->places = places;
+    x->places[x->n++] = *p;
+    return 0;
+}
+
+static void read_note(const xmlNode *node, struct match_device *wish)
+{
+    unsigned value;
+    const struct {
+        const char *name;
+        uint16_t *to;
+    } ids[] = {{"vendor", &wish->vendor},
+               {"device", &wish->device},
+               {"subsystem-vendor", &wish->subvendor},
+               {"subsystem-device", &wish->subdevice}};
+    for (size_t i = 0; i < ELEMENTS(ids); i++)
+        if (number_attribute(node, ids[i].name, 0xffff, &value))
+            *ids[i].to = (uint16_t)value;
+    if (number_attribute(node, "numa-node", 0xffff, &value))
+        wish->numa_node = (int)value;
+    attribute(node, "driver", wish->driver, sizeof wish->driver);
+    attribute(node, "type", wish->type, sizeof wish->type);
+    attribute(node, "label", wish->label, sizeof wish->label);
+}
+
+static bool is_ours(const xmlNode *node, const char *name)
+{
+    return is_element(node, name) && node->ns &&
+           strcmp((const char *)node->ns->href, HOOK_XML_NAMESPACE) == 0;
+}
+
+static void read_notes(struct hook_xml *x, const xmlNode *devices)
+{
+    char address[MATCH_TEXT_MAX];
+    for (xmlNode *node = devices->children; node; node = node->next)
+        for (size_t i = 0; is_ours(node, "device") && i < x->n; i++)
+            if (attribute(node, "address", address, sizeof address) &&
+                strcmp(address, x->places[i].wish.address) == 0) {
+                read_note(node, &x->places[i].wish);
+                x->places[i].note = node;
+            }
+}
+
+static int read_domain(struct hook_xml *x, const xmlNode *root, struct mig_error *err)
+{
+    const xmlNode *devices = child(root, "devices"), *metadata = child(root, "metadata");
+    struct place p;
+    int r = 0;
+    text_of(child(root, "name"), x->name, sizeof x->name);
+    text_of(child(root, "uuid"), x->uuid, sizeof x->uuid);
+    for (xmlNode *n = devices ? devices->children : NULL; r == 0 && n; n = n->next)
+        if (n->type == XML_ELEMENT_NODE && !n->ns && read_device(n, &p))
+            r = add_device(x, &p, err);
+    for (xmlNode *n = metadata ? metadata->children : NULL; r == 0 && n; n = n->next)
+        if (is_ours(n, "devices"))
+            read_notes(x, n);
+    return r;
+}
+
+int hook_xml_parse(struct hook_xml **ret, const char *text, struct mig_error *err)
+{
+    size_t size = strlen(text);
+    if (size > HOOK_XML_MAX)
+        return mig_error_set(err, MIG_ERR_LIMIT, 0, "the domain XML has more than %zu bytes", HOOK_XML_MAX);
+    _cleanup_(hook_xml_freep) struct hook_xml *x = calloc(1, sizeof *x);
+    xmlParserCtxt *context = x ? xmlNewParserCtxt() : NULL;
+    if (!context)
+        return mig_error_oom(err);
+    x->declared = strncmp(text, "<?xml", 5) == 0;
+    x->doc = xmlCtxtReadMemory(context, text, (int)size, NULL, NULL,
+                               XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    const xmlError *e = xmlCtxtGetLastError(context);
+    const xmlNode *root = x->doc ? xmlDocGetRootElement(x->doc) : NULL;
+    int r = 0;
+    if (!root)
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "the domain XML is none: line %d: %.*s",
+                          e ? e->line : 0, e && e->message ? (int)strcspn(e->message, "\n") : 0,
+                          e && e->message ? e->message : "");
+    else if (x->doc->intSubset || x->doc->extSubset)
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                          "the domain XML has a DTD, which libvirt's never has");
+    else if (!is_element(root, "domain"))
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "the XML is that of a %.40s, not of a domain",
+                          (const char *)root->name);
+    else
+        r = read_domain(x, root, err);
+    xmlFreeParserCtxt(context);
+    if (r == 0)
+        *ret = TAKE_PTR(x);
+    return r;
+}
+
+struct hook_xml *hook_xml_free(struct hook_xml *x)
+{
+    if (!x)
+        return NULL;
+    if (x->doc)
+        xmlFreeDoc(x->doc);
+    free(x->places);
+    free(x);
+    return NULL;
+}
+
+const char *hook_xml_name(const struct hook_xml *x)
+{
+    return x->name;
+}
+
+const char *hook_xml_uuid(const struct hook_xml *x)
+{
+    return x->uuid;
+}
+
+size_t hook_xml_count(const struct hook_xml *x)
+{
+    return x->n;
+}
+
+const struct match_device *hook_xml_device(const struct hook_xml *x, size_t i)
+{
+    return &x->places[i].wish;
+}
+
+/* ---- swapping ---- */
+
+static bool set_attribute(xmlNode *node, const char *name, const char *value)
+{
+    return xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value) != NULL;
+}
+
+static bool set_pci(xmlNode *node, const char *address)
+{
+    unsigned domain, bus, slot, function;
+    char text[4][16];
+    int end = 0;
+    if (sscanf(address, "%x:%x:%x.%x%n", &domain, &bus, &slot, &function, &end) != 4 || address[end])
+        return false;
+    snprintf(text[0], sizeof text[0], "0x%04x", domain);
+    snprintf(text[1], sizeof text[1], "0x%02x", bus);
+    snprintf(text[2], sizeof text[2], "0x%02x", slot);
+    snprintf(text[3], sizeof text[3], "0x%x", function);
+    return set_attribute(node, "domain", text[0]) && set_attribute(node, "bus", text[1]) &&
+           set_attribute(node, "slot", text[2]) && set_attribute(node, "function", text[3]);
+}
+
+int hook_xml_swap(struct hook_xml *x, size_t i, const char *address, struct mig_error *err)
+{
+    struct place *p = &x->places[i];
+    struct match_device *wish = &p->wish;
+    if (strcmp(wish->address, address) == 0)
+        return 0;
+    x->swapped = true;
+    if (!(wish->mediated ? set_attribute(p->address, "uuid", address) : set_pci(p->address, address)) ||
+        (p->note && !set_attribute(p->note, "address", address)))
+        return mig_error_set(err, MIG_ERR_FAILED, 0, "device %.90s cannot be put in the place of %.90s",
+                             address, wish->address);
+    snprintf(wish->address, sizeof wish->address, "%s", address);
+    return 0;
+}
+
+int hook_xml_write(const struct hook_xml *x, char **ret, struct mig_error *err)
+{
+    if (!x->swapped)
+        return (*ret = strdup("")) ? 0 : mig_error_oom(err);
+    xmlBuffer *buffer = xmlBufferCreate();
+    xmlSaveCtxt *save =
+        buffer ? xmlSaveToBuffer(buffer, "UTF-8", x->declared ? XML_SAVE_AS_XML : XML_SAVE_NO_DECL) : NULL;
+    bool ok = save && xmlSaveDoc(save, x->doc) >= 0;
+    ok = save && xmlSaveClose(save) >= 0 && ok;
+    *ret = ok ? strdup((const char *)xmlBufferContent(buffer)) : NULL;
+    xmlBufferFree(buffer);
+    return *ret ? 0 : mig_error_oom(err);
+}

@@ -1,0 +1,7 @@
+# daemon/libvirt
+libmigd_la_SOURCES += \
+	daemon/libvirt/hook.c daemon/libvirt/hook.h \
+	daemon/libvirt/hook-filter.c daemon/libvirt/hook-filter.h \
+	daemon/libvirt/hook-xml.c daemon/libvirt/hook-xml.h \
+	daemon/libvirt/match.c daemon/libvirt/match.h \
+	daemon/libvirt/reservation.c daemon/libvirt/reservation.h

@@ -1,0 +1,10 @@
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook
+TESTS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook
+tests_unit_test_match_SOURCES = tests/unit/test-match.c
+tests_unit_test_match_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_hook_xml_SOURCES = tests/unit/test-hook-xml.c
+tests_unit_test_hook_xml_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_hook_SOURCES = tests/unit/test-hook.c $(HOST_FIXTURE)
+tests_unit_test_hook_LDADD = libmigd.la $(CMOCKA_LIBS)
+endif

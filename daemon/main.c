@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *arg_config, *arg_listen, *arg_runtime_dir, *arg_log_level;
+static const char *arg_config, *arg_listen, *arg_security, *arg_runtime_dir, *arg_log_level;
 static bool arg_print_config;
 
 static void print_help(void)
@@ -25,6 +25,7 @@ static void print_help(void)
         "     --version           Show the version\n"
         "     --config FILE       Read this configuration and no other\n"
         "     --listen ADDRESS    Where peers reach it: host[:port], [v6]:port, unix:PATH; \"\" for nowhere\n"
+        "     --security MODE     Between hosts: tls (certificates of both sides, the default) or plain\n"
         "     --runtime-dir DIR   Saved domains and records of migrations\n"
         "     --log-level LEVEL   emerg, alert, crit, err, warning, notice, info, debug or 0 to 7\n"
         "     --print-config      Check the configuration, show each key and where it comes from, and end\n\n"
@@ -34,12 +35,21 @@ static void print_help(void)
 /* 0: go on; else exit with *ret_code. */
 static int parse_options(int argc, char **argv, int *ret_code)
 {
-    enum { OPT_VERSION = 256, OPT_CONFIG, OPT_LISTEN, OPT_RUNTIME_DIR, OPT_LOG_LEVEL, OPT_PRINT_CONFIG };
+    enum {
+        OPT_VERSION = 256,
+        OPT_CONFIG,
+        OPT_LISTEN,
+        OPT_SECURITY,
+        OPT_RUNTIME_DIR,
+        OPT_LOG_LEVEL,
+        OPT_PRINT_CONFIG
+    };
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, OPT_VERSION},
         {"config", required_argument, NULL, OPT_CONFIG},
         {"listen", required_argument, NULL, OPT_LISTEN},
+        {"security", required_argument, NULL, OPT_SECURITY},
         {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
         {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
         {"print-config", no_argument, NULL, OPT_PRINT_CONFIG},
@@ -59,6 +69,9 @@ static int parse_options(int argc, char **argv, int *ret_code)
             break;
         case OPT_LISTEN:
             arg_listen = optarg;
+            break;
+        case OPT_SECURITY:
+            arg_security = optarg;
             break;
         case OPT_RUNTIME_DIR:
             arg_runtime_dir = optarg;
@@ -94,6 +107,8 @@ static int load_config(struct config *c, struct mig_error *err)
     int r = config_load(c, arg_config, err);
     if (r == 0)
         r = override(c, "Peer", "Listen", arg_listen, "--listen", err);
+    if (r == 0)
+        r = override(c, "Peer", "Security", arg_security, "--security", err);
     if (r == 0)
         r = override(c, "Daemon", "RuntimeDirectory", arg_runtime_dir, "--runtime-dir", err);
     if (r == 0)

@@ -25,6 +25,7 @@
 #include "migration/configured.h"
 #include "outgoing/outgoing.h"
 #include "recover.h"
+#include "transport/security.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,7 @@ struct service {
     struct metrics *metrics;
     struct hook *hook;
     struct restore *restore;
+    struct security *security;
     struct incoming *incoming;
     struct loop_timer *end_timer;
     struct watchdog *watchdog;
@@ -81,6 +83,7 @@ static int open_listener(struct service *s, struct mig_error *err)
     if (r < 0)
         return r;
     incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
+    incoming_set_security(s->incoming, s->security);
     s->outgoing.decision_address = incoming_address(s->incoming);
     api_set_peer_address(s->api, s->outgoing.decision_address);
     return 0;
@@ -155,6 +158,16 @@ static void keep_waiting(const struct config *old, struct config *new)
             config_set(new, v.section, v.name, v.value, v.origin, NULL);
 }
 
+/* A host without certificates still answers on its bus, and says what it lacks when somebody wants to
+ * migrate.
+ */
+static void configure_security(struct service *s)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    if (security_configure(s->security, s->config, &err) < 0)
+        log_mig_error(LOG_WARNING, NULL, &err, "TLS cannot be used as configured");
+}
+
 static void reload(void *userdata)
 {
     struct service *s = userdata;
@@ -173,6 +186,7 @@ static void reload(void *userdata)
         *s->config = next;
         api_set_defaults(s->api, &defaults);
         hook_configure(s->hook, s->config);
+        configure_security(s);
         if (s->incoming)
             incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
         log_write(LOG_NOTICE, &(struct log_fields){.message = MESSAGE_CONFIGURATION_LOADED},
@@ -213,6 +227,7 @@ static void service_clear(struct service *s)
     api_free(s->api); /* its migrations join their workers, which use what the listener owns */
     incoming_free(s->incoming);
     hook_free(s->hook);
+    security_free(s->security);
     metrics_free(s->metrics);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
@@ -233,13 +248,17 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     if (r < 0)
         return r;
     if (loop_new(&s->loop) < 0 || loop_timer_new(&s->end_timer, s->loop, end_late, s) < 0 ||
-        watchdog_new(&s->watchdog, s->loop) < 0 || registry_new(&s->registry) < 0)
+        watchdog_new(&s->watchdog, s->loop) < 0 || registry_new(&s->registry) < 0 ||
+        security_new(&s->security) < 0)
         return mig_error_oom(err);
+    configure_security(s);
     r = bus_new(&s->bus, s->loop, bus_address, err);
     if (r < 0)
         return r;
-    s->outgoing = (struct outgoing_context){
-        .loop = s->loop, .runtime_dir = s->config->runtime_dir, .decision_address = ""};
+    s->outgoing = (struct outgoing_context){.loop = s->loop,
+                                            .runtime_dir = s->config->runtime_dir,
+                                            .decision_address = "",
+                                            .security = s->security};
     options.loop = s->loop;
     options.bus = bus_sd(s->bus);
     options.registry = s->registry;

@@ -48,6 +48,8 @@
     X(MIG_ERR_PEER_TIMEOUT, "PeerTimeout", ETIMEDOUT, MIGD_EXIT_FAILED)                                      \
     X(MIG_ERR_PEER_PROTOCOL, "PeerProtocol", EPROTO, MIGD_EXIT_FAILED)                                       \
     X(MIG_ERR_PEER_REFUSED, "PeerRefused", ECONNREFUSED, MIGD_EXIT_FAILED)                                   \
+    X(MIG_ERR_PEER_UNTRUSTED, "PeerUntrusted", EKEYREJECTED, MIGD_EXIT_FAILED)                               \
+    X(MIG_ERR_CREDENTIALS, "Credentials", ENOKEY, MIGD_EXIT_FAILED)                                          \
     X(MIG_ERR_INCOMPATIBLE, "Incompatible", ENOTUNIQ, MIGD_EXIT_FAILED)                                      \
     X(MIG_ERR_GATE, "GateFailed", EBADE, MIGD_EXIT_FAILED)                                                   \
     X(MIG_ERR_VERIFY, "VerifyFailed", EBADMSG, MIGD_EXIT_FAILED)                                             \

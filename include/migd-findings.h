@@ -716,6 +716,32 @@
       "write a small file there and failed. Without records no migration is begun.",                         \
       "Make room or mend the permissions of the runtime directory (/run/migd unless configured "             \
       "otherwise).")                                                                                         \
+    X(FINDING_TLS_CREDENTIALS, "tls-credentials", ERROR, false,                                              \
+      "This host cannot show itself to a peer: its certificate or key is not usable",                        \
+      "Between hosts migd speaks TLS with certificates of both sides, unless Security=plain. It needs the "  \
+      "CA's certificate, its own, and its key, under the names of QEMU (ca-cert.pem, server-cert.pem, "      \
+      "server-key.pem) or of libvirt (CA/cacert.pem, libvirt/servercert.pem, "                               \
+      "libvirt/private/serverkey.pem), in /etc/migd/tls, /etc/pki/qemu or /etc/pki/libvirt. One of them is " \
+      "missing, cannot be read, does not belong to the other, or is not good today.",                        \
+      "Mend what the sentence names, then systemctl reload migd. make-test-ca makes a CA and certificates "  \
+      "for trying it out.")                                                                                  \
+    X(FINDING_TLS_ONE_SIDED, "tls-one-sided", ERROR, false,                                                  \
+      "One of the two hosts takes TLS and the other does not",                                               \
+      "Plain text is spoken only where the configurations of both hosts say so: neither side falls back to " \
+      "it. Here one of them says Security=plain and the other Security=tls, or has no certificate to show.", \
+      "Set Security=tls on both hosts; or plain on both, where the network between them is trusted.")        \
+    X(FINDING_TLS_PEER_UNTRUSTED, "tls-peer-untrusted", ERROR, false,                                        \
+      "The certificate of the destination is refused here",                                                  \
+      "Whoever answered at that address could not show that it is the host that was asked for: its "         \
+      "certificate is for other names, is not signed by the CA that this host believes, has expired or is "  \
+      "not valid yet. That is a mistake in the certificates or the clocks, or somebody in between.",         \
+      "Ask for the host by a name that its certificate has, or give it a certificate with that name; let "   \
+      "both hosts have one CA; look at the clocks.")                                                         \
+    X(FINDING_TLS_REFUSED_BY_PEER, "tls-refused-by-peer", ERROR, false,                                      \
+      "The destination refuses the certificate of this host",                                                \
+      "The destination believes another CA, finds this host's certificate expired by its clock, or does not "\
+      "have this host among its AllowedPeers. Its words are in the sentence, its log has more.",             \
+      "Let both hosts have one CA, renew the certificate, or add this host to AllowedPeers= there.")         \
     X(FINDING_TRACKER_ALL, "tracker-all", WARNING, false,                                                    \
       "Everything that a tracker covers is sent again in the blackout",                                      \
       "A tracker of kind \"all\" knows nothing and says that everything was written, whenever it is "        \
@@ -746,9 +772,10 @@
       "IOMMU can do it.")                                                                                    \
     X(FINDING_TRANSPORT_PLAIN, "transport-plain", WARNING, false,                                            \
       "Memory and device state travel over the network in plain text",                                       \
-      "The connection to the peer is TCP without TLS. Everybody on the way can read the guest's "            \
-      "memory, and whoever can reach the peer's port can pretend to be the other side.",                     \
-      "Use a network that is trusted and separate, or a tunnel (unix:PATH at both ends of ssh -L).")         \
+      "The configuration of this host says Security=plain: the connection to the peer is TCP without TLS. "  \
+      "Everybody on the way can read the guest's memory, and whoever can reach the peer's port can pretend " \
+      "to be the other side.",                                                                               \
+      "Set Security=tls on both hosts, unless the network between them is trusted and separate.")         \
     X(FINDING_VERSION_DIFFERS, "version-differs", NOTE, false,                                               \
       "The two hosts run different versions of migd",                                                        \
       "They have a protocol in common, so a migration works; what one of them does not know is left "        \

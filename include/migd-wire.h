@@ -7,6 +7,10 @@
  * `length` bytes of payload. All integers are little-endian. Sequence numbers count frames per connection and direction from 0. The header checksum is
  * always there; the payload checksum only with WIRE_FLAG_CHECKSUM.
  *
+ * Over TLS (1.3, certificates of both sides) whoever accepted a connection says a struct wire_welcome before any frame: whoever connected is done with
+ * its handshake before its certificate was looked at. A side that takes no TLS, or only TLS, answers the wrong kind of first byte with a HELLO
+ * {"error"...} in plain text.
+ *
  *   source                                             destination
  *   control: HELLO {"migration", "domain", ...}    ──▶  what the source has, per region and device, is held against what is here: names, sizes,
  *                                                       addresses, models, drivers; "allow": [CODE...] are findings that its operator overrules.
@@ -97,6 +101,13 @@ struct wire_header {
 };
 /* clang-format on */
 static_assert(sizeof(struct wire_header) == 64, "wire");
+
+struct wire_welcome { /* over TLS, before any frame */
+    uint32_t magic;
+    uint16_t refused; /* 0: welcome */
+    uint16_t length;  /* of the text that follows and says why not */
+};
+static_assert(sizeof(struct wire_welcome) == 8, "wire");
 
 struct wire_extent {
     uint64_t offset; /* bytes in the region, multiple of 4096 */

@@ -44,7 +44,8 @@ static int ask(void *work, int cancel_fd, struct mig_error *err)
         return mig_error_oom(err);
     if (!*w->destination)
         return 0;
-    return outgoing_check_peer(w->domain, w->destination, &w->options, cancel_fd, &w->findings, err);
+    return outgoing_check_peer(w->request.security, w->domain, w->destination, &w->options, cancel_fd,
+                               &w->findings, err);
 }
 
 static int nothing_to_take(void *work, struct mig_error *err)

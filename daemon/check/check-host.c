@@ -5,6 +5,7 @@
 #include "base/format.h"
 #include "check/check-private.h"
 #include "transport/address.h"
+#include "transport/security.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,9 +23,11 @@ static void check_address(struct check *c)
         return;
     if (address_parse(&a, destination, &e) < 0)
         TELL_ERROR(c, FINDING_DESTINATION_INVALID, destination, &e, "The destination");
-    else if (!a.is_unix)
+    else if (!a.is_unix && !security_is_tls(c->request->security))
         TELL(c, FINDING_TRANSPORT_PLAIN, destination, NULL,
              "The connection to %s is neither encrypted nor authenticated", destination);
+    else if (!a.is_unix && security_check(c->request->security, &e) < 0)
+        TELL_ERROR(c, FINDING_TLS_CREDENTIALS, destination, &e, "TLS");
 }
 
 /* A file as small as a record, made and removed: as quick as what the main thread writes there anyhow. */

@@ -18,6 +18,7 @@ struct check_request { /* all borrowed */
     const char *runtime_dir;
     const char *listen_address;       /* of the peer listener; "" when it is off */
     const char *destination;          /* "": this side only */
+    struct security *security;        /* NULL: plain */
     uint64_t bandwidth_bytes_per_sec; /* that a migration to this destination reached; 0: not known */
 };
 

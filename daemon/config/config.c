@@ -54,6 +54,45 @@ static int set_accept_overrides(struct config *c, const char *value)
     return parse_bool(value, &c->accept_overrides);
 }
 
+static int set_security(struct config *c, const char *value)
+{
+    bool tls = strcmp(value, "tls") == 0;
+    if (!tls && strcmp(value, "plain") != 0)
+        return -EINVAL;
+    c->peer_tls = tls;
+    return 0;
+}
+
+static int set_path(char *to, size_t size, const char *value)
+{
+    return !*value || *value == '/' ? set_text(to, size, value) : -EINVAL;
+}
+
+static int set_certificate_folder(struct config *c, const char *value)
+{
+    return set_path(c->certificate_folder, sizeof c->certificate_folder, value);
+}
+
+static int set_ca_file(struct config *c, const char *value)
+{
+    return set_path(c->ca_file, sizeof c->ca_file, value);
+}
+
+static int set_certificate_file(struct config *c, const char *value)
+{
+    return set_path(c->certificate_file, sizeof c->certificate_file, value);
+}
+
+static int set_key_file(struct config *c, const char *value)
+{
+    return set_path(c->key_file, sizeof c->key_file, value);
+}
+
+static int set_allowed_peers(struct config *c, const char *value)
+{
+    return set_text(c->allowed_peers, sizeof c->allowed_peers, value);
+}
+
 static int set_max_downtime(struct config *c, const char *value)
 {
     uint64_t usec;
@@ -122,6 +161,16 @@ static const struct key keys[] = {
      "info", true},
     {"Peer", "Listen", set_listen, "host[:port], [v6]:port, unix:PATH or nothing", "", false},
     {"Peer", "AcceptOverrides", set_accept_overrides, "yes or no", "yes", true},
+    {"Peer", "Security", set_security, "tls or plain", "tls", true},
+    {"Peer", "CertificateFolder", set_certificate_folder, "an absolute path or nothing", "", true},
+    {"Peer", "CaFile", set_ca_file, "an absolute path or nothing", "", true},
+    {"Peer", "CertificateFile", set_certificate_file, "an absolute path or nothing", "", true},
+    {"Peer", "KeyFile", set_key_file, "an absolute path or nothing", "", true},
+    {"Peer", "AllowedPeers", set_allowed_peers,
+     "patterns of names or subjects, divided by blanks, with quotes around one that has blanks, in all at "
+     "most 255 "
+     "characters",
+     "", true},
     {"Metrics", "Listen", set_metrics_listen, "unix:PATH, 127.0.0.1:PORT, [::1]:PORT or nothing", "", false},
     {"Migration", "MaxDowntime", set_max_downtime, "a time above 0 with its unit, such as 300ms", "300ms",
      true},
@@ -224,6 +273,7 @@ void config_init(struct config *c)
     *c = (struct config){.log_level = LOG_INFO,
                          .max_downtime_usec = 300000,
                          .accept_overrides = true,
+                         .peer_tls = true,
                          .match_devices = "vendor device driver",
                          .reservation_usec = UINT64_C(60000000)};
     for (size_t i = 0; i < ELEMENTS(keys); i++) {

@@ -9,7 +9,7 @@
 #pragma once
 #include "base/error.h"
 
-#define CONFIG_KEYS_MAX 32u
+#define CONFIG_KEYS_MAX 40u
 
 /* A key as it was written. */
 struct config_setting {
@@ -23,6 +23,10 @@ struct config {
     char listen[256];         /* [Peer] Listen; "": no listener */
     char metrics_listen[256]; /* [Metrics] Listen; "": nobody may scrape */
     bool accept_overrides;    /* [Peer] AcceptOverrides */
+    bool peer_tls;            /* [Peer] Security; else plain */
+    /* [Peer] where certificates are; "": where they usually are. */
+    char certificate_folder[256], ca_file[256], certificate_file[256], key_file[256];
+    char allowed_peers[256]; /* [Peer] AllowedPeers; "": all with a certificate of the CA */
     /* [Migration]: what a migration gets when its options do not say otherwise. */
     uint64_t max_downtime_usec;       /* MaxDowntime */
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */

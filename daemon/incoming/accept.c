@@ -8,6 +8,7 @@
 #include "incoming/session.h"
 #include "transport/address.h"
 #include "transport/codec.h"
+#include "transport/security.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ int session_accept(struct session *s, struct mig_error *err)
             err, MIG_ERR_PEER_PROTOCOL, 0,
             "HELLO of the source is malformed: connections, vmm-state, token or decision-address");
     complete_decision_address(s);
+    security_peer_name(s->control, s->source_name, sizeof s->source_name);
     int r = wake_devices(s, err);
     if (r == 0)
         r = compare(s, err);

@@ -121,6 +121,7 @@ int arrival_new(struct arrival **ret, const struct arrival_setup *setup, struct 
     a->setup = *setup;
     init_locks(s);
     s->runtime_dir = setup->runtime_dir;
+    s->security = setup->security;
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     a->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct migration_options options;

@@ -7,7 +7,8 @@
 struct arrival;
 struct arrival_setup {
     struct loop *loop;
-    const char *runtime_dir; /* borrowed */
+    const char *runtime_dir;   /* borrowed */
+    struct security *security; /* borrowed */
     /* Nothing can be attached to it any more. */
     void (*ended)(struct arrival *a, void *userdata);
     void *userdata;

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "incoming/greeting.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "loop/loop.h"
 #include "migration/dialogue.h"
 #include "migration/record.h"
+#include "transport/security.h"
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
-#define STACK_BYTES (256u * 1024)
+#define STACK_BYTES  (256u * 1024)
+#define PARTING_USEC USEC_PER_SEC
 
 struct greeting {
     struct greeter *greeter;
@@ -93,12 +97,49 @@ static void hand_over(void *userdata)
     greeting_free(g);
 }
 
+/* What is closed with bytes unread is reset, and the peer may lose what was said to it last: they are thrown
+ * away until it closes, for a moment. */
+static void part_in_peace(struct channel *c)
+{
+    char buf[4096];
+    uint64_t deadline = deadline_in(PARTING_USEC);
+    shutdown(c->fd, SHUT_WR);
+    while (fd_wait(c->fd, POLLIN, c->cancel_fd, deadline) > 0 &&
+           recv(c->fd, buf, sizeof buf, MSG_DONTWAIT) > 0)
+        ;
+}
+
+/* Told in plain text to a peer that cannot be told otherwise; but nothing of this host's files. */
+static void refuse_plainly(struct greeting *g, int r, const struct mig_error *why)
+{
+    struct mig_error told = *why;
+    if (r == -ENOKEY) {
+        mig_error_set(&told, MIG_ERR_PEER_REFUSED, 0, "this host has no certificate that it could show");
+        mig_error_hint(&told, "the log of migd there says why");
+    }
+    dialogue_refuse(&g->stream, &told);
+    part_in_peace(g->channel);
+}
+
+static int secure(struct greeting *g, struct mig_error *err)
+{
+    int r = security_accept(g->greeter->security, &g->channel, err);
+    g->stream.channel = g->channel;
+    if (r == -EPROTONOSUPPORT || r == -ENOKEY)
+        refuse_plainly(g, r, err);
+    else if (r < 0)
+        part_in_peace(g->channel);
+    return r;
+}
+
 static void *greet(void *userdata)
 {
     struct greeting *g = userdata;
     struct wire_header h;
     struct mig_error err = MIG_ERROR_INIT;
-    int r = frame_recv(&g->stream, &h, &err);
+    int r = secure(g, &err);
+    if (r == 0)
+        r = frame_recv(&g->stream, &h, &err);
     if (r == 0 && h.type != WIRE_HELLO)
         r = mig_error_set(&err, MIG_ERR_PEER_PROTOCOL, 0, "the first frame is of type %u, not HELLO", h.type);
     if (r == 0)
@@ -106,8 +147,10 @@ static void *greet(void *userdata)
     if (r < 0) {
         if (r != -EPIPE) {
             const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = g->channel->peer};
-            log_write(LOG_INFO, &fields, "Connection from %s refused: %s", g->channel->peer,
-                      mig_error_is_set(&err) ? err.message : strerror(-r));
+            make_printable(err.message);
+            log_write(LOG_INFO, &fields, "Connection from %s refused: %s%s%s%s", g->channel->peer,
+                      mig_error_is_set(&err) ? err.message : strerror(-r), err.hint[0] ? " (" : "", err.hint,
+                      err.hint[0] ? ")" : "");
         }
         greeting_free(g);
         return NULL;

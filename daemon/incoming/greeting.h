@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connections before they are anything: a short-lived thread per connection reads HELLO, with limits and a
- * deadline, and answers questions of peers in doubt from the records. Every other HELLO goes to the main
- * thread.
+ * Connections before they are anything: a short-lived thread per connection shakes hands (TLS) and reads
+ * HELLO, with limits and a deadline, and answers questions of peers in doubt from the records. Every other
+ * HELLO goes to the main thread.
  */
 #pragma once
 #include "base/json.h"
@@ -21,6 +21,7 @@ typedef void (*greeting_fn)(void *userdata, struct channel *channel, struct fram
 struct greeter {
     struct loop *loop;
     const char *runtime_dir;
+    struct security *security; /* borrowed; NULL: plain */
     greeting_fn greeted;
     void *userdata;
     _Atomic unsigned running; /* threads under way */

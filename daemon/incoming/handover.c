@@ -26,6 +26,7 @@ int session_write_record(struct session *s, enum record_state state, struct mig_
     snprintf(rec.id, sizeof rec.id, "%s", migration_id(s->migration));
     snprintf(rec.domain, sizeof rec.domain, "%s", s->domain->name);
     snprintf(rec.peer, sizeof rec.peer, "%s", s->decision_address);
+    snprintf(rec.peer_name, sizeof rec.peer_name, "%s", s->source_name);
     snprintf(rec.token, sizeof rec.token, "%s", s->token);
     return record_write(s->runtime_dir, &rec, err);
 }
@@ -110,11 +111,11 @@ int session_ask_decision(struct session *s, struct mig_error *err)
     for (;;) {
         char word[32] = "";
         struct mig_error why = MIG_ERROR_INIT;
-        int r = s->decision_address[0]
-                    ? dialogue_ask(s->decision_address, "query", migration_id(s->migration), s->token,
-                                   s->cancel_fd, word, sizeof word, &why)
-                    : mig_error_set(&why, MIG_ERR_PEER_UNREACHABLE, 0,
-                                    "the source named no address for questions");
+        int r = s->decision_address[0] ? dialogue_ask(s->security, s->decision_address, s->source_name,
+                                                      "query", migration_id(s->migration), s->token,
+                                                      s->cancel_fd, word, sizeof word, &why)
+                                       : mig_error_set(&why, MIG_ERR_PEER_UNREACHABLE, 0,
+                                                       "the source named no address for questions");
         if (s->resolution == 1)
             return 0;
         if (s->resolution == 2 || (r == 0 && strcmp(word, "aborted") == 0))

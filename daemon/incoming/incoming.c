@@ -56,7 +56,7 @@ static int new_arrival(struct incoming *in, struct arrival **ret, struct domain 
     if (!more)
         return mig_error_oom(err);
     in->arrivals = more;
-    const struct arrival_setup setup = {in->loop, in->runtime_dir, forget, in};
+    const struct arrival_setup setup = {in->loop, in->runtime_dir, in->greeter.security, forget, in};
     return arrival_new(ret, &setup, d, id, peer, err);
 }
 
@@ -266,6 +266,7 @@ int incoming_recover(struct incoming *in, struct domain *domain, const struct re
         snprintf(s->end.problem, sizeof s->end.problem, "%s", domain->problem);
     snprintf(s->token, sizeof s->token, "%s", record->token);
     snprintf(s->decision_address, sizeof s->decision_address, "%s", record->peer);
+    snprintf(s->source_name, sizeof s->source_name, "%s", record->peer_name);
     return start_arrival(in, a, err);
 }
 
@@ -338,6 +339,11 @@ struct incoming *incoming_free(struct incoming *in)
 void incoming_set_accept_overrides(struct incoming *in, bool accept)
 {
     in->accept_overrides = accept;
+}
+
+void incoming_set_security(struct incoming *in, struct security *security)
+{
+    in->greeter.security = security;
 }
 
 const char *incoming_address(const struct incoming *in)

@@ -10,6 +10,7 @@
 #include "migration/record.h"
 
 struct incoming;
+struct security;
 struct incoming_callbacks {
     /* A new incoming migration; the observer is set by the callee. */
     void (*started)(struct migration *m, void *userdata);
@@ -25,6 +26,8 @@ struct incoming *incoming_free(struct incoming *i);
 DEFINE_CLEANUP(struct incoming *, incoming_free)
 /* Whether a source's operator may overrule what is found here; true at first. */
 void incoming_set_accept_overrides(struct incoming *i, bool accept);
+/* How connections are protected; borrowed. NULL, which it is at first: not at all. Before the loop runs. */
+void incoming_set_security(struct incoming *i, struct security *security);
 /* The address that the listener is bound to; "" when it is off. */
 const char *incoming_address(const struct incoming *i);
 /* For a record that a daemon before this one left: prepared (asks the source), accepted (runs). The domain is

@@ -36,6 +36,8 @@ struct session {
     struct json_object *hello;
     char token[40];
     char decision_address[256];
+    char source_name[256]; /* in its certificate; "": not with TLS */
+    struct security *security;
     bool vmm_state;
     bool accept_overrides; /* of the configuration: HELLO may overrule findings */
 

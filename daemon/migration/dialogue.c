@@ -2,6 +2,7 @@
 #include "migration/dialogue.h"
 #include "base/clock.h"
 #include "base/printable.h"
+#include "transport/security.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -161,11 +162,12 @@ int dialogue_hello(struct frame_stream *s, struct json_object *hello, struct jso
     return 0;
 }
 
-int dialogue_ask(const char *address, const char *kind, const char *id, const char *token, int cancel_fd,
-                 char *ret_word, size_t size, struct mig_error *err)
+int dialogue_ask(struct security *security, const char *address, const char *peer_name, const char *kind,
+                 const char *id, const char *token, int cancel_fd, char *ret_word, size_t size,
+                 struct mig_error *err)
 {
     _cleanup_(channel_freep) struct channel *c = NULL;
-    int r = channel_connect(&c, address, 5 * USEC_PER_SEC, cancel_fd, err);
+    int r = security_connect(security, &c, address, peer_name, 5 * USEC_PER_SEC, cancel_fd, err);
     if (r < 0)
         return r;
     struct frame_stream s;

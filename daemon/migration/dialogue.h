@@ -44,6 +44,9 @@ void dialogue_refuse(struct frame_stream *s, const struct mig_error *why);
  * printable. Returns -errno. */
 int dialogue_peer_error(struct json_object *o, const char *who, struct mig_error *err);
 
-/* One question on a connection of its own: {"query": id} or {"outcome": id}; the answer's word is copied. */
-int dialogue_ask(const char *address, const char *kind, const char *id, const char *token, int cancel_fd,
-                 char *ret_word, size_t size, struct mig_error *err);
+/* One question on a connection of its own: {"query": id} or {"outcome": id}; the answer's word is copied. Who
+ * answers must be the host in the address, or have the name peer_name ("": none). */
+struct security;
+int dialogue_ask(struct security *security, const char *address, const char *peer_name, const char *kind,
+                 const char *id, const char *token, int cancel_fd, char *ret_word, size_t size,
+                 struct mig_error *err);

@@ -42,7 +42,7 @@ int record_write(const char *runtime_dir, const struct record *r, struct mig_err
         _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
         if (!o || json_add_string(o, "id", r->id) < 0 || json_add_string(o, "domain", r->domain) < 0 ||
             json_add_string(o, "state", words[r->state]) < 0 || json_add_string(o, "peer", r->peer) < 0 ||
-            json_add_string(o, "token", r->token) < 0)
+            json_add_string(o, "peer-name", r->peer_name) < 0 || json_add_string(o, "token", r->token) < 0)
             return mig_error_oom(err);
         const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
         error = text ? write_file_atomic(path, text, strlen(text)) : -ENOMEM;
@@ -75,6 +75,9 @@ int record_read(const char *runtime_dir, const char *id, bool incoming, struct r
         json_copy_string(o, "peer", rec.peer, sizeof rec.peer) < 0 ||
         json_copy_string(o, "token", rec.token, sizeof rec.token) < 0 || strcmp(rec.id, id) != 0)
         return -EPROTO;
+    /* An older migd did not write it. */
+    if (json_copy_string(o, "peer-name", rec.peer_name, sizeof rec.peer_name) < 0)
+        rec.peer_name[0] = '\0';
     for (int i = 0; i < RECORD_STATE_MAX; i++)
         if (strcmp(words[i], state) == 0)
             rec.state = (enum record_state)i;

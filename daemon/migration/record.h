@@ -39,8 +39,9 @@ struct record {
     bool incoming;
     enum record_state state;
     char peer[256]; /* outgoing: the destination's address; incoming: the source's address for questions */
-    char token[40]; /* secret that both sides share: proves that a question comes from the peer of this
-                       migration */
+    char peer_name[256]; /* incoming: by which the source's certificate is known; "": not with TLS */
+    char token[40];      /* secret that both sides share: proves that a question comes from the peer of this
+                            migration */
 };
 
 const char *record_state_to_string(enum record_state s);

@@ -5,6 +5,7 @@
 #include "migration/dialogue.h"
 #include "migration/findings-json.h"
 #include "outgoing/hello.h"
+#include "transport/security.h"
 #include <string.h>
 
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -30,6 +31,15 @@ static enum finding_code code_of(const struct mig_error *why)
 {
     return why->code == MIG_ERR_PEER_LOST || why->code == MIG_ERR_PEER_TIMEOUT ? FINDING_PEER_NO_ANSWER
                                                                                : FINDING_PEER_BREAKS_PROTOCOL;
+}
+
+static enum finding_code code_of_connect(const struct mig_error *why)
+{
+    if (why->code != MIG_ERR_PEER_UNTRUSTED)
+        return why->code == MIG_ERR_PEER_PROTOCOL ? FINDING_PEER_BREAKS_PROTOCOL : FINDING_PEER_UNREACHABLE;
+    return why->err == EACCES            ? FINDING_TLS_REFUSED_BY_PEER
+           : why->err == EPROTONOSUPPORT ? FINDING_TLS_ONE_SIDED
+                                         : FINDING_TLS_PEER_UNTRUSTED;
 }
 
 /* A migd that does not know the question takes it for a broken beginning of something else. */
@@ -67,16 +77,19 @@ static int hear(struct json_object *answer, const char *destination, struct find
     return find(ret, FINDING_PEER_BREAKS_PROTOCOL, destination, &why, err);
 }
 
-int outgoing_check_peer(struct domain *d, const char *destination, const struct migration_options *o,
-                        int cancel_fd, struct findings *ret, struct mig_error *err)
+int outgoing_check_peer(struct security *security, struct domain *d, const char *destination,
+                        const struct migration_options *o, int cancel_fd, struct findings *ret,
+                        struct mig_error *err)
 {
     struct mig_error why = MIG_ERROR_INIT;
     _cleanup_(channel_freep) struct channel *c = NULL;
     _cleanup_(json_object_putp) struct json_object *hello = hello_new(d, o, 1), *answer = NULL;
     if (!hello || json_add_bool(hello, "check", true) < 0)
         return mig_error_oom(err);
-    if (channel_connect(&c, destination, CONNECT_TIMEOUT_USEC, cancel_fd, &why) < 0)
-        return find(ret, FINDING_PEER_UNREACHABLE, destination, &why, err);
+    if (security_connect(security, &c, destination, NULL, CONNECT_TIMEOUT_USEC, cancel_fd, &why) < 0)
+        return why.code == MIG_ERR_CREDENTIALS /* check_facts has told it */
+                   ? 0
+                   : find(ret, code_of_connect(&why), destination, &why, err);
     struct frame_stream s;
     frame_stream_init(&s, c, true);
     if (dialogue_hello_raw(&s, hello, &answer, &why) < 0)

@@ -5,6 +5,8 @@
 #include "domain/domain.h"
 #include "migration/options.h"
 
+struct security;
+
 /* BLOCKS, on any worker, until the answer came, cancel_fd (-1: none) becomes readable, or about 20 s went by.
  * The domain is borrowed or has a job, so that its structure stays. Nothing is touched on either side.
  *
@@ -12,5 +14,6 @@
  * taken into account, and a finding of our own when it cannot be reached, refuses, does not know the
  * question, or answers nonsense. Errors are only what the caller did: Cancelled, InvalidArgument for an
  * address that is none, NoMemory. */
-int outgoing_check_peer(struct domain *d, const char *destination, const struct migration_options *o,
-                        int cancel_fd, struct findings *ret, struct mig_error *err);
+int outgoing_check_peer(struct security *security, struct domain *d, const char *destination,
+                        const struct migration_options *o, int cancel_fd, struct findings *ret,
+                        struct mig_error *err);

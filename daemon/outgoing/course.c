@@ -156,7 +156,8 @@ int job_recover(struct job *j)
     struct mig_error err = MIG_ERROR_INIT;
     if (j->record.state == RECORD_COMMITTED || j->record.state == RECORD_ACTIVE) {
         migration_set_phase(j->migration, MIG_PHASE_COMMITTED);
-        const struct outcome_question q = {.address = j->destination,
+        const struct outcome_question q = {.security = j->security,
+                                           .address = j->destination,
                                            .id = migration_id(j->migration),
                                            .token = j->token,
                                            .cancel_fd = j->cancel_fd};

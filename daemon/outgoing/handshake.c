@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "outgoing/hello.h"
 #include "outgoing/job.h"
+#include "transport/security.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ static struct json_object *make_hello(struct job *j, size_t connections)
 static int attach(struct job *j, const char *role, size_t index, struct channel **ret, struct mig_error *err)
 {
     _cleanup_(channel_freep) struct channel *c = NULL;
-    int r = channel_connect(&c, j->destination, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
+    int r = security_connect(j->security, &c, j->destination, NULL, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
     if (r < 0)
         return r;
     struct frame_stream s;
@@ -71,7 +72,8 @@ static int read_codecs(struct job *j, struct json_object *answer, struct mig_err
 
 int job_handshake(struct job *j, struct mig_error *err)
 {
-    int r = channel_connect(&j->control, j->destination, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
+    int r = security_connect(j->security, &j->control, j->destination, NULL, CONNECT_TIMEOUT_USEC,
+                             j->cancel_fd, err);
     if (r < 0)
         return r;
     frame_stream_init(&j->control_stream, j->control, true);

@@ -35,6 +35,7 @@ struct job {
     struct domain *domain;       /* referenced and borrowed from the main thread */
     const char *runtime_dir;
     const char *decision_address;
+    struct security *security; /* borrowed */
     int cancel_fd;
     struct migration_options options; /* as at start; what may change is read anew */
     struct check_request request;     /* points into this struct */

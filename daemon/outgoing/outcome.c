@@ -13,7 +13,8 @@ int outcome_ask(const struct outcome_question *q, struct migration *m, struct mi
     for (;;) {
         char word[32] = "";
         struct mig_error why = MIG_ERROR_INIT;
-        int r = dialogue_ask(q->address, "outcome", q->id, q->token, q->cancel_fd, word, sizeof word, &why);
+        int r = dialogue_ask(q->security, q->address, "", "outcome", q->id, q->token, q->cancel_fd, word,
+                             sizeof word, &why);
         if (r == 0 && strcmp(word, "active") == 0)
             return 0;
         if (r == 0 && strcmp(word, "returned") == 0) {

@@ -5,6 +5,7 @@
 #include "migration/migration.h"
 
 struct outcome_question {
+    struct security *security; /* borrowed */
     const char *address, *id, *token;
     int cancel_fd; /* the daemon ends, or the operator said a word */
 };

@@ -154,6 +154,7 @@ void outgoing_make_request(struct check_request *ret, const struct outgoing_cont
         .options = options,
         .runtime_dir = context->runtime_dir,
         .listen_address = context->decision_address,
+        .security = context->security,
         .destination = destination,
         .bandwidth_bytes_per_sec = context->known_bandwidth && *destination
                                        ? context->known_bandwidth(destination, context->userdata)
@@ -193,6 +194,7 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     j->domain = d;
     j->runtime_dir = e->context.runtime_dir;
     j->decision_address = e->context.decision_address;
+    j->security = e->context.security;
     j->options = *options;
     snprintf(j->destination, sizeof j->destination, "%s", destination);
     outgoing_make_request(&j->request, &e->context, j->destination, &j->options);

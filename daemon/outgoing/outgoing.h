@@ -10,6 +10,7 @@ struct outgoing_context { /* lives as long as the daemon; borrowed */
     struct loop *loop;
     const char *runtime_dir;      /* records */
     const char *decision_address; /* where a destination in doubt may ask; "" when the listener is off */
+    struct security *security;    /* of connections; NULL: plain */
     /* Main thread: bytes per second that a migration to this destination reached; 0: none did. May be NULL.
      */
     uint64_t (*known_bandwidth)(const char *destination, void *userdata);

@@ -6,7 +6,7 @@
  * together with the cancel descriptor. So a cancel wakes it at once, and the stall timeout starts anew with
  * every byte that moved. Owns the socket. No locks: the socket is the only thing that both directions share.
  */
-#include "transport/channel.h"
+#include "transport/channel-private.h"
 #include "base/clock.h"
 #include "base/fds.h"
 #include <limits.h>
@@ -27,13 +27,11 @@
 #define KEEPALIVE_IDLE_SEC     10
 #define KEEPALIVE_INTERVAL_SEC 5
 #define KEEPALIVE_COUNT        3
-#define RECEIVE_LOW_MARK       (256 << 10)
 #define USER_TIMEOUT_MSEC      25000u /* unacknowledged data, and the same span for an idle connection */
 
 static const struct channel_ops tcp_ops, unix_ops;
 
-/* Drops the first n bytes of the pieces. */
-static void consume(struct iovec **iov, int *iovcnt, size_t n)
+void channel_consume(struct iovec **iov, int *iovcnt, size_t n)
 {
     while (*iovcnt > 0 && n >= (*iov)->iov_len) {
         n -= (*iov)->iov_len;
@@ -56,7 +54,7 @@ static uint64_t wait_until(const struct channel *c, uint64_t timeout_usec)
  * poll() says that a socket is writable again only when a good part of its buffer is free. A slow peer that
  * does take bytes is not a stalled one, so the timeout counts from the last time the queue became shorter.
  */
-static int wait_writable(struct channel *c)
+int channel_wait_writable(struct channel *c)
 {
     int before = -1, now = -1;
     (void)ioctl(c->fd, SIOCOUTQ, &before);
@@ -70,24 +68,22 @@ static int wait_writable(struct channel *c)
     }
 }
 
-static int wait_readable(struct channel *c, uint64_t timeout_usec)
+int channel_wait_readable(struct channel *c, uint64_t timeout_usec)
 {
     int r = fd_wait(c->fd, POLLIN, c->cancel_fd, wait_until(c, timeout_usec));
     return r < 0 ? r : 0;
 }
 
-/* Somebody on this host who kills a connection (ss -K) makes it ECONNABORTED: no more than a broken one, and
- * not to be taken for a peer that said it gave up. */
-static int socket_errno(int e)
+int channel_socket_errno(int e)
 {
     return e == EPIPE || e == ECONNABORTED ? -ECONNRESET : -e;
 }
 
-static int socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
+int channel_socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
 {
     bool more = c->send_more;
     c->send_more = false;
-    consume(&iov, &iovcnt, 0);
+    channel_consume(&iov, &iovcnt, 0);
     while (iovcnt > 0) {
         int now = MIN(iovcnt, IOV_MAX);
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)now};
@@ -95,15 +91,15 @@ static int socket_sendv(struct channel *c, struct iovec *iov, int iovcnt)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
-            int r = wait_writable(c);
+            int r = channel_wait_writable(c);
             if (r < 0)
                 return r;
             continue;
         }
         if (n < 0)
-            return socket_errno(errno);
+            return channel_socket_errno(errno);
         atomic_fetch_add_explicit(&c->sent_bytes, (uint64_t)n, memory_order_relaxed);
-        consume(&iov, &iovcnt, (size_t)n);
+        channel_consume(&iov, &iovcnt, (size_t)n);
     }
     return 0;
 }
@@ -119,7 +115,7 @@ static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint
         if (n < 0 && (errno == EINVAL || errno == ENOSYS) && left == size_bytes)
             return -EOPNOTSUPP;
         if (n < 0 && errno != EAGAIN)
-            return socket_errno(errno);
+            return channel_socket_errno(errno);
         if (n == 0)
             return -ENODATA; /* the file became shorter */
         if (n > 0) {
@@ -127,7 +123,7 @@ static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint
             left -= (uint64_t)n;
         }
         /* Less than was asked for means full. Trying again would collect pages only to let go of them. */
-        int r = n < (ssize_t)now ? wait_writable(c) : 0;
+        int r = n < (ssize_t)now ? channel_wait_writable(c) : 0;
         if (r < 0)
             return r;
     }
@@ -136,7 +132,7 @@ static int send_file_part(struct channel *c, int fd, uint64_t offset_bytes, uint
 
 /* sendfile() has no MSG_NOSIGNAL: the signal of a closed peer is held back and, when it came from here, taken
  * off. */
-static int socket_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)
+int channel_socket_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)
 {
     sigset_t pipe_set, old, pending;
     sigemptyset(&pipe_set);
@@ -152,28 +148,22 @@ static int socket_send_file(struct channel *c, int fd, uint64_t offset_bytes, ui
     return r;
 }
 
-/*
- * A receiver that is woken for every segment spends its time, and the sender's, on waking up. While much of a
- * piece is still to come it asks to be woken when a good part is there. The mark is 1 again before anybody
- * else may poll the socket.
- */
-static void set_low_mark(struct channel *c, int *mark, uint64_t wanted_bytes)
+void channel_set_low_mark(struct channel *c, int *mark, uint64_t wanted_bytes)
 {
-    int value = (int)MIN(wanted_bytes, (uint64_t)RECEIVE_LOW_MARK);
-    if (value < RECEIVE_LOW_MARK / 4)
+    int value = (int)MIN(wanted_bytes, (uint64_t)CHANNEL_LOW_MARK_MAX);
+    if (value < CHANNEL_LOW_MARK_MAX / 4)
         value = 1;
     if (value != *mark && setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0)
         *mark = value;
 }
 
-static int wait_for_more(struct channel *c, int *mark, uint64_t wanted_bytes)
+int channel_wait_for_more(struct channel *c, int *mark, uint64_t wanted_bytes)
 {
     int before = 0, now = 0;
-    if (c->ops == &tcp_ops)
-        set_low_mark(c, mark, wanted_bytes);
+    channel_set_low_mark(c, mark, wanted_bytes);
     (void)ioctl(c->fd, SIOCINQ, &before);
     for (;;) {
-        int r = wait_readable(c, c->stall_timeout_usec);
+        int r = channel_wait_readable(c, c->stall_timeout_usec);
         if (r != -ETIMEDOUT || *mark == 1)
             return r;
         /* Fewer bytes than the mark are no stall as long as they become more. */
@@ -186,7 +176,7 @@ static int wait_for_more(struct channel *c, int *mark, uint64_t wanted_bytes)
 static int recv_pieces(struct channel *c, struct iovec *iov, int iovcnt, int *mark)
 {
     bool started = false;
-    consume(&iov, &iovcnt, 0);
+    channel_consume(&iov, &iovcnt, 0);
     while (iovcnt > 0) {
         struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)MIN(iovcnt, IOV_MAX)};
         ssize_t n = recvmsg(c->fd, &msg, 0);
@@ -194,20 +184,20 @@ static int recv_pieces(struct channel *c, struct iovec *iov, int iovcnt, int *ma
             continue;
         if (n < 0 && errno == EAGAIN) {
             uint64_t wanted = 0;
-            for (int i = 0; i < iovcnt && wanted < RECEIVE_LOW_MARK; i++)
+            for (int i = 0; c->ops == &tcp_ops && i < iovcnt && wanted < CHANNEL_LOW_MARK_MAX; i++)
                 wanted += iov[i].iov_len;
-            int r = wait_for_more(c, mark, wanted);
+            int r = channel_wait_for_more(c, mark, wanted);
             if (r < 0)
                 return r;
             continue;
         }
         if (n < 0)
-            return socket_errno(errno);
+            return channel_socket_errno(errno);
         if (n == 0)
             return started ? -ECONNRESET : -EPIPE;
         started = true;
         atomic_fetch_add_explicit(&c->received_bytes, (uint64_t)n, memory_order_relaxed);
-        consume(&iov, &iovcnt, (size_t)n);
+        channel_consume(&iov, &iovcnt, (size_t)n);
     }
     return 0;
 }
@@ -217,7 +207,7 @@ static int socket_recvv(struct channel *c, struct iovec *iov, int iovcnt)
     int mark = 1;
     int r = recv_pieces(c, iov, iovcnt, &mark);
     if (mark != 1)
-        set_low_mark(c, &mark, 0);
+        channel_set_low_mark(c, &mark, 0);
     return r;
 }
 
@@ -234,19 +224,19 @@ static void socket_destroy(struct channel *c)
 
 static const struct channel_ops tcp_ops = {
     .kind = "tcp",
-    .sendv = socket_sendv,
-    .send_file = socket_send_file,
+    .sendv = channel_socket_sendv,
+    .send_file = channel_socket_send_file,
     .recvv = socket_recvv,
-    .wait_readable = wait_readable,
+    .wait_readable = channel_wait_readable,
     .shutdown = socket_shutdown,
     .destroy = socket_destroy,
 };
 static const struct channel_ops unix_ops = {
     .kind = "unix",
-    .sendv = socket_sendv,
-    .send_file = socket_send_file,
+    .sendv = channel_socket_sendv,
+    .send_file = channel_socket_send_file,
     .recvv = socket_recvv,
-    .wait_readable = wait_readable,
+    .wait_readable = channel_wait_readable,
     .shutdown = socket_shutdown,
     .destroy = socket_destroy,
 };

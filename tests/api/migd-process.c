@@ -35,8 +35,8 @@ static bool has_owner(sd_bus *bus, const char *name)
 int migd_start(struct migd_process *p, const char *bus_address, sd_bus *bus)
 {
     const char *argv[] = {
-        "migd", "--runtime-dir", p->runtime_dir, "--listen", p->listen ? p->listen : "", "--log-level", "err",
-        NULL};
+        "migd",       "--runtime-dir", p->runtime_dir, "--listen", p->listen ? p->listen : "",
+        "--security", "plain",         "--log-level",  "err",      NULL};
     uint64_t end = deadline_in(20 * USEC_PER_SEC);
     p->pid = spawn("migd", argv, bus_address);
     while (!has_owner(bus, "org.migd.Migd1")) {

@@ -134,6 +134,8 @@ class Side:
             with open(self.rig.path(f"migd-{self.name}.conf"), "w", encoding="ascii") as f:
                 f.write(self.rig.config[self.name])
             argv += ["--config", f.name]
+        if "Security=" not in self.rig.config.get(self.name, ""):
+            argv += ["--security", "plain"]
         self.migd = Process(self.rig, "migd-" + self.name, argv, env)
         self.migd.started = time.monotonic()
         if not fault or ":" not in fault or not fault.startswith("start"):

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from judging import Failed, Skipped, expect, wait_for  # noqa: E402
 
 PACKAGES = ("systemd systemd-sysv dbus polkitd iproute2 procps kmod bash-completion man-db "
-            "libevent-core-2.1-7 libevent-extra-2.1-7 libjson-c5 libxxhash0 libzstd1 liblz4-1 libinih1 libxml2 libnuma1 nftables openssh-server openssh-client")
+            "libevent-core-2.1-7 libevent-extra-2.1-7 libjson-c5 libxxhash0 libzstd1 liblz4-1 libinih1 libssl3 libxml2 libnuma1 nftables openssh-server openssh-client")
 INSTALL_SWITCHES = ["--prefix=/usr", "--sysconfdir=/etc", "--localstatedir=/var", "--runstatedir=/run"]
 
 
@@ -241,7 +241,7 @@ class Stage:
 
     def configure(self, host):
         """What every host gets before it boots."""
-        host.write("/etc/migd/migd.conf", f"[Peer]\nListen={host.address}\n")
+        host.write("/etc/migd/migd.conf", f"[Peer]\nListen={host.address}\nSecurity=plain\n")
         # The example VMM is not installed; on these hosts it owns a name of the system bus.
         os.makedirs(host.host_path("/usr/local/bin"), exist_ok=True)
         for program in ("migd-example-vmm", "simdev-check"):

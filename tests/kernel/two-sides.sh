@@ -59,14 +59,14 @@ if [ "${daemon_a:-}" = service ]; then
     for folder in /etc/migd /usr/local/etc/migd; do
         [ -e $folder/migd.conf ] || continue
         mkdir -p $folder/migd.conf.d
-        printf '[Peer]\nListen=10.9.0.1:7000\n' > $folder/migd.conf.d/lab.conf
+        printf '[Peer]\nListen=10.9.0.1:7000\nSecurity=plain\n' > $folder/migd.conf.d/lab.conf
     done
     systemctl restart migd.service
     journalctl -q -f -u migd.service > /tmp/migd-a.log 2>&1 &
 else
-    on a migd --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
+    on a migd --security plain --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
 fi
-in_b env MIGD_BUS_ADDRESS=unix:path=/run/bus-b migd --listen 10.9.0.2:7000 --runtime-dir /run/migd-b > /tmp/migd-b.log 2>&1 &
+in_b env MIGD_BUS_ADDRESS=unix:path=/run/bus-b migd --security plain --listen 10.9.0.2:7000 --runtime-dir /run/migd-b > /tmp/migd-b.log 2>&1 &
 i=0
 until on a migctl list > /dev/null 2>&1 && on b migctl list > /dev/null 2>&1; do
     i=$((i + 1))

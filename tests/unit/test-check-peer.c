@@ -34,8 +34,8 @@ static void is_answered(void *userdata)
 static void *ask_thread(void *userdata)
 {
     struct question *q = userdata;
-    q->result = outgoing_check_peer(q->scene->source.domain, q->address, &q->options, q->cancel_fd, &q->found,
-                                    &q->error);
+    q->result = outgoing_check_peer(NULL, q->scene->source.domain, q->address, &q->options, q->cancel_fd,
+                                    &q->found, &q->error);
     assert_int_equal(loop_post(q->scene->loop, is_answered, q), 0);
     return NULL;
 }
@@ -407,7 +407,7 @@ static void *ask_beside(void *userdata)
 {
     struct beside *b = userdata;
     struct question *q = &b->question;
-    q->result = outgoing_check_peer(b->second, q->address, &q->options, -1, &q->found, &q->error);
+    q->result = outgoing_check_peer(NULL, b->second, q->address, &q->options, -1, &q->found, &q->error);
     return NULL;
 }
 

@@ -7,7 +7,9 @@
 #include "../fake/fake-parts.h"
 #include "../fake/two-sides.h"
 #include "base/clock.h"
+#include "config/config.h"
 #include "migration/record.h"
+#include "transport/security.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,6 +138,20 @@ static void untracked_memory(struct stage *t)
 static void bad_address(struct stage *t)
 {
     t->destination = "host:99999999";
+}
+
+/* A host that takes TLS, with nothing to show. */
+static void no_certificate(struct stage *t)
+{
+    static struct security *security;
+    struct config c;
+    config_init(&c);
+    assert_int_equal(config_set(&c, "Peer", "CertificateFolder", "/nonexistent", "test", NULL), 0);
+    security_free(security);
+    assert_int_equal(security_new(&security), 0);
+    assert_int_equal(security_configure(security, &c, NULL), -ENOKEY);
+    t->s.context.security = security;
+    t->destination = "host:16509";
 }
 
 static void error_state(struct stage *t)
@@ -322,6 +338,7 @@ static const struct provocation {
     {FINDING_MEMORY_TRUNCATED, "short", truncated, NULL, MIG_ERR_FAILED, false},
     {FINDING_MIGD_DESCRIPTORS, "", few_descriptors, many_descriptors, MIG_ERR_LIMIT, false},
     {FINDING_RUNTIME_DIR, NULL, no_records, NULL, MIG_ERR_FAILED, false},
+    {FINDING_TLS_CREDENTIALS, "host:16509", no_certificate, NULL, MIG_ERR_CREDENTIALS, false},
     {FINDING_TRACKER_REFUSED, "cpu0", tracker_refused, NULL, MIG_ERR_TRACKER, false},
 };
 

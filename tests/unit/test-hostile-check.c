@@ -96,7 +96,7 @@ static void hear(struct scene *s, const struct answer *answer)
     migration_options_init(&o);
     listen_at(&l);
     assert_int_equal(pthread_create(&l.thread, NULL, liar_thread, &l), 0);
-    int r = outgoing_check_peer(s->source.domain, s->address, &o, -1, &found, &err);
+    int r = outgoing_check_peer(NULL, s->source.domain, s->address, &o, -1, &found, &err);
     pthread_join(l.thread, NULL);
     close_fd(&l.listen_fd);
     for (size_t i = 0; i < found.count; i++) {

@@ -6,7 +6,8 @@ check_PROGRAMS += \
 	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-page-stream \
-	tests/unit/test-ratelimit
+	tests/unit/test-ratelimit \
+	tests/unit/test-tls
 TESTS += \
 	tests/unit/test-address \
 	tests/unit/test-apply \
@@ -14,7 +15,8 @@ TESTS += \
 	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-page-stream \
-	tests/unit/test-ratelimit
+	tests/unit/test-ratelimit \
+	tests/unit/test-tls
 tests_unit_test_address_SOURCES = tests/unit/test-address.c
 tests_unit_test_address_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_apply_SOURCES = tests/unit/test-apply.c
@@ -29,4 +31,6 @@ tests_unit_test_page_stream_SOURCES = tests/unit/test-page-stream.c
 tests_unit_test_page_stream_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_ratelimit_SOURCES = tests/unit/test-ratelimit.c
 tests_unit_test_ratelimit_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_tls_SOURCES = tests/unit/test-tls.c
+tests_unit_test_tls_LDADD = libmigd.la $(CMOCKA_LIBS) $(OPENSSL_LIBS)
 endif

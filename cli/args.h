@@ -21,6 +21,7 @@
       "take the containers and devices that this process holds; memory is given with --memory fd=,iova=")    \
     X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT, 0,                                         \
       "change nothing, only show what was found (with --pid) or what would be done")                         \
+    X(OPT_APPLY, "apply", NULL, VERB_LIBVIRT, 0, "prepare: change the definition of the domain")             \
     X(OPT_WITHOUT_MIGD, "without-migd", "WHAT", VERB_LIBVIRT, 0,                                             \
       "enable-hook: a migration to this host while migd does not run: pass (default), refuse")               \
     X(OPT_NAME, "name", "[FOUND=]NAME", VERB_REGISTER | VERB_OPEN, OPTION_REPEATS,                           \

@@ -5,3 +5,4 @@
 
 int libvirt_enable_hook(const struct args *args);
 int libvirt_disable_hook(const struct args *args);
+int libvirt_prepare(const struct args *args);

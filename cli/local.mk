@@ -15,7 +15,7 @@ libmigctl_la_SOURCES = \
 	cli/follow.c cli/follow.h \
 	cli/foreign-fd.c cli/foreign-fd.h \
 	cli/json-util.h \
-	cli/libvirt-hook-file.c cli/libvirt-verbs.h cli/verb-libvirt.c \
+	cli/libvirt-hook-file.c cli/libvirt-prepare.c cli/libvirt-verbs.h cli/libvirt-xml.c cli/libvirt-xml.h cli/virsh.c cli/virsh.h cli/verb-libvirt.c \
 	cli/migration-options.c cli/migration-options.h \
 	cli/output.c cli/output.h \
 	cli/pick.c cli/pick.h \

@@ -49,7 +49,8 @@ static const struct verb verbs[] = {
     {"libvirt", VERB_LIBVIRT, 1, 2, "WHAT [NAME]", "prepare libvirt for migd",
      "WHAT is one of\n"
      "  enable-hook   have libvirt tell migd what it does with its domains: one file is written\n"
-     "  disable-hook  remove that file",
+     "  disable-hook  remove that file\n"
+     "  prepare NAME  show what a domain's definition lacks for being moved by migd; --apply changes it",
      verb_libvirt, "it changes files of its own host"},
     {"config", VERB_CONFIG, 0, 1, "[KEY|SECTION]",
      "show the daemon's configuration and where each value comes from",

@@ -12,6 +12,7 @@ static const struct {
 } words[] = {
     {"enable-hook", 0, libvirt_enable_hook},
     {"disable-hook", 0, libvirt_disable_hook},
+    {"prepare", 1, libvirt_prepare},
 };
 
 int verb_libvirt(const struct args *args)

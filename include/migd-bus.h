@@ -19,5 +19,8 @@
  * the quickstart). */
 #define MIGD_ENV_BUS_ADDRESS "MIGD_BUS_ADDRESS"
 
+/* Of what migd notes in the metadata of libvirt's domains. */
+#define MIGD_XML_NAMESPACE "https://migd.org/libvirt/1"
+
 /* Default port of the peer listener. */
 #define MIGD_DEFAULT_PORT 16509

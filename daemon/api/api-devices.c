@@ -8,6 +8,7 @@
 #include "host/inventory.h"
 #include "host/pci-function.h"
 #include "host/verdict.h"
+#include "libvirt/match.h"
 #include "vfio/device.h"
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct listing {
     char (*addresses)[HOST_NAME_MAX_BYTES];
     const char **only;
     struct inventory *inventory;
+    char labels[256]; /* [Libvirt] DeviceLabels= */
 };
 
 /* ---- the call ---- */
@@ -249,11 +251,14 @@ static int add_abilities(sd_bus_message *m, const struct host_device *d)
     return r < 0 ? r : add_fact(m, "iommu-dirty-bits", d->dirty_bits);
 }
 
-static int add_device(sd_bus_message *m, const struct host_device *d)
+static int add_device(sd_bus_message *m, const struct host_device *d, const char *labels)
 {
+    char label[MATCH_TEXT_MAX] = "";
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0)
         r = add_identity(m, d);
+    if (r >= 0 && match_label(labels, d->address, label) == 0)
+        r = add_text(m, "label", label);
     if (r >= 0)
         r = add_group(m, d);
     if (r >= 0)
@@ -277,7 +282,7 @@ static int answer(void *work, sd_bus_message *reply)
     struct listing *l = work;
     int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
     for (size_t i = 0; r >= 0 && i < l->inventory->count; i++)
-        r = add_device(reply, &l->inventory->devices[i]);
+        r = add_device(reply, &l->inventory->devices[i], l->labels);
     if (r >= 0)
         r = sd_bus_message_close_container(reply);
     return r < 0 ? r : api_append_findings(reply, &l->inventory->findings);
@@ -299,6 +304,7 @@ int api_method_list_devices(sd_bus_message *m, void *userdata, sd_bus_error *err
     if (!l)
         return api_error(error, (mig_error_oom(&e), &e));
     l->options = (struct inventory_options){.tree = {.root = ""}, .all = all, .probe = probe};
+    snprintf(l->labels, sizeof l->labels, "%s", a->o.config ? a->o.config->device_labels : "");
     int r = take_addresses(l, addresses, &e);
     if (r == 0 && take_known(l, a->o.registry) < 0)
         r = mig_error_oom(&e);

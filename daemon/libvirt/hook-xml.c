@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "libvirt/hook-xml.h"
+#include "migd-bus.h"
 #include <inttypes.h>
 #include <libxml/parser.h>
 #include <libxml/xmlsave.h>
@@ -146,7 +147,7 @@ static void read_note(const xmlNode *node, struct match_device *wish)
 static bool is_ours(const xmlNode *node, const char *name)
 {
     return is_element(node, name) && node->ns &&
-           strcmp((const char *)node->ns->href, HOOK_XML_NAMESPACE) == 0;
+           strcmp((const char *)node->ns->href, MIGD_XML_NAMESPACE) == 0;
 }
 
 static void read_notes(struct hook_xml *x, const xmlNode *devices)

@@ -121,3 +121,89 @@ def case_hook_reconnect(stage):
 
 
 case_hook_reconnect.libvirt = True
+
+
+def case_hook_prepare(stage):
+    """What migctl libvirt prepare makes of a plain definition starts, with memory in a shared file and a monitor that answers."""
+    a, _ = stage.hosts
+    a.run("systemctl", "start", "migd", "libvirtd")
+    guest = Guest(stage, "vm", size_mib=128, memory="private", fill_mib=24)
+    guest.prepare()
+    guest.define(a)
+    plan = json.loads(a.run("migctl", "--json", "libvirt", "prepare", "vm"))
+    expect([c["part"] for c in plan["changes"]] == ["memory", "monitor"] and not plan["applied"] and not plan["note"], f"the plan: {plan}")
+    expect("memoryBacking" not in a.run("virsh", "dumpxml", "vm"), "the plan alone changed the definition")
+    a.run("migctl", "libvirt", "prepare", "vm", "--apply")
+    again = json.loads(a.run("migctl", "--json", "libvirt", "prepare", "vm", "--apply"))
+    expect(not again["changes"], f"a second time there is something to change: {again}")
+    a.run("virsh", "-q", "start", "vm")
+    wait_for("the guest counts", lambda: guest.seen(a), 120, 0.1)
+    socket = f"/var/lib/libvirt/qemu/migd-{guest.uuid}.qmp"
+    expect(a.try_run("test", "-S", socket)[0] == 0, f"there is no {socket}")
+    pid = a.run("cat", "/run/libvirt/qemu/vm.pid").strip()
+    expect("/dev/shm/" in a.run("cat", f"/proc/{pid}/maps"), "its memory is in no file on /dev/shm")
+    guest.check(a)
+
+
+case_hook_prepare.libvirt = True
+
+
+FAKE_BUS = """set -e
+cd /run/fake-bus/pci/devices
+for i in 1 2 3; do
+    d=0000:3b:00.$i
+    mkdir -p $d /run/fake-bus/pci/drivers/vfio-pci
+    echo 0x15b3 >$d/vendor; echo 0x101e >$d/device; echo 0x020000 >$d/class; echo 0 >$d/numa_node
+    ln -s ../../drivers/vfio-pci $d/driver
+    mkdir -p /run/fake-groups/$i/devices
+    ln -s /run/fake-groups/$i $d/iommu_group
+    ln -s /run/fake-bus/pci/devices/$d /run/fake-groups/$i/devices/$d
+done
+"""
+WANTS_ONE = """<domain><name>{name}</name><uuid>{uuid}</uuid><metadata><migd:devices xmlns:migd="https://migd.org/libvirt/1">
+<migd:device address="0000:17:00.1" vendor="0x15b3" device="{device}"/></migd:devices></metadata><!-- kept -->
+<devices><hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x17' slot='0x00' function='0x1'/></source></hostdev></devices></domain>
+"""
+
+
+def case_hook_chooses_devices(stage):
+    """As libvirt calls it, with the PCI bus of another host in place of this one's: devices are swapped, reserved, given back, refused."""
+    _, b = stage.hosts
+    b.run("mkdir", "-p", "/run/fake-bus/pci/devices")
+    b.run("sh", "-c", FAKE_BUS)
+    b.run("mount", "--bind", "/run/fake-bus", "/sys/bus")
+    b.write("/etc/migd/migd.conf.d/10.conf", "[Libvirt]\nReservationTimeout=5s\n")
+    b.run("systemctl", "start", "migd")
+    enable(b)
+
+    def hook(name, operation, number, device="0x101e"):
+        uuid = f"0f0ba8a8-5a5e-4f5e-8d07-{number:012d}"
+        b.write("/run/hook.xml", WANTS_ONE.format(name=name, uuid=uuid, device=device))
+        return b.try_run("sh", "-c", f"{HOOK} {name} {operation} begin - </run/hook.xml")
+
+    def gets(name, number):
+        code, out, errors = hook(name, "migrate", number)
+        expect(code == 0 and 'bus="0x3b"' in out and "<!-- kept -->" in out, f"{name}: exit {code}: {errors or out}")
+        return out.split('function="')[1][:3]
+    expect([gets("vm1", 1), gets("vm2", 2)] == ["0x1", "0x2"], "two guests that arrive do not get the first two devices")
+    expect(gets("vm1", 1) == "0x1", "who asks again gets another device")
+    expect(hook("vm2", "prepare", 2)[0] == 0, "prepare failed")
+    code, _, errors = hook("vm3", "migrate", 3, "0x9999")
+    expect(code == 1 and "3 of another vendor or model" in errors, f"what is not here: exit {code}: {errors}")
+
+    def expired():
+        got = gets("vm4", 4)
+        hook("vm4", "release", 4)
+        return got == "0x1"
+    wait_for("the device of a guest that did not come free again", expired, 30, 0.5)
+    expect(gets("vm5", 5) == "0x1" and gets("vm6", 6) == "0x3", "the device of a guest that came is given away")
+    hook("vm2", "stopped", 2)
+    hook("vm2", "release", 2)
+    expect(gets("vm7", 7) == "0x2", "the device of a guest that is gone is not given away")
+    b.run("useradd", "-m", "alice")
+    code, _, errors = b.try_run("busctl", "call", "org.migd.Migd1", "/org/migd/Migd1", "org.migd.Migd1.Manager", "LibvirtHook", "sssssa{sv}",
+                                "vm2", "release", "end", "-", "<domain/>", "0", user="alice")
+    expect(code != 0 and "not allowed" in errors, f"a user may play libvirt's hook: {errors}")
+
+
+case_hook_chooses_devices.libvirt = True

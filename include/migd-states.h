@@ -9,6 +9,8 @@
  *     ┌──────────────────────────┘
  *     pause ─ quiesce ─ final-read ─ final-pages ─ device-state ─ prepare ─ gate ─ verify ─ commit ─ committed ─ done
  *
+ * From full-send, precopy and receive a connection that breaks leads to `reconnecting`, and back.
+ *
  * From pause to done the workload stands still on both sides: the blackout. The record that decides is written in commit; before it every
  * failure goes through `rollback` and the source runs on, after it the source never resumes by itself.
  */
@@ -26,6 +28,7 @@
     X(MIG_PHASE_SETUP, "setup", 3)                                                                           \
     X(MIG_PHASE_FULL_SEND, "full-send", 1)                                                                   \
     X(MIG_PHASE_PRECOPY, "precopy", 1)                                                                       \
+    X(MIG_PHASE_RECONNECTING, "reconnecting", 3)                                                             \
     X(MIG_PHASE_PAUSE, "pause", 1)                                                                           \
     X(MIG_PHASE_QUIESCE, "quiesce", 1)                                                                       \
     X(MIG_PHASE_FINAL_READ, "final-read", 1)                                                                 \

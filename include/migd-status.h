@@ -60,5 +60,8 @@
     X(gate_resends, "gate-resends", MIGD_UNIT_COUNT)                                                         \
     X(verify_pages, "verify-pages", MIGD_UNIT_PAGES)           /* compared */                                \
     X(verify_bad_pages, "verify-bad-pages", MIGD_UNIT_PAGES)                                                 \
-    X(connections, "connections", MIGD_UNIT_COUNT)
+    X(connections, "connections", MIGD_UNIT_COUNT)                                                           \
+    X(reconnects, "reconnects", MIGD_UNIT_COUNT)               /* times that the connections were made anew */ \
+    X(reconnect_usec, "reconnect-time", MIGD_UNIT_USEC)        /* from the breaks to going on, together */   \
+    X(lost_bytes, "resent-in-flight", MIGD_UNIT_BYTES)         /* sent again because a break may have lost it */
 /* clang-format on */

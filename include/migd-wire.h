@@ -37,6 +37,18 @@
  *   control: MESSAGE {"message": "done"}           ──▶  the destination may forget
  *   Either side at any time before commit: MESSAGE {"message": "abort", "error": WORD, "text", "hint"}.
  *
+ *   A break before the blackout. HELLO with "reconnect-timeout" (usec, not 0) is answered with "resume-key"; who knows neither is spoken to as
+ *   above, and a break ends the migration. Where both are there:
+ *   the destination says with APPLIED frames, on page and state connections, what is in place, so that the source can forget what it sent
+ *   control: MESSAGE {"message": "ping"}           ──▶  any time before prepare
+ *                                                  ◀──  MESSAGE {"message": "pong"}
+ *   When a connection broke, a new one:
+ *   HELLO {"resume": ID, "token", "key", "reconnect-timeout"} ──▶ [destination ends all that it has of the old connections]
+ *                                                  ◀──  HELLO {"ok": true, "resume-key", "applied": [frames in place, per page connection, HELLO the
+ *                                                       first], "state-taken": [bytes, per device]} or {"error"...}
+ *   It is the control connection from now on; the others attach to it, with "key" (what the answer said) besides. What was sent and is not in
+ *   place is sent again. A key is good for one resume: the older one is worthless once a connection showed the newer.
+ *
  *   a check, on a connection of its own: HELLO {"check": true, "domain", "regions", "devices", ...}, without "migration"; nothing is touched
  *                                                  ◀──  HELLO {"ok": true, "findings": [{"code", "severity", "subject", "message", "remedy"}...],
  *                                                       "findings-left-out": n}; a peer that does not know the question answers {"error": "PeerProtocol"}
@@ -78,6 +90,8 @@ enum wire_type {
     WIRE_DIGESTS = 8,   /* region; offset: byte offset of the first page; payload: u64 XXH3-64 per 4 KiB page */
     WIRE_PACKED = 9,    /* region; count extents, at least 1; offset: codec, 1 lz4 (a block), 2 zstd (a frame); payload: extent table, then the bytes of
                            the extents in order, packed as one piece. Only to a destination that named the codec in its answer to HELLO */
+    WIRE_APPLIED = 16,  /* only where a resume was agreed, from the destination. Page connection: offset: frames of it (HELLO is the first)
+                           that are in place. State connection: region: device index, or WIRE_STATE_VMM; offset: bytes of its stream taken */
 };
 /* clang-format on */
 

@@ -102,7 +102,8 @@ static int answer(struct session *s, struct mig_error *err)
     if (!o || json_add(o, "codecs", codecs) < 0 || json_add_bool(o, "ok", true) < 0 ||
         json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
         json_add_u64(o, "connections", s->nconnections) < 0 ||
-        json_add_string(o, "version", PACKAGE_VERSION) < 0)
+        json_add_string(o, "version", PACKAGE_VERSION) < 0 ||
+        (s->resume_key[0] && json_add_string(o, "resume-key", s->resume_key) < 0))
         return mig_error_oom(err);
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
 }
@@ -154,5 +155,7 @@ int session_accept(struct session *s, struct mig_error *err)
     if (r == 0)
         r = state_apply_new(&s->state, devices, s->domain->ndevices, s->vmm_state, err);
     free(devices);
+    if (r == 0)
+        r = session_agree_resume(s, err);
     return r < 0 ? r : answer(s, err);
 }

@@ -21,6 +21,8 @@
 #endif
 #define FILL_MIN_BYTES   (64u << 10)
 #define FILL_CHUNK_SHIFT 21u
+/* The source keeps a note of each frame until it hears of it: often enough that this stays small. */
+#define APPLIED_INTERVAL_FRAMES 64u
 
 struct applier {
     const struct apply *apply;
@@ -285,6 +287,20 @@ static void free_applier(struct applier **a)
     free(*a);
 }
 
+/* The frame that was just received is in place. */
+static int note_applied(struct applier *a, unsigned connection, uint64_t *told, struct mig_error *err)
+{
+    struct frame_stream *s = a->stream;
+    if (a->apply->applied)
+        a->apply->applied[connection] = s->recv_sequence;
+    if (!a->apply->acknowledge || s->recv_sequence - *told < APPLIED_INTERVAL_FRAMES)
+        return 0;
+    *told = s->recv_sequence;
+    struct wire_header h = {.type = WIRE_APPLIED, .offset = s->recv_sequence};
+    int r = frame_send(s, &h, NULL, 0);
+    return r < 0 ? channel_error(s->channel, r, err, "acknowledging pages") : 0;
+}
+
 int apply_run(const struct apply *a, unsigned connection, struct frame_stream *stream, struct mig_error *err)
 {
     _cleanup_(free_applier) struct applier *s = malloc(sizeof *s);
@@ -298,7 +314,7 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
         return mig_error_oom(err);
     /* The source rests between rounds, and a cap may make it slow. */
     stream->idle_timeout_usec = USEC_INFINITY;
-    for (;;) {
+    for (uint64_t told = stream->recv_sequence;;) {
         struct wire_header h;
         struct mig_error why = MIG_ERROR_INIT;
         int rc = frame_recv(stream, &h, &why);
@@ -317,6 +333,8 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
                 rc = frame_protocol_error(stream, &why, "%s came on a page connection",
                                           frame_type_name(h.type));
         }
+        if (rc == 0)
+            rc = note_applied(s, connection, &told, &why);
         if (rc < 0) {
             if (err)
                 *err = why;

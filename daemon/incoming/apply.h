@@ -17,6 +17,10 @@ struct apply {
     struct region *const *regions; /* borrowed */
     size_t nregions;
     struct apply_counters *counters;
+    /* Per connection: frames of it (HELLO included) that are in place, also what came of them is known then;
+     * written by its thread. NULL: nobody asks. */
+    uint64_t *applied;
+    bool acknowledge; /* tell the source now and then, so that it can forget what it sent */
     /* Called on the connection's thread when its FENCE of that round came. */
     void (*fence)(void *userdata, unsigned connection, uint32_t round);
     void *userdata;

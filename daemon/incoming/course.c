@@ -82,6 +82,8 @@ static int receive(struct session *s, struct mig_error *err)
         r = session_handover(s, err);
     if (r < 0 && !s->accepted && r != -EINPROGRESS) {
         prefer_failure(s, err);
+        if (!s->control) /* the source was waited for in vain */
+            return r;
         s->control->cancel_fd = -1;
         pthread_mutex_lock(&s->send_lock);
         dialogue_abort(&s->control_stream, err);

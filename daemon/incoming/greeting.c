@@ -31,8 +31,7 @@ static void greeting_free(struct greeting *g)
     free(g);
 }
 
-/* Compared in full whatever differs first: the time must not tell how much of a token was right. */
-static bool token_equals(const char *a, const char *b)
+bool greeting_token_equals(const char *a, const char *b)
 {
     size_t n = strlen(a);
     if (n != strlen(b)) /* the length is no secret */
@@ -73,7 +72,8 @@ static bool answer_question(struct greeting *g)
     struct record r;
     struct mig_error err = MIG_ERROR_INIT;
     int found = record_read(g->greeter->runtime_dir, id, !query, &r);
-    if (found < 0 || json_get_string(g->hello, "token", &token) < 0 || !token_equals(r.token, token)) {
+    if (found < 0 || json_get_string(g->hello, "token", &token) < 0 ||
+        !greeting_token_equals(r.token, token)) {
         mig_error_set(&err, MIG_ERR_NO_SUCH_MIGRATION, 0, "There is no record of migration %.32s here", id);
         make_printable(err.message);
         dialogue_refuse(&g->stream, &err);

@@ -18,6 +18,9 @@ struct greeting;
 typedef void (*greeting_fn)(void *userdata, struct channel *channel, struct frame_stream stream,
                             struct json_object *hello);
 
+/* Compared in full whatever differs first: the time must not tell how much of a token was right. */
+bool greeting_token_equals(const char *a, const char *b);
+
 struct greeter {
     struct loop *loop;
     const char *runtime_dir;

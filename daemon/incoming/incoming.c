@@ -129,7 +129,7 @@ static struct arrival *find_with_token(struct incoming *in, const char *id, cons
     struct arrival *a = find_id(in, id);
     const char *own;
     return a && a->session.hello && json_get_string(a->session.hello, "token", &own) == 0 &&
-                   strcmp(own, token) == 0
+                   greeting_token_equals(own, token)
                ? a
                : NULL;
 }
@@ -158,7 +158,7 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
         c = &s->state_connection;
     else if (strcmp(role, "pages") == 0 && index < s->nconnections)
         c = &s->pages[index];
-    if (c && (c->channel || s->closed))
+    if (c && (c->channel || s->closed || !session_may_attach(s, hello)))
         c = NULL;
     if (c) {
         channel->cancel_fd = -1;
@@ -178,6 +178,20 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
                              (unsigned long long)index);
 }
 
+/* channel is taken over when 0 is returned. */
+static int resume(struct incoming *in, struct channel *channel, const struct frame_stream *stream,
+                  struct json_object *hello, struct mig_error *err)
+{
+    const char *id, *token;
+    struct arrival *a = NULL;
+    if (json_get_string(hello, "resume", &id) == 0 && json_get_string(hello, "token", &token) == 0)
+        a = find_with_token(in, id, token);
+    if (!a)
+        return mig_error_set(err, MIG_ERR_NO_SUCH_MIGRATION, 0,
+                             "There is no such migration here, or the token is wrong");
+    return session_offer(&a->session, channel, stream, hello, err);
+}
+
 static void greeted(void *userdata, struct channel *channel, struct frame_stream stream,
                     struct json_object *hello)
 {
@@ -191,6 +205,12 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
     if (json_object_object_get_ex(hello, "migration", NULL)) {
         if (begin(in, channel, &stream, hello, &err) == 0)
             return;
+    } else if (json_object_object_get_ex(hello, "resume", NULL) &&
+               !json_object_object_get_ex(hello, "attach", NULL)) {
+        if (resume(in, channel, &stream, hello, &err) == 0) {
+            json_object_put(hello);
+            return;
+        }
     } else if (attach(in, channel, &stream, hello, &err) == 0) {
         json_object_put(hello);
         return;

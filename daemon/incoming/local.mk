@@ -14,5 +14,6 @@ libmigd_la_SOURCES += \
 	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
 	daemon/incoming/receive.c \
+	daemon/incoming/resume.c \
 	daemon/incoming/session.h \
 	daemon/incoming/state-apply.c daemon/incoming/state-apply.h

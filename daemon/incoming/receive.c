@@ -132,6 +132,25 @@ static int start_thread(struct session_connection *c, void *(*fn)(void *), struc
     return 0;
 }
 
+/* What the source may say on control while it sends. */
+static int until_prepare(struct session *s, struct mig_error *err)
+{
+    static const char *const names[] = {"prepare", "ping", NULL};
+    const struct dialogue_expect expect = {
+        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the rest of the migration"};
+    for (;;) {
+        _cleanup_(json_object_putp) struct json_object *o = NULL;
+        int name, r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
+        if (r < 0 || name == 0)
+            return r;
+        pthread_mutex_lock(&s->send_lock);
+        r = dialogue_send(&s->control_stream, "pong", NULL, err);
+        pthread_mutex_unlock(&s->send_lock);
+        if (r < 0)
+            return r;
+    }
+}
+
 static int start_threads(struct session *s, struct mig_error *err)
 {
     int r = wait_for(s, all_attached, ATTACH_TIMEOUT_SEC, "its other connections", err);
@@ -147,6 +166,8 @@ static int start_threads(struct session *s, struct mig_error *err)
     s->apply = (struct apply){.regions = s->regions,
                               .nregions = s->nregions,
                               .counters = &s->counters,
+                              .applied = s->applied,
+                              .acknowledge = s->reconnect_usec > 0,
                               .fence = on_fence,
                               .userdata = s};
     for (size_t i = 0; i < s->nconnections && r == 0; i++)
@@ -170,19 +191,22 @@ static void set_received(struct migration_counters *c, void *userdata)
 
 int session_receive(struct session *s, struct mig_error *err)
 {
-    migration_set_phase(s->migration, MIG_PHASE_RECEIVE);
-    migration_set_verdict(s->migration, "Receiving memory and device state");
-    int r = start_threads(s, err);
-    if (r < 0)
-        return r;
-    static const char *const names[] = {"prepare", NULL};
-    const struct dialogue_expect expect = {
-        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the rest of the migration"};
-    _cleanup_(json_object_putp) struct json_object *o = NULL;
-    int name;
-    r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
-    if (r < 0)
-        return r;
+    int r;
+    for (;;) {
+        migration_set_phase(s->migration, MIG_PHASE_RECEIVE);
+        migration_set_verdict(s->migration, "Receiving memory and device state");
+        r = start_threads(s, err);
+        if (r == 0)
+            session_set_resumable(s, true);
+        if (r == 0)
+            r = until_prepare(s, err);
+        if (r == 0)
+            break;
+        r = session_resume(s, r, err);
+        if (r < 0)
+            return r;
+    }
+    session_set_resumable(s, false);
     migration_set_phase(s->migration, MIG_PHASE_LOAD);
     r = wait_for(s, state_ended, STATE_TIMEOUT_SEC, "the rest of the device state", err);
     if (r == -ETIMEDOUT && !mig_error_is_set(err))
@@ -219,6 +243,7 @@ void session_end_receiving(struct session *s)
 void session_close(struct session *s)
 {
     session_end_receiving(s);
+    session_set_resumable(s, false);
     s->control = channel_free(s->control);
     s->state = state_apply_free(s->state);
     free(s->regions);

@@ -55,6 +55,15 @@ struct session {
     pthread_cond_t attached_cond;
     size_t nconnections, nattached;
     bool closed; /* nothing attaches any more */
+    /* resume.c: how a source whose connections broke comes back. */
+    uint64_t reconnect_usec; /* how long it tries, by its own word; 0: a break is the end */
+    bool resumable;          /* lock: agreed, everything was attached once, and prepare has not come */
+    char resume_key[33];     /* lock: what it must know to come back; each is good for one time */
+    char next_key[33];       /* lock: what the answer to that said; "" once it is known to have it */
+    char attach_key[33];     /* lock: what connections must show; "" for the first ones */
+    struct channel *offer;   /* lock: it is back on this connection, and has shown the key */
+    struct frame_stream offer_stream;
+    uint64_t applied[WIRE_CONNECTIONS_MAX]; /* see struct apply; its threads', or the worker's without them */
     struct session_connection pages[WIRE_CONNECTIONS_MAX];
     struct session_connection state_connection;
     uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */
@@ -77,6 +86,18 @@ int session_run(struct session *s);
 
 /* accept.c: checks HELLO against the domain, prepares devices, answers. */
 int session_accept(struct session *s, struct mig_error *err);
+/* resume.c */
+/* Whether the source wants to be able to come back, and the key for it. */
+int session_agree_resume(struct session *s, struct mig_error *err);
+void session_set_resumable(struct session *s, bool resumable);
+/* Main thread: a HELLO that wants to go on with this migration; takes the channel over when 0 is returned. */
+int session_offer(struct session *s, struct channel *channel, const struct frame_stream *stream,
+                  struct json_object *hello, struct mig_error *err);
+/* Lock held: whether what attaches shows that it belongs to the connections that stand now. */
+bool session_may_attach(struct session *s, struct json_object *hello);
+/* The worker, when receiving failed with r and *err: 0 when the source is back on a new control connection,
+ * everything else must attach anew. Else what the session ends with. */
+int session_resume(struct session *s, int r, struct mig_error *err);
 /* receive.c */
 int session_receive(
     struct session *s,

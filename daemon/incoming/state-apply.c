@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #define DEVICE_STATE_MAX_BYTES (UINT64_C(1) << 40)
+#define ACKNOWLEDGE_BYTES      (1u << 20)
 
 struct stream {
     struct device *device; /* NULL: the VMM */
@@ -15,12 +16,14 @@ struct stream {
     XXH3_state_t *digest;
     bool touched; /* the device was given something */
     bool ended;
+    uint64_t told; /* of the bytes */
 };
 
 struct state_apply {
     struct stream *streams; /* devices, then the VMM if it has state */
     size_t ndevices, nstreams;
     int vmm_fd;
+    bool acknowledge;
     uint8_t *chunk; /* of WIRE_PAYLOAD_MAX_BYTES, touched only as far as frames are long */
     _Atomic uint64_t device_bytes, vmm_bytes;
 };
@@ -80,6 +83,17 @@ static struct stream *find_stream(struct state_apply *a, uint32_t index)
     return index < a->ndevices ? &a->streams[index] : NULL;
 }
 
+static int tell_taken(struct state_apply *a, struct stream *st, struct frame_stream *frames, uint32_t index,
+                      struct mig_error *err)
+{
+    if (!a->acknowledge || st->bytes - st->told < ACKNOWLEDGE_BYTES)
+        return 0;
+    st->told = st->bytes;
+    struct wire_header h = {.type = WIRE_APPLIED, .region = index, .offset = st->bytes};
+    int r = frame_send(frames, &h, NULL, 0);
+    return r < 0 ? channel_error(frames->channel, r, err, "acknowledging device state") : 0;
+}
+
 static int take_data(struct state_apply *a, struct stream *st, struct frame_stream *frames,
                      const struct wire_header *h, struct mig_error *err)
 {
@@ -105,7 +119,7 @@ static int take_data(struct state_apply *a, struct stream *st, struct frame_stre
     if (r < 0)
         return st->device ? mig_error_wrap(err, "Loading the state of device %s", st->device->name) : r;
     st->bytes += h->length;
-    return 0;
+    return tell_taken(a, st, frames, h->region, err);
 }
 
 static int take_end(struct stream *st, struct frame_stream *frames, const struct wire_header *h,
@@ -134,7 +148,10 @@ static int take_end(struct stream *st, struct frame_stream *frames, const struct
 
 int state_apply_run(struct state_apply *a, struct frame_stream *frames, struct mig_error *err)
 {
-    for (size_t ended = 0; ended < a->nstreams;) {
+    size_t ended = 0;
+    for (size_t i = 0; i < a->nstreams; i++)
+        ended += a->streams[i].ended;
+    while (ended < a->nstreams) {
         struct wire_header h;
         int r = frame_recv(frames, &h, err);
         if (r < 0) {
@@ -154,6 +171,16 @@ int state_apply_run(struct state_apply *a, struct frame_stream *frames, struct m
         ended += h.type == WIRE_STATE_END;
     }
     return 0;
+}
+
+void state_apply_acknowledge(struct state_apply *a)
+{
+    a->acknowledge = true;
+}
+
+uint64_t state_apply_taken(const struct state_apply *a, size_t device)
+{
+    return a->streams[device].bytes;
 }
 
 int state_apply_vmm_fd(const struct state_apply *a)

@@ -15,8 +15,12 @@ int state_apply_new(struct state_apply **ret, struct device *const *devices, siz
                     struct mig_error *err);
 struct state_apply *state_apply_free(struct state_apply *a);
 DEFINE_CLEANUP(struct state_apply *, state_apply_free)
-/* The state connection's thread: until every stream has ended (0) or the peer closed before (-EPIPE with
- * err). */
+/* Before it runs: says to the source now and then what it has taken. */
+void state_apply_acknowledge(struct state_apply *a);
+/* While its thread does not run: bytes that the device, or what keeps the VMM's state, was given. */
+uint64_t state_apply_taken(const struct state_apply *a, size_t device);
+/* The state connection's thread; again over another connection, where the stream goes on: until every stream
+ * has ended (0) or the peer closed before (-EPIPE with err). */
 int state_apply_run(struct state_apply *a, struct frame_stream *stream, struct mig_error *err);
 /* Borrowed memfd; -1 when there is no VMM state. */
 int state_apply_vmm_fd(const struct state_apply *a);

@@ -23,6 +23,7 @@ void migration_options_init(struct migration_options *o)
         .on_stall = STALL_ABORT,
         .gate = GATE_STRICT,
         .gate_resends = 3,
+        .reconnect_usec = 30 * USEC_PER_SEC,
         .verify = VERIFY_OFF,
     };
 }

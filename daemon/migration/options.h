@@ -14,8 +14,12 @@ struct migration_options {
     uint64_t timeout_usec;            /* of the precopy phase; 0: none */
     enum stall_policy on_stall;
     enum gate_policy gate;
-    unsigned gate_resends; /* default 3 */
-    unsigned max_rounds;   /* 0: no limit; then the stall policy applies */
+    unsigned gate_resends;   /* default 3 */
+    unsigned max_rounds;     /* 0: no limit; then the stall policy applies */
+    uint64_t reconnect_usec; /* before the blackout: how long a lost connection is tried again; default 30 s;
+                                0: not at all */
+    uint64_t
+        blackout_limit_usec; /* for sending in the blackout; 0: from its bytes and the measured bandwidth */
     /* fixed at start: */
     unsigned connections; /* 0: chosen */
     bool checksum;

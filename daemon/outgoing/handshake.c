@@ -13,34 +13,40 @@
 
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define DEFAULT_CONNECTIONS  2
+/* A network that has acknowledged nothing for so long is taken for broken: as long as a few retransmissions.
+ */
+#define SILENCE_USEC (2 * USEC_PER_SEC)
 
 static struct json_object *make_hello(struct job *j, size_t connections)
 {
     _cleanup_(json_object_putp) struct json_object *o = hello_new(j->domain, &j->options, connections);
     if (!o || json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
         json_add_string(o, "token", j->token) < 0 ||
-        json_add_string(o, "decision-address", j->decision_address) < 0)
+        json_add_string(o, "decision-address", j->decision_address) < 0 ||
+        json_add_u64(o, "reconnect-timeout", j->options.reconnect_usec) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
 
-static int attach(struct job *j, const char *role, size_t index, struct channel **ret, struct mig_error *err)
+int job_attach(struct job *j, const struct attachment *a, struct channel **ret, struct mig_error *err)
 {
     _cleanup_(channel_freep) struct channel *c = NULL;
-    int r = security_connect(j->security, &c, j->destination, NULL, CONNECT_TIMEOUT_USEC, j->cancel_fd, err);
+    int r = security_connect(j->security, &c, j->destination, NULL, a->timeout_usec, j->cancel_fd, err);
     if (r < 0)
         return r;
     struct frame_stream s;
     frame_stream_init(&s, c, false);
     _cleanup_(json_object_putp) struct json_object *hello = json_object_new_object(), *answer = NULL;
     if (!hello || json_add_string(hello, "attach", migration_id(j->migration)) < 0 ||
-        json_add_string(hello, "token", j->token) < 0 || json_add_string(hello, "role", role) < 0 ||
-        json_add_u64(hello, "index", index) < 0)
+        json_add_string(hello, "token", j->token) < 0 || json_add_string(hello, "role", a->role) < 0 ||
+        json_add_u64(hello, "index", a->index) < 0 || (*a->key && json_add_string(hello, "key", a->key) < 0))
         return mig_error_oom(err);
     uint64_t asked_usec = now_usec();
+    c->deadline_usec = deadline_in(a->timeout_usec);
     r = dialogue_hello(&s, hello, &answer, err);
     if (r < 0)
-        return mig_error_wrap(err, "Opening the %s connection %zu", role, index);
+        return mig_error_wrap(err, "Opening the %s connection %zu", a->role, a->index);
+    c->deadline_usec = 0;
     j->answer_usec = MIN(j->answer_usec, now_usec() - asked_usec);
     *ret = TAKE_PTR(c);
     return 0;
@@ -94,11 +100,25 @@ int job_handshake(struct job *j, struct mig_error *err)
     r = read_codecs(j, answer, err);
     if (r < 0)
         return r;
+    if (json_copy_string(answer, "resume-key", j->resume_key, sizeof j->resume_key) < 0)
+        j->resume_key[0] = '\0'; /* it does not know that, or this side does not want it */
     j->answer_usec = UINT64_MAX;
     for (; j->npage_channels < granted; j->npage_channels++) {
-        r = attach(j, "pages", j->npage_channels, &j->page_channels[j->npage_channels], err);
+        const struct attachment pages = {"pages", "", j->npage_channels, CONNECT_TIMEOUT_USEC};
+        r = job_attach(j, &pages, &j->page_channels[j->npage_channels], err);
         if (r < 0)
             return r;
     }
-    return attach(j, "state", 0, &j->state_channel, err);
+    const struct attachment state = {"state", "", 0, CONNECT_TIMEOUT_USEC};
+    r = job_attach(j, &state, &j->state_channel, err);
+    return r < 0 ? r : job_watch_link(j, err);
+}
+
+int job_watch_link(struct job *j, struct mig_error *err)
+{
+    struct channel *all[WIRE_CONNECTIONS_MAX + 2] = {j->control, j->state_channel};
+    memcpy(all + 2, j->page_channels, j->npage_channels * sizeof(struct channel *));
+    int r = link_watch_new(&j->watch, all, j->npage_channels + 2, SILENCE_USEC);
+    return r < 0 ? mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot watch the connections: %s", strerror(-r))
+                 : 0;
 }

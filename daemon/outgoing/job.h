@@ -17,6 +17,7 @@
 #include "outgoing/convergence.h"
 #include "outgoing/page-stream.h"
 #include "outgoing/state-stream.h"
+#include "transport/link-watch.h"
 #include <pthread.h>
 
 #define JOB_HISTORY_MAX 64u
@@ -41,6 +42,7 @@ struct job {
     struct check_request request;     /* points into this struct */
     char destination[256];
     char token[33];
+    char resume_key[33]; /* "": the destination cannot take a migration up again */
 
     struct channel *control;
     struct frame_stream control_stream;
@@ -48,6 +50,7 @@ struct job {
     size_t npage_channels;
     bool codecs[CODEC_MAX]; /* that the destination unpacks */
     struct channel *state_channel;
+    struct link_watch *watch; /* of all of them */
     struct page_stream *pages;
     pthread_mutex_t
         pages_lock; /* of what the main thread sees of it: to set the bandwidth, to ask how far it is */
@@ -88,6 +91,23 @@ void job_close(struct job *j);
 int job_prepare_digests(struct job *j, struct mig_error *err);
 /* handshake.c */
 int job_handshake(struct job *j, struct mig_error *err);
+/* One of the other connections. key: "" for the first ones, else what the answer to a resume said. */
+struct attachment {
+    const char *role, *key;
+    size_t index;
+    uint64_t timeout_usec;
+};
+int job_attach(struct job *j, const struct attachment *a, struct channel **ret, struct mig_error *err);
+int job_watch_link(struct job *j, struct mig_error *err);
+/* setup.c: over the page connections that stand. */
+int job_start_pages(struct job *j, bool resumed, struct mig_error *err);
+/* reconnect.c: whether the failure is one of the connections alone, in a phase in which they may be made
+ * anew. */
+bool job_may_reconnect(const struct job *j, int r, const struct mig_error *err);
+/* Tries until --reconnect-timeout is over. 0: all stands again, and what may have been lost is dirty. */
+int job_reconnect(struct job *j, struct mig_error *err);
+/* A round trip, and no connection that has ended: what a switch-over should know before it pauses anybody. */
+int job_check_link(struct job *j, struct mig_error *err);
 /* rounds.c: from the full send to the decision to switch over. */
 int job_rounds(struct job *j, struct mig_error *err);
 /* One round on the wire: pages, fences, and the device state that is there; counters and history are the

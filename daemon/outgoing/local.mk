@@ -2,6 +2,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/check-peer.c daemon/outgoing/check-peer.h \
 	daemon/outgoing/convergence.c daemon/outgoing/convergence.h \
 	daemon/outgoing/course.c \
+	daemon/outgoing/flight.c daemon/outgoing/flight.h \
 	daemon/outgoing/gate.c \
 	daemon/outgoing/handover.c \
 	daemon/outgoing/handshake.c \
@@ -15,9 +16,11 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/page-cursor.c daemon/outgoing/page-cursor.h \
 	daemon/outgoing/page-sender.c daemon/outgoing/page-sender.h \
 	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h \
+	daemon/outgoing/reconnect.c \
 	daemon/outgoing/rollback.c daemon/outgoing/rollback.h \
 	daemon/outgoing/rounds.c \
 	daemon/outgoing/setup.c \
+	daemon/outgoing/state-keep.c daemon/outgoing/state-keep.h \
 	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
 	daemon/outgoing/switch-over.c \
 	daemon/outgoing/verify.c \

@@ -53,7 +53,7 @@ int page_sender_new(struct page_sender **ret, const struct page_sender_setup *se
         return -ENOMEM;
     s->setup = *setup;
     frame_stream_init(&s->stream, setup->channel, setup->checksum);
-    s->stream.send_sequence = 1; /* HELLO was 0 */
+    s->stream.send_sequence = s->stream.recv_sequence = 1; /* HELLO was 0 */
     s->zero_digest = XXH3_64bits(zero_page, sizeof zero_page);
     /*
      * To another host sendfile saves the sender a copy. On this host the receiver then copies out of cold
@@ -85,6 +85,55 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
+/* ---- what the destination has applied ---- */
+
+static int take_word(struct page_sender *s)
+{
+    struct wire_header h;
+    int r = frame_recv(&s->stream, &h, NULL);
+    if (r < 0)
+        return r == -EPIPE ? -ECONNRESET : r;
+    if (h.type != WIRE_APPLIED || h.offset > s->stream.send_sequence)
+        return -EPROTO;
+    flight_applied(s->setup.flight, h.offset);
+    return 0;
+}
+
+/* What has come, without waiting for more; also the soonest news that the connection is gone. */
+static int take_words(struct page_sender *s)
+{
+    int r = 0;
+    while (s->setup.flight && r == 0) {
+        r = s->setup.channel->ops->wait_readable(s->setup.channel, 0);
+        if (r == -ETIMEDOUT)
+            return 0;
+        if (r == 0)
+            r = take_word(s);
+    }
+    return r;
+}
+
+/* Notes the extents of the frame that comes next. */
+static int note_flight(struct page_sender *s, uint32_t region, const struct wire_extent *table,
+                       uint32_t count)
+{
+    int r = s->setup.flight ? -ENOBUFS : 0;
+    while (r == -ENOBUFS) {
+        r = flight_add(s->setup.flight, s->stream.send_sequence, region, table, count);
+        if (r == -ENOBUFS) {
+            int w = take_word(s);
+            if (w < 0)
+                return w;
+        }
+    }
+    return r;
+}
+
+uint64_t page_sender_frames(const struct page_sender *s)
+{
+    return s->stream.send_sequence;
+}
+
 /* Sends a header with a table of extents, or with none when there is one extent, and what stands in
  * iov[1..npieces]. */
 static int send_extents(struct page_sender *s, struct wire_header *h, const struct wire_extent *table,
@@ -105,6 +154,8 @@ static int send_extents(struct page_sender *s, struct wire_header *h, const stru
         h->offset = table[0].offset;
     }
     int r = ratelimit_take(s->setup.limit, sizeof *h + h->length);
+    if (r == 0)
+        r = note_flight(s, h->region, table, count);
     if (r < 0)
         return r;
     r = frame_send(&s->stream, h, s->iov + first, npieces + 1 - first);
@@ -385,6 +436,8 @@ int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool 
     s->round = round;
     while (!*stop && page_cursor_take(s->setup.cursor, &s->batch)) {
         r = send_batch(s);
+        if (r == 0)
+            r = take_words(s);
         if (r < 0) {
             put_back(s, true);
             return r;

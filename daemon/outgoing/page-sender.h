@@ -10,6 +10,7 @@
 #pragma once
 #include "base/ratelimit.h"
 #include "migration/options.h"
+#include "outgoing/flight.h"
 #include "outgoing/page-cursor.h"
 #include "transport/frame.h"
 
@@ -25,6 +26,7 @@ struct page_sender_setup { /* all borrowed */
     struct ratelimit *limit;
     struct page_counters *counters;
     uint64_t *const *sent_digests;
+    struct flight *flight; /* NULL: the destination says nothing of what it has applied */
     bool checksum;
     enum compression compression;
     const bool *codecs; /* CODEC_MAX of them: what the destination unpacks. Read by page_sender_new alone. */
@@ -36,3 +38,5 @@ DEFINE_CLEANUP(struct page_sender *, page_sender_free)
 /* Takes and sends batches until the cursor is at its end or *stop is set, then the FENCE. When it fails or
  * stops, what it took and did not send is back in the bitmaps. -ECANCELED when stopped. */
 int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool *stop);
+/* Frames that were begun, HELLO included; between rounds. */
+uint64_t page_sender_frames(const struct page_sender *s);

@@ -22,6 +22,7 @@ struct stream_thread {
     unsigned index;
     struct channel *channel;
     struct page_sender *sender;
+    struct flight *flight; /* NULL: nothing is acknowledged */
     pthread_t thread;
 };
 
@@ -29,7 +30,8 @@ struct page_stream {
     struct page_cursor cursor;
     struct page_counters counters;
     struct ratelimit *limit;
-    int cancel_fd;          /* borrowed */
+    int cancel_fd; /* borrowed */
+    bool resumed;
     uint64_t deadline_usec; /* of a round; the caller's thread */
     int done_fd;            /* an eventfd: the last thread of a round is done */
     _Atomic uint64_t started_usec;
@@ -127,6 +129,7 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->begin, NULL);
     s->cancel_fd = options->cancel_fd;
+    s->resumed = options->resumed;
     s->deadline_usec = USEC_INFINITY;
     s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int r = s->done_fd < 0 ? -errno : ratelimit_new(&s->limit, 0);
@@ -141,11 +144,18 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
                                           .compression = options->compression,
                                           .codecs = options->codecs};
         *t = (struct stream_thread){.stream = s, .index = (unsigned)i, .channel = channels[i]};
-        r = page_sender_new(&t->sender, &setup);
-        if (r == 0 && (r = -pthread_create(&t->thread, NULL, stream_thread, t)) < 0)
-            t->sender = page_sender_free(t->sender);
+        r = options->acknowledged ? flight_new(&t->flight) : 0;
+        setup.flight = t->flight;
         if (r == 0)
+            r = page_sender_new(&t->sender, &setup);
+        if (r == 0)
+            r = -pthread_create(&t->thread, NULL, stream_thread, t);
+        if (r == 0) {
             s->nthreads++;
+        } else {
+            t->sender = page_sender_free(t->sender);
+            t->flight = flight_free(t->flight);
+        }
     }
     if (r < 0) {
         page_stream_free(s);
@@ -167,6 +177,7 @@ struct page_stream *page_stream_free(struct page_stream *s)
     for (size_t i = 0; i < s->nthreads; i++) {
         pthread_join(s->threads[i].thread, NULL);
         page_sender_free(s->threads[i].sender);
+        flight_free(s->threads[i].flight);
     }
     ratelimit_free(s->limit);
     close_fd(&s->done_fd);
@@ -231,7 +242,7 @@ static int failure(struct page_stream *s, struct mig_error *err)
 static void begin_round(struct page_stream *s, uint32_t round)
 {
     reset_counters(s);
-    page_cursor_start(&s->cursor, round == 0);
+    page_cursor_start(&s->cursor, round == 0 && !s->resumed);
     pthread_mutex_lock(&s->lock);
     s->round = round;
     s->cpu_usec = 0;
@@ -239,6 +250,26 @@ static void begin_round(struct page_stream *s, uint32_t round)
     s->rounds_begun++;
     pthread_cond_broadcast(&s->begin);
     pthread_mutex_unlock(&s->lock);
+}
+
+void page_stream_confirmed(struct page_stream *s)
+{
+    for (size_t i = 0; i < s->nthreads; i++)
+        if (s->threads[i].flight)
+            flight_clear(s->threads[i].flight);
+}
+
+int page_stream_put_back(struct page_stream *s, const uint64_t *applied, uint64_t *ret_pages)
+{
+    *ret_pages = 0;
+    for (size_t i = 0; i < s->nthreads; i++)
+        if (!s->threads[i].flight || applied[i] > page_sender_frames(s->threads[i].sender))
+            return -EPROTO;
+    for (size_t i = 0; i < s->nthreads; i++) {
+        flight_applied(s->threads[i].flight, applied[i]);
+        *ret_pages += flight_put_back(s->threads[i].flight, s->cursor.regions);
+    }
+    return 0;
 }
 
 void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec)

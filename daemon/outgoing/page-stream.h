@@ -8,7 +8,8 @@
  * batch's bits are cleared under that lock, before its first byte is read (R2). Each batch is split into zero
  * runs and others; others go out as one frame: to another host from the memfd with sendfile (large runs, no
  * checksums), else from the mapping. While no zero pages come, only some pages are looked at. When the
- * bitmaps are empty each thread sends a FENCE, and the round ends when all have.
+ * bitmaps are empty each thread sends a FENCE, and the round ends when all have. Until the destination has
+ * confirmed the fence, what it did not acknowledge counts as in flight (flight.h).
  */
 #pragma once
 #include "base/error.h"
@@ -23,6 +24,8 @@ struct page_stream_options {
     bool checksum;
     enum compression compression;
     bool codecs[CODEC_MAX]; /* that the destination unpacks */
+    bool acknowledged;      /* the destination says on each connection what it has applied */
+    bool resumed;           /* what is to be sent stands in the bitmaps, in round 0 too */
     int cancel_fd;          /* borrowed */
     /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
      */
@@ -57,6 +60,12 @@ void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec);
  * an error of any connection the others stop and the first error is returned; bits of batches that were under
  * way are set again. */
 int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *ret, struct mig_error *err);
+/* The destination has answered the fence of the round: nothing is in flight. */
+void page_stream_confirmed(struct page_stream *s);
+/* After a break, with what the destination has applied of each connection (frames, HELLO included): the rest
+ * of what was in flight is dirty again. *ret_pages: pages that this has marked. -EPROTO: it claims more than
+ * was sent. */
+int page_stream_put_back(struct page_stream *s, const uint64_t *applied, uint64_t *ret_pages);
 /* Any thread: what the round that runs has sent so far; nothing before the first, and nothing from
  * page_stream_settled on, which whoever called page_stream_round calls when it has added the round to its own
  * figures. */

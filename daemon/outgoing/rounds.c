@@ -20,21 +20,37 @@
  * this. */
 #define ROUND_INTERVAL_USEC (20 * USEC_PER_MSEC)
 #define FENCE_TIMEOUT_USEC  (60 * USEC_PER_SEC)
+#define ALIVE_TIMEOUT_USEC                                                                                   \
+    (5 * USEC_PER_SEC) /* that long without a word: ask; and so long again: it is dead */
 /* Rounds that wait for the initial data of devices: so many that bring nothing nearer, and so many in all. */
 #define IDLE_INITIAL_ROUNDS_MAX 10
 #define INITIAL_ROUNDS_MAX      64
 
 static int wait_for_fence(struct job *j, struct mig_error *err)
 {
-    static const char *const names[] = {"fence", NULL};
-    const struct dialogue_expect expect = {
-        .names = names, .timeout_usec = FENCE_TIMEOUT_USEC, .what = "the answer to the fence"};
+    static const char *const names[] = {"fence", "pong", NULL};
+    uint64_t deadline_usec = deadline_in(FENCE_TIMEOUT_USEC), round;
+    const struct dialogue_expect expect = {.names = names,
+                                           .timeout_usec =
+                                               j->resume_key[0] ? ALIVE_TIMEOUT_USEC : FENCE_TIMEOUT_USEC,
+                                           .what = "the answer to the fence"};
     _cleanup_(json_object_putp) struct json_object *o = NULL;
-    int name;
-    int r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
-    if (r < 0)
-        return r;
-    uint64_t round;
+    bool asked = false;
+    for (int name = 1; name != 0;) {
+        json_object_put(TAKE_PTR(o));
+        int r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
+        bool late = r < 0 && err->code == MIG_ERR_PEER_TIMEOUT;
+        if (late && j->resume_key[0] && !asked && now_usec() < deadline_usec) {
+            asked = true; /* a destination that still puts pages in place says at least this */
+            *err = MIG_ERROR_INIT;
+            r = dialogue_send(&j->control_stream, "ping", NULL, err);
+            if (r == 0)
+                continue;
+        }
+        if (r < 0)
+            return r;
+        asked = false;
+    }
     if (json_get_u64(o, "round", &round) < 0 || round != j->round)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "%s answered the fence of another round",
                              j->destination);
@@ -73,7 +89,14 @@ int job_explain_break(struct job *j, int error, struct mig_error *err)
     if (!err ||
         (err->code != MIG_ERR_PEER_LOST && err->code != MIG_ERR_PEER_TIMEOUT && err->code != MIG_ERR_FAILED))
         return error;
-    static const char *const names[] = {"fence", NULL};
+    if (link_watch_has_fired(j->watch)) {
+        mig_error_set(err, MIG_ERR_PEER_TIMEOUT, ETIMEDOUT,
+                      "the network to %s is silent: nothing that was sent there is acknowledged",
+                      j->destination);
+        mig_error_hint(err, "check the link, and that the host is up");
+        return -ETIMEDOUT;
+    }
+    static const char *const names[] = {"fence", "pong", NULL};
     const struct dialogue_expect expect = {
         .names = names, .timeout_usec = USEC_PER_SEC / 2, .what = "a reason"};
     for (int i = 0; i < 4; i++) {
@@ -111,6 +134,7 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
     r = wait_for_fence(j, err);
     if (r < 0)
         return r;
+    page_stream_confirmed(j->pages);
     uint64_t answer_usec = now_usec() - began;
     ret->usec += answer_usec;
     j->answer_usec = MIN(j->answer_usec, answer_usec);
@@ -300,6 +324,16 @@ static int check_cancel(struct job *j, uint64_t wait_usec, struct mig_error *err
     return 0;
 }
 
+/* 0: yes. 1: the connections had to be made anew, and meanwhile more was written. */
+static int ready_to_switch(struct job *j, struct mig_error *err)
+{
+    int r = job_check_link(j, err);
+    if (!job_may_reconnect(j, r, err))
+        return r;
+    r = job_reconnect(j, err);
+    return r < 0 ? r : 1;
+}
+
 int job_rounds(struct job *j, struct mig_error *err)
 {
     migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
@@ -316,6 +350,12 @@ int job_rounds(struct job *j, struct mig_error *err)
         migration_set_round(j->migration, j->round);
         struct page_round sent;
         int r = job_send_round(j, false, &sent, err);
+        while (job_may_reconnect(j, r, err)) {
+            r = job_reconnect(j, err);
+            if (r < 0)
+                return r;
+            r = job_send_round(j, false, &sent, err);
+        }
         page_stream_set_deadline(j->pages, USEC_INFINITY);
         if (r == -ETIME)
             return timed_out(j, &o, err);
@@ -343,7 +383,7 @@ int job_rounds(struct job *j, struct mig_error *err)
                                                 .dirty_interval_usec = now - j->harvest_usec});
         j->harvest_usec = now;
         r = decide(j, &sent, pending, err);
-        if (r <= 0)
+        if (r < 0 || (r == 0 && (r = ready_to_switch(j, err)) <= 0))
             return r;
         j->round++;
         if (j->round == 1)

@@ -39,11 +39,12 @@ int job_prepare_digests(struct job *j, struct mig_error *err)
     return 0;
 }
 
-static int start_streams(struct job *j, struct mig_error *err)
+int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
 {
-    struct domain *d = j->domain;
     struct page_stream_options o = {.checksum = j->options.checksum,
                                     .compression = j->options.compression,
+                                    .acknowledged = j->resume_key[0],
+                                    .resumed = resumed,
                                     .cancel_fd = j->cancel_fd,
                                     .sent_digests = (uint64_t *const *)j->sent_digests};
     memcpy(o.codecs, j->codecs, sizeof o.codecs);
@@ -57,6 +58,15 @@ static int start_streams(struct job *j, struct mig_error *err)
     pthread_mutex_lock(&j->pages_lock);
     j->live_pages = j->pages;
     pthread_mutex_unlock(&j->pages_lock);
+    return 0;
+}
+
+static int start_streams(struct job *j, struct mig_error *err)
+{
+    struct domain *d = j->domain;
+    int r = job_start_pages(j, false, err);
+    if (r < 0)
+        return r;
     _cleanup_free_ struct state_source *sources = calloc(d->ndevices ? d->ndevices : 1, sizeof *sources);
     if (!sources)
         return mig_error_oom(err);
@@ -64,8 +74,11 @@ static int start_streams(struct job *j, struct mig_error *err)
         sources[i].device = d->devices[i].device;
         sources[i].precopy = domain_device_precopies(&d->devices[i]);
     }
-    return state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, d->ndevices,
-                            controller_has_state(d->controller) ? d->controller : NULL, j->cancel_fd, err);
+    r = state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, d->ndevices,
+                         controller_has_state(d->controller) ? d->controller : NULL, j->cancel_fd, err);
+    if (r == 0 && j->resume_key[0])
+        state_stream_keep(j->state);
+    return r;
 }
 
 static int start_devices(struct job *j, struct mig_error *err)
@@ -158,6 +171,7 @@ void job_close(struct job *j)
     pthread_mutex_unlock(&j->pages_lock);
     j->pages = page_stream_free(j->pages);
     j->state = state_stream_free(j->state);
+    j->watch = link_watch_free(j->watch);
     for (size_t i = 0; i < j->npage_channels; i++)
         j->page_channels[i] = channel_free(j->page_channels[i]);
     j->npage_channels = 0;

@@ -2,6 +2,7 @@
 #include "outgoing/state-stream.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "outgoing/state-keep.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,6 +32,9 @@ struct state_stream {
     struct source *sources;
     size_t nsources;
     uint8_t *chunk;
+    bool keeps;
+    struct state_keep kept;
+    bool resend; /* what is kept goes over a new connection first */
     struct controller
         *vmm; /* NULL: none with state. Else HELLO announced it, and its stream is ended even when empty */
     _Atomic uint64_t device_bytes, vmm_bytes;
@@ -44,15 +48,66 @@ struct state_stream {
     struct mig_error error;
 };
 
-static int send_chunk(struct state_stream *s, uint32_t index, uint64_t offset, size_t size,
+static int sending_failed(struct state_stream *s, int r, struct mig_error *err)
+{
+    return mig_error_set(err,
+                         r == -ECANCELED ? MIG_ERR_CANCELLED
+                         : r == -EPROTO  ? MIG_ERR_PEER_PROTOCOL
+                         : r == -ENOMEM  ? MIG_ERR_NO_MEMORY
+                                         : MIG_ERR_PEER_LOST,
+                         -r, "Sending device state to %s: %s", s->channel->peer, strerror(-r));
+}
+
+static int take_word(struct state_stream *s)
+{
+    struct wire_header h;
+    int r = frame_recv(&s->frames, &h, NULL);
+    if (r < 0)
+        return r == -EPIPE ? -ECONNRESET : r;
+    bool known = h.type == WIRE_APPLIED && (h.region < s->nsources || (s->vmm && h.region == WIRE_STATE_VMM));
+    if (!known || (h.region < s->nsources && h.offset > s->sources[h.region].bytes))
+        return -EPROTO;
+    state_keep_taken(&s->kept, h.region, h.offset);
+    return 0;
+}
+
+/* What the destination has said; waits for it only while there is no room for more. */
+static int take_words(struct state_stream *s)
+{
+    int r = 0;
+    while (s->keeps && r == 0) {
+        if (s->kept.bytes < STATE_KEEP_MAX_BYTES)
+            r = s->channel->ops->wait_readable(s->channel, 0);
+        if (r == -ETIMEDOUT)
+            return 0;
+        if (r == 0)
+            r = take_word(s);
+    }
+    return r;
+}
+
+static int send_bytes(struct state_stream *s, uint32_t index, uint64_t offset, const void *bytes, size_t size,
                       struct mig_error *err)
 {
     struct wire_header h = {.type = WIRE_STATE, .region = index, .offset = offset, .length = size};
-    struct iovec iov = {s->chunk, size};
+    struct iovec iov = {(void *)bytes, size};
     int r = frame_send(&s->frames, &h, &iov, 1);
-    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
-                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
-                 : 0;
+    if (r == 0)
+        r = take_words(s);
+    return r < 0 ? sending_failed(s, r, err) : 0;
+}
+
+static int send_kept(struct state_stream *s, struct mig_error *err)
+{
+    int r = 0;
+    for (struct state_chunk *c = s->kept.first; c && r == 0; c = c->next) {
+        struct wire_header h = {
+            .type = WIRE_STATE, .region = c->index, .offset = c->offset, .length = c->size};
+        struct iovec iov = {c->bytes, c->size};
+        r = frame_send(&s->frames, &h, &iov, 1);
+    }
+    s->resend = r < 0;
+    return r < 0 ? sending_failed(s, r, err) : 0;
 }
 
 static int send_end(struct state_stream *s, uint32_t index, uint64_t bytes, uint64_t digest,
@@ -63,9 +118,7 @@ static int send_end(struct state_stream *s, uint32_t index, uint64_t bytes, uint
         .type = WIRE_STATE_END, .region = index, .offset = bytes, .length = sizeof wire_digest};
     struct iovec iov = {&wire_digest, sizeof wire_digest};
     int r = frame_send(&s->frames, &h, &iov, 1);
-    return r < 0 ? mig_error_set(err, r == -ECANCELED ? MIG_ERR_CANCELLED : MIG_ERR_PEER_LOST, -r,
-                                 "Sending device state to %s: %s", s->channel->peer, strerror(-r))
-                 : 0;
+    return r < 0 ? sending_failed(s, r, err) : 0;
 }
 
 /* Until the end (final) or until nothing is there at the moment. */
@@ -82,13 +135,18 @@ static int copy_device(struct state_stream *s, uint32_t index, bool final, struc
             break;
         if (n < 0)
             return (int)n;
+        /* Before it is sent: it left the device, whatever becomes of the connection. In the end nothing is
+         * resumed any more. */
+        uint64_t offset = src->bytes;
         XXH3_64bits_update(src->digest, s->chunk, (size_t)n);
-        int r = send_chunk(s, index, src->bytes, (size_t)n, err);
-        if (r < 0)
-            return r;
         src->bytes += (uint64_t)n;
         drained += (uint64_t)n;
         s->device_bytes += (uint64_t)n;
+        if (s->keeps && !final && state_keep_add(&s->kept, index, offset, s->chunk, (size_t)n) < 0)
+            return mig_error_oom(err);
+        int r = send_bytes(s, index, offset, s->chunk, (size_t)n, err);
+        if (r < 0)
+            return r;
     }
     if (!final && (!d->ops->info(d)->has_precopy_info || d->ops->precopy_info(d, &src->left, NULL) < 0))
         src->left = (struct device_precopy){0}; /* it only says when it is best to go on */
@@ -105,7 +163,7 @@ static int copy_memfd(struct state_stream *s, int fd, uint64_t size, XXH3_state_
             return mig_error_set(err, MIG_ERR_CONTROLLER, -r, "Reading the VMM's saved state: %s",
                                  strerror(-r));
         XXH3_64bits_update(digest, s->chunk, n);
-        r = send_chunk(s, WIRE_STATE_VMM, at, n, err);
+        r = send_bytes(s, WIRE_STATE_VMM, at, s->chunk, n, err);
         if (r < 0)
             return r;
         at += n;
@@ -138,6 +196,9 @@ static int copy_vmm_state(struct state_stream *s, struct mig_error *err)
 static int do_work(struct state_stream *s, enum work work, struct mig_error *err)
 {
     bool final = work == WORK_FINISH;
+    int kept = s->resend ? send_kept(s, err) : 0;
+    if (kept < 0)
+        return kept;
     for (uint32_t i = 0; i < s->nsources; i++) {
         if (!final && !s->sources[i].source.precopy)
             continue;
@@ -179,6 +240,36 @@ static void begin(struct state_stream *s, enum work work)
     s->result = 0;
     pthread_cond_broadcast(&s->wake);
     pthread_mutex_unlock(&s->lock);
+}
+
+void state_stream_keep(struct state_stream *s)
+{
+    s->keeps = true;
+}
+
+int state_stream_resume(struct state_stream *s, struct channel *channel, const uint64_t *taken,
+                        struct mig_error *err)
+{
+    for (uint32_t i = 0; i < s->nsources; i++)
+        state_keep_taken(&s->kept, i, taken[i]);
+    bool fits[WIRE_DEVICES_MAX] = {0};
+    for (uint32_t i = 0; i < s->nsources; i++)
+        fits[i] = taken[i] == s->sources[i].bytes;
+    for (const struct state_chunk *c = s->kept.first; c; c = c->next)
+        fits[c->index] |= c->offset == taken[c->index];
+    for (uint32_t i = 0; i < s->nsources; i++)
+        if (!fits[i])
+            return mig_error_set(
+                err, MIG_ERR_PEER_PROTOCOL, EPROTO,
+                "%s says that it has %llu bytes of the state of device %s, which does not fit "
+                "the %llu that were sent",
+                channel->peer, (unsigned long long)taken[i], s->sources[i].source.device->name,
+                (unsigned long long)s->sources[i].bytes);
+    s->channel = channel;
+    frame_stream_init(&s->frames, channel, s->frames.checksum);
+    s->frames.send_sequence = s->frames.recv_sequence = 1;
+    s->resend = s->kept.first != NULL;
+    return 0;
 }
 
 void state_stream_drain(struct state_stream *s)
@@ -241,6 +332,7 @@ struct state_stream *state_stream_free(struct state_stream *s)
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s->sources);
+    state_keep_clear(&s->kept);
     free(s->chunk);
     free(s);
     return NULL;

@@ -24,6 +24,15 @@ int state_stream_new(struct state_stream **ret, struct channel *channel, bool ch
 struct state_stream *state_stream_free(struct state_stream *s);
 DEFINE_CLEANUP(struct state_stream *, state_stream_free)
 
+/* Before the first work: the destination says what it has taken, and what it has not is kept here, so that
+ * the stream can go on over another connection. */
+void state_stream_keep(struct state_stream *s);
+/* After a break, between works: goes on over this one, attached as the first was. taken: per device, what the
+ * destination has of its stream; the rest of what was sent goes first. -EPROTO with err when the destination
+ * has more than was sent, or less than is still kept. */
+int state_stream_resume(struct state_stream *s, struct channel *channel, const uint64_t *taken,
+                        struct mig_error *err);
+
 /* Begins to drain PRE_COPY data of all devices; state_stream_wait returns when nothing is there at the
  * moment. *ret_bytes of wait: sent since the start. */
 void state_stream_drain(struct state_stream *s);

@@ -24,10 +24,12 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define KEEPALIVE_IDLE_SEC     10
-#define KEEPALIVE_INTERVAL_SEC 5
-#define KEEPALIVE_COUNT        3
-#define USER_TIMEOUT_MSEC      25000u /* unacknowledged data, and the same span for an idle connection */
+/* An idle connection asks every second, so that a network that died is known (link-watch.h) when it is next
+ * needed. The kernel itself gives a connection up after USER_TIMEOUT. */
+#define KEEPALIVE_IDLE_SEC     1
+#define KEEPALIVE_INTERVAL_SEC 1
+#define KEEPALIVE_COUNT        10
+#define USER_TIMEOUT_MSEC      10000u /* unacknowledged data, and the same span for an idle connection */
 
 static const struct channel_ops tcp_ops, unix_ops;
 

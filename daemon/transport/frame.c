@@ -18,6 +18,7 @@ static const char *const type_names[] = {
     [WIRE_HELLO] = "HELLO",         [WIRE_MESSAGE] = "MESSAGE", [WIRE_PAGES] = "PAGES",
     [WIRE_ZERO] = "ZERO",           [WIRE_FENCE] = "FENCE",     [WIRE_STATE] = "STATE",
     [WIRE_STATE_END] = "STATE_END", [WIRE_DIGESTS] = "DIGESTS", [WIRE_PACKED] = "PACKED",
+    [WIRE_APPLIED] = "APPLIED",
 };
 
 const char *frame_type_name(unsigned type)
@@ -98,6 +99,8 @@ static const char *check_sizes(const struct wire_header *h)
                                                                                : NULL;
     case WIRE_FENCE:
         return h->length ? "a payload in a fence" : NULL;
+    case WIRE_APPLIED:
+        return h->length ? "a payload in an acknowledgement" : NULL;
     case WIRE_STATE:
         return h->length > WIRE_PAYLOAD_MAX_BYTES ? "a length beyond the limit" : NULL;
     case WIRE_STATE_END:

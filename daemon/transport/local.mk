@@ -7,4 +7,5 @@ libmigd_la_SOURCES += \
 	daemon/transport/frame.c daemon/transport/frame.h \
 	daemon/transport/security.c daemon/transport/security.h \
 	daemon/transport/tls-credentials.c daemon/transport/tls-handshake.c daemon/transport/tls-verify.c \
-	daemon/transport/tls.h
+	daemon/transport/tls.h \
+	daemon/transport/link-watch.c daemon/transport/link-watch.h

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
-TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over
+check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect
+TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -25,4 +25,6 @@ tests_unit_test_old_peer_SOURCES = tests/unit/test-old-peer.c tests/fake/two-sid
 tests_unit_test_old_peer_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_state_damage_SOURCES = tests/unit/test-state-damage.c tests/fake/relay.c tests/fake/relay.h tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_state_damage_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_reconnect_SOURCES = tests/unit/test-reconnect.c tests/fake/cutter.c tests/fake/cutter.h tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_reconnect_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

@@ -156,8 +156,6 @@ static int run_step(struct channel *c, SSL *ssl, enum step step, void *data, siz
         switch (SSL_get_error(ssl, ok)) {
         case SSL_ERROR_WANT_READ:
             r = channel_wait_readable(c, c->stall_timeout_usec);
-            if (r == 0 && step == STEP_HANDSHAKE && says_it_plainly(c))
-                return hear_plain(c, err);
             break;
         case SSL_ERROR_WANT_WRITE:
             r = channel_wait_writable(c);
@@ -223,6 +221,26 @@ static int be_welcome(struct channel *c, SSL *ssl, const struct tls_verify *v, s
     return r;
 }
 
+/* The client's first word, with nothing to read for OpenSSL: what comes back may be no TLS at all, and is
+ * looked at first. */
+static int speak_first(struct channel *c, SSL *ssl, struct mig_error *err)
+{
+    BIO *nothing = BIO_new(BIO_s_mem()), *from_socket = BIO_new_socket(c->fd, BIO_NOCLOSE);
+    if (!nothing || !from_socket) {
+        BIO_free(nothing);
+        BIO_free(from_socket);
+        return mig_error_oom(err);
+    }
+    BIO_set_mem_eof_return(nothing, -1);
+    SSL_set0_rbio(ssl, nothing);
+    take_step(ssl, STEP_HANDSHAKE, NULL, 0, NULL);
+    SSL_set0_rbio(ssl, from_socket);
+    int r = channel_wait_readable(c, c->stall_timeout_usec);
+    if (r < 0)
+        return broken(c, r, err);
+    return says_it_plainly(c) ? hear_plain(c, err) : 0;
+}
+
 int tls_handshake(struct channel **c, SSL_CTX *context, bool server, struct tls_verify *v,
                   struct mig_error *err)
 {
@@ -238,7 +256,9 @@ int tls_handshake(struct channel **c, SSL_CTX *context, bool server, struct tls_
         SSL_set_connect_state(ssl);
     if (!server && v->host && !is_ip(v->host))
         SSL_set_tlsext_host_name(ssl, v->host);
-    int r = run_step(*c, ssl, STEP_HANDSHAKE, NULL, 0, v, err);
+    int r = server ? 0 : speak_first(*c, ssl, err);
+    if (r == 0)
+        r = run_step(*c, ssl, STEP_HANDSHAKE, NULL, 0, v, err);
     /* Whatever a callback did or did not do. */
     if (r == 0 && (SSL_get_verify_result(ssl) != X509_V_OK || v->result != X509_V_OK ||
                    !SSL_get0_peer_certificate(ssl)))

@@ -388,7 +388,8 @@ static void at_rest(void **state)
     assert_done(manager_call("GetDomain", NULL, "sa{sv}", "demo", 0));
     nothing_wakes_it(1);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    assert_true(process_status(migd.pid, "VmRSS") < 8 * 1024);
+    /* Its own; the libraries are mapped by others too. */
+    assert_true(process_status(migd.pid, "RssAnon") < 4 * 1024);
 #endif
 }
 

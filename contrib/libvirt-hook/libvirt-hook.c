@@ -230,7 +230,7 @@ static int parse(int argc, char **argv)
             arg_refuse = strcmp(optarg, "refuse") == 0;
         else if (c != 't' || parse_unsigned(optarg, BARRIER_SECONDS, &seconds) < 0 || seconds == 0)
             return usage(stderr, MIGD_EXIT_USAGE);
-    if (argc - optind != 4)
+    if (argc - optind < 4) /* a newer libvirt may say more */
         return usage(stderr, MIGD_EXIT_USAGE);
     arg_domain = argv[optind];
     arg_operation = argv[optind + 1];
@@ -250,11 +250,14 @@ static void keep_stdio(void)
 
 int main(int argc, char **argv)
 {
-    /* Before anything can go wrong: argv is libvirt's. */
-    bool reconnect = argc >= 5 && strcmp(argv[argc - 3], "reconnect") == 0;
+    bool reconnect = false;
+    /* Arguments that are not understood must not cost a guest either. */
+    for (int i = 1; i < argc; i++)
+        reconnect |= strcmp(argv[i], "reconnect") == 0;
     int status = parse(argc, argv);
     if (status >= 0)
         return reconnect ? 0 : status;
+    reconnect = is("reconnect");
     if (is("start") || !(is_filter() || is("prepare") || is("started") || is("stopped") || is("release") ||
                          is("reconnect") || is("attach")))
         return 0; /* nothing to tell, or an operation of a newer libvirt */

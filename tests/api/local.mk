@@ -1,7 +1,7 @@
 # The daemon's face on the bus, held against the real program on a bus of its own.
 dist_noinst_SCRIPTS += tests/api/check-introspection
-TESTS += tests/api/check-introspection tests/api/config.sh tests/api/kept.sh
-EXTRA_DIST += tests/api/config.sh tests/api/kept.sh
+TESTS += tests/api/check-introspection tests/api/config.sh tests/api/kept.sh tests/api/hook.sh
+EXTRA_DIST += tests/api/config.sh tests/api/kept.sh tests/api/hook.sh
 if HAVE_CMOCKA
 check_PROGRAMS += tests/api/test-api tests/api/test-api-devices tests/api/test-api-migration
 TESTS += tests/api/test-api tests/api/test-api-devices tests/api/test-api-migration

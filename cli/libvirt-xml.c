@@ -237,17 +237,17 @@ static bool set_text(xmlNode *node, const char *name, const char *value)
 
 static bool note_device(xmlNode *notes, xmlNs *space, struct json_object *d)
 {
-    char node_number[16] = "";
+    char node_number[16] = "", type[96];
+    snprintf(type, sizeof type, "%.*s", (int)strcspn(json_str(d, "type"), " "),
+             json_str(d, "type")); /* without its name */
     if (json_get(d, "numa-node"))
         snprintf(node_number, sizeof node_number, "%u", (unsigned)json_u64(d, "numa-node"));
     xmlNode *n = xmlNewChild(notes, space, (const xmlChar *)"device", NULL);
     /* A driver that is not VFIO's is that of the time when no guest has the device. */
     return set(n, "address", json_str(d, "address")) && set_hex(n, "vendor", d, "vendor") &&
            set_hex(n, "device", d, "device") && set_hex(n, "subsystem-vendor", d, "subsystem-vendor") &&
-           set_hex(n, "subsystem-device", d, "subsystem-device") &&
-           set_text(n, "type", json_str(d, "type")) &&
-           set_text(n, "driver",
-                    json_flag(d, "vfio") && !*json_str(d, "type") ? json_str(d, "driver") : "") &&
+           set_hex(n, "subsystem-device", d, "subsystem-device") && set_text(n, "type", type) &&
+           set_text(n, "driver", json_flag(d, "vfio") && !*type ? json_str(d, "driver") : "") &&
            set_text(n, "numa-node", node_number) && set_text(n, "label", json_str(d, "label"));
 }
 

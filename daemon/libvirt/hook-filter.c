@@ -12,7 +12,8 @@ static void offer(struct match_device *o, const struct host_device *d, const cha
     o->mediated = d->kind == HOST_MDEV;
     snprintf(o->address, sizeof o->address, "%s", d->address);
     snprintf(o->driver, sizeof o->driver, "%s", d->driver);
-    snprintf(o->type, sizeof o->type, "%s", d->type);
+    /* "mtty-2 (Dual port serial)": the name in brackets is for people, and may change with the driver. */
+    snprintf(o->type, sizeof o->type, "%.*s", (int)strcspn(d->type, " "), d->type);
     o->vendor = d->vendor;
     o->device = d->device;
     o->subvendor = d->subvendor;

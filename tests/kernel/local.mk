@@ -17,6 +17,7 @@ tests_kernel_holder_SOURCES = tests/kernel/holder.c tests/kernel/holder-open.c t
 tests_kernel_holder_LDADD = libmigd.la
 dist_noinst_SCRIPTS += tests/kernel/check-check tests/kernel/check-open-vmm tests/kernel/check-devices tests/kernel/check-stock-devices tests/kernel/check-migration tests/kernel/check-stock-migration tests/kernel/check-unit tests/kernel/make-root tests/kernel/make-stock tests/kernel/run tests/kernel/mkinitramfs tests/kernel/init tests/kernel/run-tests tests/kernel/make-lab
 dist_noinst_SCRIPTS += tests/kernel/check-state-damage
+dist_noinst_SCRIPTS += tests/kernel/check-hook
 dist_noinst_SCRIPTS += tests/kernel/check-vmm tests/kernel/check-bench
 dist_noinst_SCRIPTS += tests/kernel/check-tracking
 dist_noinst_SCRIPTS += tests/kernel/check-register-pid

@@ -66,6 +66,11 @@
       "how often --gate=resend sends again")                                                                 \
     X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START | VERB_CHECK, 0,                                         \
       "rounds before the stall policy applies; 0: no limit")                                                 \
+    X(OPT_RECONNECT_TIMEOUT, "reconnect-timeout", "TIME", VERB_START | VERB_CHECK, 0,                        \
+      "how long connections that broke before the blackout are tried again (30s); 0: not at all")            \
+    X(OPT_BLACKOUT_LIMIT, "blackout-limit", "TIME", VERB_START | VERB_CHECK, 0,                              \
+      "roll back when sending in the blackout takes longer; 0 (default): by bytes and bandwidth, 10s or "    \
+      "more")                                                                                                \
     X(OPT_CONNECTIONS, "connections", "N", VERB_START | VERB_CHECK, 0,                                       \
       "data connections; 0 (default): chosen by migd")                                                       \
     X(OPT_CHECKSUM, "checksum", NULL, VERB_START | VERB_CHECK, 0, "checksum every payload on the wire")      \

@@ -35,7 +35,8 @@ static const struct verb verbs[] = {
     {"monitor", VERB_MONITOR, 0, 1, "[NAME|ID]", "follow a migration that runs", NULL, verb_monitor},
     {"status", VERB_STATUS, 0, 1, "[NAME|ID]", "show how a migration stands", NULL, verb_status},
     {"set", VERB_SET, 2, 64, "NAME|ID KEY=VALUE...", "change the options of a running migration",
-     "Keys: bandwidth, max-downtime, timeout, on-stall, gate, gate-resends, max-rounds; values as for migctl "
+     "Keys: bandwidth, max-downtime, timeout, on-stall, gate, gate-resends, max-rounds, reconnect-timeout, "
+     "blackout-limit; values as for migctl "
      "start.",
      verb_set},
     {"cancel", VERB_CANCEL, 1, 1, "NAME|ID", "cancel a migration; the workload goes on at the source", NULL,

@@ -22,6 +22,8 @@ static const struct option_key {
     {"gate", WORD, "strict resend off ", true},
     {"gate-resends", COUNT, NULL, true},
     {"max-rounds", COUNT, NULL, true},
+    {"reconnect-timeout", TIME, NULL, true},
+    {"blackout-limit", TIME, NULL, true},
     {"connections", COUNT, NULL, false},
     {"checksum", FLAG, NULL, false},
     {"verify", WORD, "strict post off ", false},
@@ -46,8 +48,8 @@ static int unknown_key(const char *key, bool while_running, struct mig_error *er
     if (near)
         mig_error_hint(err, "Did you mean %s?", near);
     else if (while_running)
-        mig_error_hint(
-            err, "The keys are bandwidth, max-downtime, timeout, on-stall, gate, gate-resends, max-rounds");
+        mig_error_hint(err, "The keys are bandwidth, max-downtime, timeout, on-stall, gate, gate-resends, "
+                            "max-rounds, reconnect-timeout, blackout-limit");
     return r;
 }
 
@@ -150,6 +152,8 @@ static const struct {
     {OPT_GATE, "gate"},
     {OPT_GATE_RESENDS, "gate-resends"},
     {OPT_MAX_ROUNDS, "max-rounds"},
+    {OPT_RECONNECT_TIMEOUT, "reconnect-timeout"},
+    {OPT_BLACKOUT_LIMIT, "blackout-limit"},
     {OPT_CONNECTIONS, "connections"},
     {OPT_CHECKSUM, "checksum"},
     {OPT_VERIFY, "verify"},

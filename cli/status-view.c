@@ -72,6 +72,8 @@ static const struct column option_fields[] = {
     {"gate", "Gate", UNIT_TEXT},
     {"gate-resends", "Gate resends", MIGD_UNIT_COUNT},
     {"max-rounds", "Maximum rounds", MIGD_UNIT_COUNT},
+    {"reconnect-timeout", "Reconnect timeout", MIGD_UNIT_USEC},
+    {"blackout-limit", "Blackout limit", MIGD_UNIT_USEC},
     {"connections", "Connections", MIGD_UNIT_COUNT},
     {"checksum", "Checksum", UNIT_BOOL},
     {"verify", "Verify", UNIT_TEXT},

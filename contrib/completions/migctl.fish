@@ -37,6 +37,6 @@ complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl expla
 complete -c migctl -f -n 'contains -- (__migctl_verb) devices open' -a '(__migctl_devices)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) libvirt' -a 'enable-hook disable-hook prepare (virsh -q list --all --name 2>/dev/null)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'
-complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds='
+complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds= reconnect-timeout= blackout-limit='
 complete -c migctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__migctl_options)'
 complete -c migctl -x -n 'contains -- (__migctl_verb) register' -l pid -a '(__migctl_holders)'

@@ -36,7 +36,7 @@ static int apply_words(const struct words *w, struct migration_options *o, struc
 }
 
 /* Keys that may change come first. */
-#define RUNNING_KEYS 7u
+#define RUNNING_KEYS 9u
 
 static int read_options(sd_bus_message *m, struct migration_options *o, bool running_only,
                         struct mig_error *err)
@@ -52,6 +52,8 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         {"gate", API_STRING, &w.gate},
         {"gate-resends", API_U32, &next.gate_resends},
         {"max-rounds", API_U32, &next.max_rounds},
+        {"reconnect-timeout", API_U64, &next.reconnect_usec},
+        {"blackout-limit", API_U64, &next.blackout_limit_usec},
         {"connections", API_U32, &next.connections},
         {"checksum", API_BOOL, &next.checksum},
         {"verify", API_STRING, &w.verify},
@@ -104,7 +106,9 @@ int api_append_options(sd_bus_message *m, const struct migration_options *o)
         uint64_t value;
     } numbers[] = {{"bandwidth", o->bandwidth_bytes_per_sec},
                    {"max-downtime", o->max_downtime_usec},
-                   {"timeout", o->timeout_usec}},
+                   {"timeout", o->timeout_usec},
+                   {"reconnect-timeout", o->reconnect_usec},
+                   {"blackout-limit", o->blackout_limit_usec}},
       counts[] = {{"gate-resends", o->gate_resends},
                   {"max-rounds", o->max_rounds},
                   {"connections", o->connections}},

@@ -93,6 +93,11 @@ static int set_allowed_peers(struct config *c, const char *value)
     return set_text(c->allowed_peers, sizeof c->allowed_peers, value);
 }
 
+static int set_reconnect(struct config *c, const char *value)
+{
+    return parse_usec(value, &c->reconnect_usec);
+}
+
 static int set_max_downtime(struct config *c, const char *value)
 {
     uint64_t usec;
@@ -177,6 +182,7 @@ static const struct key keys[] = {
     {"Migration", "Bandwidth", set_bandwidth,
      "bytes per second such as 800M, bits such as 10Gbit, or 0 for no cap", "0", true},
     {"Migration", "Connections", set_connections, "a number up to 64, 0 to let migd choose", "0", true},
+    {"Migration", "ReconnectTimeout", set_reconnect, "a time with its unit, such as 30s, or 0", "30s", true},
     {"Migration", "OnStall", set_on_stall, "abort, force or wait", "abort", true},
     {"Migration", "Gate", set_gate, "strict, resend or off", "strict", true},
     {"Migration", "Verify", set_verify, "off, post or strict", "off", true},
@@ -272,6 +278,7 @@ void config_init(struct config *c)
 {
     *c = (struct config){.log_level = LOG_INFO,
                          .max_downtime_usec = 300000,
+                         .reconnect_usec = 30000000,
                          .accept_overrides = true,
                          .peer_tls = true,
                          .match_devices = "vendor device driver",

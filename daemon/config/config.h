@@ -31,6 +31,7 @@ struct config {
     uint64_t max_downtime_usec;       /* MaxDowntime */
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */
     unsigned connections;             /* Connections; 0: chosen */
+    uint64_t reconnect_usec;          /* ReconnectTimeout; 0: not at all */
     /* Words that a room above this one understands; "": not configured. */
     char on_stall[32];    /* OnStall */
     char gate[32];        /* Gate */

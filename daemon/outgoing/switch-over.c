@@ -9,12 +9,18 @@
  */
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/format.h"
 #include "outgoing/job.h"
 #include <stdio.h>
 #include <string.h>
 
 #define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
 #define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+/* A peer, or a link, that only trickles must not keep a paused workload waiting. */
+#define SEND_LIMIT_MIN_USEC (10 * USEC_PER_SEC)
+#define SEND_LIMIT_FACTOR   4
+#define VMM_STATE_BYTES                                                                                      \
+    (UINT64_C(16) << 20) /* taken for the size of what a VMM saves, which it does not tell */
 
 struct account {
     size_t offset;
@@ -72,10 +78,65 @@ static void set_final_bytes(struct migration_counters *c, void *userdata)
     c->remaining_bytes = 0;
 }
 
+/* What devices still have to send; false when one of them cannot tell. */
+static bool know_state_bytes(const struct job *j, uint64_t *ret)
+{
+    *ret = controller_has_state(j->domain->controller) ? VMM_STATE_BYTES : 0;
+    for (size_t i = 0; i < j->domain->ndevices; i++) {
+        struct device *d = j->domain->devices[i].device;
+        uint64_t bytes = 0;
+        if (!d->ops->info(d)->has_stop_copy_size || d->ops->stop_copy_size(d, &bytes, NULL) < 0)
+            return false;
+        *ret += bytes;
+    }
+    return true;
+}
+
+static void set_deadlines(struct job *j, uint64_t pages_usec, uint64_t state_usec)
+{
+    for (size_t i = 0; i < j->npage_channels; i++)
+        j->page_channels[i]->deadline_usec = pages_usec;
+    j->control->deadline_usec = pages_usec;
+    j->state_channel->deadline_usec = state_usec;
+}
+
+/* How long sending may take in all, however steadily something moves. The threads that send are idle. */
+static uint64_t limit_sending(struct job *j)
+{
+    struct migration_status st;
+    uint64_t state_bytes, bytes = harvest_pending_pages(&j->set) * REGION_PAGE_SIZE;
+    migration_get_status(j->migration, &st);
+    uint64_t limit = st.options.blackout_limit_usec;
+    bool known = know_state_bytes(j, &state_bytes), chosen = limit > 0;
+    if (!chosen) {
+        bytes += known ? state_bytes : 0;
+        limit = SEND_LIMIT_MIN_USEC;
+        if (st.counters.bandwidth)
+            limit = MAX(limit, (uint64_t)((double)bytes * SEND_LIMIT_FACTOR * USEC_PER_SEC /
+                                          (double)st.counters.bandwidth));
+    }
+    uint64_t deadline_usec = deadline_in(limit);
+    set_deadlines(j, deadline_usec, known || chosen ? deadline_usec : 0);
+    return deadline_usec;
+}
+
+static int took_too_long(struct job *j, struct mig_error *err)
+{
+    mig_error_set(
+        err, MIG_ERR_PEER_TIMEOUT, 0,
+        "Sending the last pages and the device state to %s took longer than may be: the workload stood "
+        "still for %s",
+        j->destination, FORMAT_USEC(now_usec() - j->blackout_usec));
+    mig_error_hint(err,
+                   "look at the link and at the load of the destination; --blackout-limit allows more time");
+    return -err->err;
+}
+
 /* Pages by the page connections, device and VMM state by the state connection, at the same time. */
 static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
 {
     migration_set_phase(j->migration, MIG_PHASE_FINAL_PAGES);
+    uint64_t deadline_usec = limit_sending(j);
     state_stream_finish(j->state);
     struct page_round sent;
     int r = job_send_round(j, true, &sent, err);
@@ -89,11 +150,14 @@ static int send_final(struct job *j, uint64_t *since, struct mig_error *err)
     struct mig_error state_error = MIG_ERROR_INIT;
     int state_r = state_stream_wait(j->state, &state_error); /* always: its thread uses devices and VMM */
     JOB_ACCOUNT(j, downtime_device_usec, since);
-    if (r < 0 || state_r == 0)
-        return r;
-    if (err)
+    bool late = now_usec() >= deadline_usec;
+    set_deadlines(j, 0, 0);
+    if (r == 0 && state_r < 0) {
         *err = state_error;
-    return job_explain_break(j, state_r, err);
+        r = job_explain_break(j, state_r, err);
+    }
+    bool broke = r < 0 && (err->code == MIG_ERR_PEER_LOST || err->code == MIG_ERR_PEER_TIMEOUT);
+    return late && broke ? took_too_long(j, err) : r;
 }
 
 static void set_state_bytes(struct migration_counters *c, void *userdata)

@@ -7,8 +7,8 @@ start_fake
 run 0 register demo
 
 run 0 start demo good:1 --bandwidth 100M --max-downtime=50ms --timeout 2min --on-stall=wait --gate resend --gate-resends 4 \
-    --max-rounds 9 --connections 2 --checksum --verify --without-p2p --allow device-ids-differ --allow=memory-no-space --peer-domain twin
-says log 'Migrate ["good:1",{"bandwidth":104857600,"max-downtime":50000,"timeout":120000000,"on-stall":"wait","gate":"resend","gate-resends":4,"max-rounds":9,"connections":2,"checksum":true,"verify":"strict","without-p2p":true,"peer-domain":"twin","allow":["device-ids-differ","memory-no-space"]}]'
+    --max-rounds 9 --reconnect-timeout 5s --blackout-limit 1min --connections 2 --checksum --verify --without-p2p --allow device-ids-differ --allow=memory-no-space --peer-domain twin
+says log 'Migrate ["good:1",{"bandwidth":104857600,"max-downtime":50000,"timeout":120000000,"on-stall":"wait","gate":"resend","gate-resends":4,"max-rounds":9,"reconnect-timeout":5000000,"blackout-limit":60000000,"connections":2,"checksum":true,"verify":"strict","without-p2p":true,"peer-domain":"twin","allow":["device-ids-differ","memory-no-space"]}]'
 says out "round 0: 1.0 GiB in "
 says out "round 2: "
 says out "it will fit into 300 ms"

@@ -5,13 +5,16 @@
  * Two devices with logs of different page sizes, whose address spaces come and go over the same two regions,
  * and a VMM with a log of its CPU writes. Each write gives a page a new version. Rounds are cut into their
  * smallest steps, so that writes fall between: harvest; take a run of dirty pages (clear its bits); read the
- * run. In the end the writers stop, one more harvest and send follow, and the copy must hold the newest
- * version of every page.
+ * run; send it on one of two connections, whose far end puts it in place later, in order. At any moment the
+ * connections may break: what is under way is lost, the far end says how many frames of each it has, and the
+ * rest of what flight.h remembers is dirty again. In the end the writers stop, one more harvest and send
+ * follow, and the copy must hold the newest version of every page.
  *
  * Each rule can be broken on purpose, and then a version must get lost: otherwise this test could not fail.
  */
 #include "dirty/harvest.h"
 #include "fake-device.h"
+#include "outgoing/flight.h"
 #include "test-random.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,13 +23,15 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
-enum { REGIONS = 2, PAGES = 192, DEVICES = 2, MAPPINGS_MAX = 12, IN_FLIGHT = 4 };
+enum { REGIONS = 2, PAGES = 192, DEVICES = 2, MAPPINGS_MAX = 12, IN_FLIGHT = 4, CONNECTIONS = 2, WIRE = 16 };
 
 enum broken {
     NOTHING,
-    CLEAR_AFTER_READ,    /* R2 */
-    HARVEST_ONE_TRACKER, /* R3 */
-    UNMAP_WITHOUT_BITMAP /* R6 */
+    CLEAR_AFTER_READ,     /* R2 */
+    HARVEST_ONE_TRACKER,  /* R3 */
+    UNMAP_WITHOUT_BITMAP, /* R6 */
+    FORGET_IN_FLIGHT,     /* at a break */
+    LATE_FRAMES,          /* those of the old connections still arrive */
 };
 
 enum writer { NOBODY, DMA, DMA_MESSAGE, CPU };
@@ -54,6 +59,17 @@ struct world {
         unsigned region;
         uint64_t first, count; /* count 0: free */
     } flight[IN_FLIGHT];
+    struct connection {
+        struct flight *noted;
+        uint64_t sent, applied; /* frames */
+        struct frame {
+            unsigned region;
+            uint64_t first, count, version[20];
+        } wire[WIRE]; /* frame n at n % WIRE */
+    } connection[CONNECTIONS];
+    struct frame late[32]; /* of connections that are gone; they arrive in the end */
+    unsigned nlate;
+    unsigned breaks;
 };
 
 static uint64_t *content(struct world *w, unsigned region, uint64_t page)
@@ -122,18 +138,67 @@ static void step_unmap(struct world *w)
     *m = w->mapping[d][--w->mappings[d]];
 }
 
+static void read_pages(struct world *w, unsigned region, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = first; i < first + count; i++)
+        w->copy[region][i] = *content(w, region, i);
+}
+
+static void apply_frame(struct world *w, const struct frame *f)
+{
+    for (uint64_t i = 0; i < f->count; i++)
+        w->copy[f->region][f->first + i] = f->version[i];
+}
+
+static void step_apply(struct world *w, struct connection *c)
+{
+    if (c->applied < c->sent)
+        apply_frame(w, &c->wire[c->applied++ % WIRE]);
+}
+
 static void step_harvest(struct world *w)
 {
     struct harvest_set set = w->set;
+    for (unsigned k = 0; k < CONNECTIONS; k++) /* the fence: pages of a round never overtake those before */
+        while (w->connection[k].applied < w->connection[k].sent)
+            step_apply(w, &w->connection[k]);
     if (w->broken == HARVEST_ONE_TRACKER)
         set.ntrackers = 1;
     assert_int_equal(harvest_run(&set, NULL, NULL), 0);
 }
 
-static void read_pages(struct world *w, unsigned region, uint64_t first, uint64_t count)
+/* Pages are read when they are sent; a word of the far end, which may be old, makes room. */
+static void send_pages(struct world *w, unsigned region, uint64_t first, uint64_t count)
 {
-    for (uint64_t i = first; i < first + count; i++)
-        w->copy[region][i] = *content(w, region, i);
+    struct connection *c = &w->connection[rnd_below(&w->rnd, CONNECTIONS)];
+    while (c->sent - c->applied >= WIRE)
+        step_apply(w, c);
+    flight_applied(c->noted, c->applied - rnd_below(&w->rnd, MIN(c->applied, UINT64_C(3)) + 1));
+    struct wire_extent e = {first * 4096, count * 4096};
+    assert_int_equal(flight_add(c->noted, c->sent, region, &e, 1), 0);
+    struct frame *f = &c->wire[c->sent++ % WIRE];
+    *f = (struct frame){.region = region, .first = first, .count = count};
+    for (uint64_t i = 0; i < count; i++)
+        f->version[i] = *content(w, region, first + i);
+}
+
+static void step_break(struct world *w)
+{
+    w->breaks++;
+    for (unsigned k = 0; k < CONNECTIONS; k++) {
+        struct connection *c = &w->connection[k];
+        for (uint64_t n = c->applied; w->broken == LATE_FRAMES && n < c->sent; n++)
+            w->late[w->nlate++ % 32] = c->wire[n % WIRE];
+        flight_applied(c->noted, c->applied);
+        if (w->broken == FORGET_IN_FLIGHT)
+            flight_clear(c->noted);
+        uint64_t pages = flight_put_back(c->noted, w->region), lost = 0;
+        for (uint64_t n = c->applied; n < c->sent; n++)
+            lost += c->wire[n % WIRE].count;
+        if (w->broken != FORGET_IN_FLIGHT)
+            assert_int_equal(pages, lost); /* no page more, and none less */
+        c->sent = c->applied = 0;
+    }
 }
 
 static void step_take(struct world *w)
@@ -151,7 +216,7 @@ static void step_take(struct world *w)
         w->flight[f].first = first;
         w->flight[f].count = count;
         if (w->broken == CLEAR_AFTER_READ)
-            read_pages(w, r, first, count);
+            send_pages(w, r, first, count);
         else
             bitmap_clear_range(region->dirty, first, count);
         return;
@@ -165,7 +230,7 @@ static void finish(struct world *w, unsigned f)
     if (w->broken == CLEAR_AFTER_READ)
         bitmap_clear_range(w->region[w->flight[f].region]->dirty, w->flight[f].first, w->flight[f].count);
     else
-        read_pages(w, w->flight[f].region, w->flight[f].first, w->flight[f].count);
+        send_pages(w, w->flight[f].region, w->flight[f].first, w->flight[f].count);
     w->flight[f].count = 0;
 }
 
@@ -185,8 +250,12 @@ static void step(struct world *w)
         step_unmap(w);
     else if (what < 56)
         step_harvest(w);
-    else if (what < 78)
+    else if (what < 72)
         step_take(w);
+    else if (what < 86)
+        step_apply(w, &w->connection[rnd_below(&w->rnd, CONNECTIONS)]);
+    else if (rnd_below(&w->rnd, 100) == 0)
+        step_break(w);
     else
         finish(w, (unsigned)rnd_below(&w->rnd, IN_FLIGHT));
 }
@@ -214,6 +283,8 @@ static struct world *new_world(uint64_t seed, enum broken broken)
         assert_int_equal(tracker_new_cpu_log(&w->tracker[n++], name, w->region[r], w->log_fd[r], 0, 4096, &e),
                          0);
     }
+    for (unsigned k = 0; k < CONNECTIONS; k++)
+        assert_int_equal(flight_new(&w->connection[k].noted), 0);
     w->set = (struct harvest_set){w->tracker, n, w->region, REGIONS};
     assert_int_equal(harvest_start(&w->set, &e), 0);
     return w;
@@ -224,6 +295,8 @@ static void free_world(struct world *w)
     harvest_stop(&w->set);
     for (size_t i = 0; i < w->set.ntrackers; i++)
         tracker_free(w->tracker[i]);
+    for (unsigned k = 0; k < CONNECTIONS; k++)
+        flight_free(w->connection[k].noted);
     for (unsigned d = 0; d < DEVICES; d++)
         device_unref(&w->device[d]->base);
     for (unsigned r = 0; r < REGIONS; r++) {
@@ -241,12 +314,17 @@ static uint64_t final_pass(struct world *w, bool tell)
     uint64_t lost = 0;
     for (unsigned f = 0; f < IN_FLIGHT; f++)
         finish(w, f);
+    for (unsigned k = 0; k < CONNECTIONS; k++)
+        while (w->connection[k].applied < w->connection[k].sent)
+            step_apply(w, &w->connection[k]);
     step_harvest(w);
     for (unsigned r = 0; r < REGIONS; r++) {
         bitmap_for_each_run (w->region[r]->dirty, first, count)
             read_pages(w, r, first, count);
         bitmap_clear_all(w->region[r]->dirty);
     }
+    for (unsigned i = 0; i < 32; i++)
+        apply_frame(w, &w->late[i]);
     for (unsigned r = 0; r < REGIONS; r++)
         for (uint64_t i = 0; i < PAGES; i++) {
             if (w->copy[r][i] == w->version[r][i])
@@ -267,13 +345,17 @@ static uint64_t final_pass(struct world *w, bool tell)
 static uint64_t play(uint64_t seed, uint64_t steps, enum broken broken, bool tell)
 {
     struct world *w = new_world(seed, broken);
-    for (uint64_t i = 0; i < steps; i++)
+    for (uint64_t i = 0; i < steps; i++) {
         step(w);
+        if (i + 160 > steps && i % 40 == 0) /* near the end not everything is written once more */
+            step_break(w);
+    }
     uint64_t lost = final_pass(w, tell), writes = 0;
     for (unsigned r = 0; r < REGIONS; r++)
         for (uint64_t i = 0; i < PAGES; i++)
             writes += w->version[r][i];
     assert_true(writes > steps / 8);
+    assert_true(w->breaks > steps / 5000);
     if (broken == NOTHING && !lost) { /* and the gate has nothing to say */
         struct gate_finding f;
         assert_int_equal(harvest_gate(&w->set, &f, NULL), 0);
@@ -318,13 +400,22 @@ static void test_unmap_without_bitmap(void **state)
     assert_found(UNMAP_WITHOUT_BITMAP);
 }
 
+static void test_forget_in_flight(void **state)
+{
+    assert_found(FORGET_IN_FLIGHT);
+}
+
+static void test_late_frames(void **state)
+{
+    assert_found(LATE_FRAMES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_lost),
-        cmocka_unit_test(test_clear_after_read),
-        cmocka_unit_test(test_one_tracker),
-        cmocka_unit_test(test_unmap_without_bitmap),
+        cmocka_unit_test(test_nothing_lost),     cmocka_unit_test(test_clear_after_read),
+        cmocka_unit_test(test_one_tracker),      cmocka_unit_test(test_unmap_without_bitmap),
+        cmocka_unit_test(test_forget_in_flight), cmocka_unit_test(test_late_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

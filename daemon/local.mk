@@ -1,7 +1,7 @@
 # All daemon code but main.c is one convenience library, which the tests link too.
 noinst_LTLIBRARIES += libmigd.la
 libmigd_la_SOURCES =
-libmigd_la_LIBADD = $(EVENT_LIBS) $(JSON_LIBS) $(SYSTEMD_LIBS) $(XXHASH_LIBS) $(CODEC_LIBS) $(INIH_LIBS) $(OPENSSL_LIBS) $(LIBXML_LIBS)
+libmigd_la_LIBADD = $(EVENT_LIBS) $(JSON_LIBS) $(SYSTEMD_LIBS) $(XXHASH_LIBS) $(CODEC_LIBS) $(INIH_LIBS) $(OPENSSL_LIBS)
 
 include daemon/base/local.mk
 include daemon/loop/local.mk

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "libvirt/hook-xml.h"
+#include "libvirt/xml-library.h"
 #include "migd-bus.h"
 #include <inttypes.h>
-#include <libxml/parser.h>
-#include <libxml/xmlsave.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,11 +20,6 @@ struct hook_xml {
     bool declared; /* the text begins with <?xml */
     bool swapped;
 };
-
-void hook_xml_init(void)
-{
-    xmlInitParser();
-}
 
 /* ---- the tree ---- */
 
@@ -45,10 +39,10 @@ static xmlNode *child(const xmlNode *node, const char *name)
 /* Of an attribute without a namespace; false when it is missing or too long. */
 static bool attribute(const xmlNode *node, const char *name, char *ret, size_t size)
 {
-    xmlChar *value = xmlGetNoNsProp(node, (const xmlChar *)name);
+    xmlChar *value = xml_library.xmlGetNoNsProp(node, (const xmlChar *)name);
     bool fits = value && strlen((const char *)value) < size;
     snprintf(ret, size, "%s", fits ? (const char *)value : "");
-    xmlFree(value);
+    (*xml_library.xmlFree)(value);
     return fits;
 }
 
@@ -60,9 +54,9 @@ static bool has_attribute(const xmlNode *node, const char *name, const char *wan
 
 static void text_of(const xmlNode *node, char *ret, size_t size)
 {
-    xmlChar *text = node ? xmlNodeGetContent(node) : NULL;
+    xmlChar *text = node ? xml_library.xmlNodeGetContent(node) : NULL;
     snprintf(ret, size, "%s", text && strlen((const char *)text) < size ? (const char *)text : "");
-    xmlFree(text);
+    (*xml_library.xmlFree)(text);
 }
 
 /* libvirt writes 0x1c, and takes 28 and 034 as well. */
@@ -183,16 +177,18 @@ int hook_xml_parse(struct hook_xml **ret, const char *text, struct mig_error *er
     size_t size = strlen(text);
     if (size > HOOK_XML_MAX)
         return mig_error_set(err, MIG_ERR_LIMIT, 0, "the domain XML has more than %zu bytes", HOOK_XML_MAX);
+    int r = xml_library_load(err);
+    if (r < 0)
+        return r;
     _cleanup_(hook_xml_freep) struct hook_xml *x = calloc(1, sizeof *x);
-    xmlParserCtxt *context = x ? xmlNewParserCtxt() : NULL;
+    xmlParserCtxt *context = x ? xml_library.xmlNewParserCtxt() : NULL;
     if (!context)
         return mig_error_oom(err);
     x->declared = strncmp(text, "<?xml", 5) == 0;
-    x->doc = xmlCtxtReadMemory(context, text, (int)size, NULL, NULL,
-                               XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    const xmlError *e = xmlCtxtGetLastError(context);
-    const xmlNode *root = x->doc ? xmlDocGetRootElement(x->doc) : NULL;
-    int r = 0;
+    x->doc = xml_library.xmlCtxtReadMemory(context, text, (int)size, NULL, NULL,
+                                           XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    const xmlError *e = xml_library.xmlCtxtGetLastError(context);
+    const xmlNode *root = x->doc ? xml_library.xmlDocGetRootElement(x->doc) : NULL;
     if (!root)
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "the domain XML is none: line %d: %.*s",
                           e ? e->line : 0, e && e->message ? (int)strcspn(e->message, "\n") : 0,
@@ -205,7 +201,7 @@ int hook_xml_parse(struct hook_xml **ret, const char *text, struct mig_error *er
                           (const char *)root->name);
     else
         r = read_domain(x, root, err);
-    xmlFreeParserCtxt(context);
+    xml_library.xmlFreeParserCtxt(context);
     if (r == 0)
         *ret = TAKE_PTR(x);
     return r;
@@ -216,7 +212,7 @@ struct hook_xml *hook_xml_free(struct hook_xml *x)
     if (!x)
         return NULL;
     if (x->doc)
-        xmlFreeDoc(x->doc);
+        xml_library.xmlFreeDoc(x->doc);
     free(x->places);
     free(x);
     return NULL;
@@ -246,7 +242,7 @@ const struct match_device *hook_xml_device(const struct hook_xml *x, size_t i)
 
 static bool set_attribute(xmlNode *node, const char *name, const char *value)
 {
-    return xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value) != NULL;
+    return xml_library.xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value) != NULL;
 }
 
 static bool set_pci(xmlNode *node, const char *address)
@@ -283,12 +279,13 @@ int hook_xml_write(const struct hook_xml *x, char **ret, struct mig_error *err)
 {
     if (!x->swapped)
         return (*ret = strdup("")) ? 0 : mig_error_oom(err);
-    xmlBuffer *buffer = xmlBufferCreate();
-    xmlSaveCtxt *save =
-        buffer ? xmlSaveToBuffer(buffer, "UTF-8", x->declared ? XML_SAVE_AS_XML : XML_SAVE_NO_DECL) : NULL;
-    bool ok = save && xmlSaveDoc(save, x->doc) >= 0;
-    ok = save && xmlSaveClose(save) >= 0 && ok;
-    *ret = ok ? strdup((const char *)xmlBufferContent(buffer)) : NULL;
-    xmlBufferFree(buffer);
+    xmlBuffer *buffer = xml_library.xmlBufferCreate();
+    xmlSaveCtxt *save = buffer ? xml_library.xmlSaveToBuffer(buffer, "UTF-8",
+                                                             x->declared ? XML_SAVE_AS_XML : XML_SAVE_NO_DECL)
+                               : NULL;
+    bool ok = save && xml_library.xmlSaveDoc(save, x->doc) >= 0;
+    ok = save && xml_library.xmlSaveClose(save) >= 0 && ok;
+    *ret = ok ? strdup((const char *)xml_library.xmlBufferContent(buffer)) : NULL;
+    xml_library.xmlBufferFree(buffer);
     return *ret ? 0 : mig_error_oom(err);
 }

@@ -21,9 +21,6 @@
 
 struct hook_xml;
 
-/* Before any thread parses. */
-void hook_xml_init(void);
-
 /* InvalidArgument for what is not a domain. */
 int hook_xml_parse(struct hook_xml **ret, const char *text, struct mig_error *err);
 struct hook_xml *hook_xml_free(struct hook_xml *x);

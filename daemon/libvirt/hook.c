@@ -120,7 +120,6 @@ int hook_new(struct hook **ret, const struct hook_options *options, struct mig_e
     h->tree = options->tree;
     if (reservations_new(&h->reservations) < 0)
         return mig_error_oom(err);
-    hook_xml_init();
     *ret = TAKE_PTR(h);
     return 0;
 }

@@ -185,6 +185,5 @@ int main(void)
         cmocka_unit_test(a_declaration_stays), cmocka_unit_test(hostile_text),
         cmocka_unit_test(there_are_limits),
     };
-    hook_xml_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

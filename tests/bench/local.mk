@@ -16,5 +16,5 @@ include tests/bench/trackers.mk
 EXTRA_PROGRAMS += tests/bench/plain-read
 tests_bench_plain_read_SOURCES = tests/bench/plain-read.c tests/bench/bench.h
 bench_programs += tests/bench/plain-read
-EXTRA_DIST += tests/bench/stage.py tests/bench/case_bulk.py tests/bench/case_blackout.py tests/bench/case_sparse.py \
+EXTRA_DIST += tests/bench/stage.py tests/bench/case_bulk.py tests/bench/case_compression.py tests/bench/case_blackout.py tests/bench/case_sparse.py \
 	tests/bench/case_idle.py

@@ -197,9 +197,13 @@ static int check_controller(const struct spec_controller *c, struct mig_error *e
                    ? mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                                    "controller: type none has no other keys")
                    : 0;
+    if (strcmp(c->type, "qmp") == 0)
+        return c->bus_name || !c->path ? mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                                                       "controller: type qmp has path, and no bus-name")
+                                       : 0;
     if (strcmp(c->type, "dbus") != 0)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "controller: type \"%.64s\" is not known: none and dbus are", c->type);
+                             "controller: type \"%.64s\" is not known: none, dbus and qmp are", c->type);
     /* migd would take migctl itself, which is gone soon, for the controller. */
     if (!c->bus_name)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "controller: bus-name is missing");

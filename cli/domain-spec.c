@@ -160,6 +160,7 @@ void domain_spec_done(struct domain_spec *spec)
         for (size_t k = 0; k < ELEMENTS(texts); k++)
             free(texts[k]);
     }
+    free(spec->qmp);
     free(spec->controller.type);
     free(spec->controller.bus_name);
     free(spec->controller.path);

@@ -66,6 +66,7 @@ struct domain_spec {
     struct spec_tracker *trackers;
     size_t n_trackers;
     struct spec_controller controller;
+    char *qmp; /* --qmp */
 };
 
 /* A domain file's text; the result is added to *spec. InvalidArgument with the place: "memory[0].ofset:

@@ -70,6 +70,11 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
         case OPT_TRACKER:
             r = domain_spec_add_tracker(spec, value, err);
             break;
+        case OPT_QMP:
+            free(spec->qmp);
+            if (!(spec->qmp = strdup(value)))
+                r = mig_error_oom(err);
+            break;
         case OPT_CONTROLLER:
             r = domain_spec_set_controller(spec, value, err);
             break;
@@ -80,6 +85,9 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
     if (r == 0)
         r = args_has(args, OPT_PID) ? register_pid(spec, args, &found->process, &found->missing, err)
                                     : register_pid_refuse_options(args, err);
+    if (r == 0 && spec->qmp && spec->controller.type)
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                          "--qmp names the controller: leave the other one out");
     return r < 0 ? r : domain_spec_check(spec, err);
 }
 

@@ -8,6 +8,7 @@
 #include "domain/client.h"
 #include "domain/uffd-again.h"
 #include "vmm/controller-dbus.h"
+#include "vmm/controller-qmp.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -263,9 +264,18 @@ static int make_controller(struct api_domain *ad, const char *type, const struct
             return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "controller none has no options");
         return controller_new_none(ret, err);
     }
+    if (r == 0 && strcmp(type, "qmp") == 0) {
+        if (!o->has_path || o->has_bus_name)
+            return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                                 "controller qmp needs option \"path\", and takes no \"bus-name\"");
+        if (json_add_string(saved, "path", o->path) < 0 ||
+            json_add_u64(saved, "timeout", o->timeout_usec) < 0)
+            return mig_error_oom(err);
+        return controller_new_qmp(ret, o->path, o->timeout_usec, err);
+    }
     if (strcmp(type, "dbus") != 0) {
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.40s\" is not a type of controller", type);
-        mig_error_hint(err, "none or dbus");
+        mig_error_hint(err, "none, dbus or qmp");
         return r;
     }
     if (!o->has_path)

@@ -230,6 +230,7 @@ static const struct api_method methods[] = {
     {"AddDevice", api_domain_add_device},
     {"OpenDevice", api_domain_open_device},
     {"AddDirtyLog", api_domain_add_dirty_log},
+    {"AddQemu", api_domain_add_qemu},
     {"Map", api_domain_map},
     {"Unmap", api_domain_unmap},
     {"SetController", api_domain_set_controller},
@@ -258,6 +259,8 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("OpenDevice", SD_BUS_ARGS("s", name, "s", address, "a{sv}", options),
                             SD_BUS_RESULT("a{sh}", fds, "a{sv}", info), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("AddQemu", SD_BUS_ARGS("s", path, "a{sv}", options), SD_BUS_NO_RESULT,
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("AddDirtyLog", SD_BUS_ARGS("s", name, "s", type, "ah", fds, "a{sv}", options),
                             SD_BUS_NO_RESULT, api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS(

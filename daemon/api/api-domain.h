@@ -22,6 +22,8 @@ int api_domain_add_device(sd_bus_message *m, void *userdata, sd_bus_error *error
 int api_domain_open_device(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_get_opened(sd_bus *bus, const char *path, const char *interface, const char *property,
                           sd_bus_message *reply, void *userdata, sd_bus_error *error);
+/* api-domain-qemu.c */
+int api_domain_add_qemu(sd_bus_message *m, void *userdata, sd_bus_error *error);
 /* api-domain-tracker.c */
 int api_domain_add_dirty_log(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_set_controller(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -50,6 +50,7 @@ static const struct {
     {MIGD_IFACE_DOMAIN, "AddDevice", REGISTER},
     {MIGD_IFACE_DOMAIN, "OpenDevice", REGISTER},
     {MIGD_IFACE_DOMAIN, "AddDirtyLog", REGISTER},
+    {MIGD_IFACE_DOMAIN, "AddQemu", DEBUG}, /* reaches into a process that the caller may not own */
     {MIGD_IFACE_DOMAIN, "Map", REGISTER},
     {MIGD_IFACE_DOMAIN, "Unmap", REGISTER},
     {MIGD_IFACE_DOMAIN, "SetController", REGISTER},

@@ -5,7 +5,7 @@ libmigd_la_SOURCES += \
 	daemon/api/api-domain-device.c \
 	daemon/api/api-domain-kernel.c \
 	daemon/api/api-domain-memory.c \
-	daemon/api/api-domain-open.c \
+	daemon/api/api-domain-open.c daemon/api/api-domain-qemu.c \
 	daemon/api/api-domain-tracker.c \
 	daemon/api/api-domain-view.c \
 	daemon/api/api-domain.c daemon/api/api-domain.h \

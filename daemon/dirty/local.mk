@@ -11,4 +11,5 @@ libmigd_la_SOURCES += \
 	daemon/dirty/tracker-iommufd.c \
 	daemon/dirty/tracker-type1.c \
 	daemon/dirty/tracker-uffd.c daemon/dirty/uffd-uapi.h \
+	daemon/dirty/uffd-inject.c daemon/dirty/uffd-inject.h \
 	daemon/dirty/tracker.c daemon/dirty/tracker.h

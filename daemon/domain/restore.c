@@ -10,6 +10,7 @@
 #include "domain/structure.h"
 #include "domain/uffd-again.h"
 #include "vmm/controller-dbus.h"
+#include "vmm/controller-qmp.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -185,6 +186,8 @@ static int restore_controller(struct domain *d, struct sd_bus *bus, struct json_
     if (strcmp(type, "dbus") == 0 && bus_name && path && bus)
         r = controller_new_dbus(&c, d->loop, bus, bus_name, path,
                                 json_u64_or(o, "timeout", CONTROLLER_DEFAULT_TIMEOUT_USEC), err);
+    else if (strcmp(type, "qmp") == 0 && path)
+        r = controller_new_qmp(&c, path, json_u64_or(o, "timeout", CONTROLLER_DEFAULT_TIMEOUT_USEC), err);
     else
         r = mig_error_set(err, MIG_ERR_FAILED, 0, "its VMM controller of type %.40s cannot be made again",
                           type);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "domain/uffd-again.h"
+#include "dirty/uffd-inject.h"
 #include "base/fds.h"
 #include <dirent.h>
 #include <inttypes.h>
@@ -22,30 +23,6 @@ uint64_t process_start_time(pid_t pid)
     return p && sscanf(p, " %" SCNu64, &start) == 1 ? start : 0;
 }
 
-/* Number of userfaultfds of a process; *ret is one of them. */
-static unsigned find_uffds(pid_t pid, int *ret)
-{
-    char path[64];
-    unsigned found = 0;
-    snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    DIR *dir = opendir(path);
-    if (!dir)
-        return 0;
-    for (struct dirent *e; (e = readdir(dir));) {
-        char target[64];
-        ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof target - 1);
-        if (n < 0)
-            continue;
-        target[n] = '\0';
-        if (strcmp(target, "anon_inode:[userfaultfd]") != 0)
-            continue;
-        found++;
-        *ret = atoi(e->d_name);
-    }
-    closedir(dir);
-    return found;
-}
-
 int uffd_check_owner(pid_t pid, uint64_t start_time, const char *tracker, struct mig_error *err)
 {
     if (start_time != 0 && process_start_time(pid) == start_time)
@@ -62,7 +39,7 @@ int uffd_take_again(pid_t pid, uint64_t start_time, const char *tracker, int *re
     int r = uffd_check_owner(pid, pidfd < 0 ? 0 : start_time, tracker, err);
     if (r < 0)
         return r;
-    unsigned found = find_uffds(pid, &number);
+    unsigned found = uffd_find(pid, &number);
     if (found != 1)
         return mig_error_set(err, MIG_ERR_TRACKER, ENOENT,
                              "the workload of tracker %s (process %d) has %u userfaultfds instead of one",

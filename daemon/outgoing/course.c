@@ -4,6 +4,7 @@
  * workload: set up, rounds, switch-over, then the handover or the way back. Also the course that a restarted
  * daemon takes from a record. How it ended stands in job.end for the main thread.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "migration/journal.h"
 #include "outgoing/job.h"
@@ -12,6 +13,8 @@
 #include "outgoing/vmm-log.h"
 #include <stdio.h>
 #include <string.h>
+
+#define DEPART_TIMEOUT_USEC (5 * USEC_PER_SEC)
 
 static void stop_tracking(struct job *j)
 {
@@ -81,6 +84,17 @@ static void end_as(struct job *j, enum mig_state state, enum domain_state domain
     j->end.error = err ? *err : MIG_ERROR_INIT;
 }
 
+/* It runs elsewhere for good. */
+static void let_vmm_go(struct job *j)
+{
+    struct controller *c = j->domain->controller;
+    struct mig_error err = MIG_ERROR_INIT;
+    const struct log_fields fields = migration_log_fields(j->migration, MESSAGE_NONE);
+    if (c->ops->depart && c->ops->depart(c, deadline_in(DEPART_TIMEOUT_USEC), &err) < 0)
+        log_mig_error(LOG_WARNING, &fields, &err,
+                      "The VMM here must not run any more, and could not be told");
+}
+
 /* After the decision: the outcome, whatever it takes. */
 static void settle(struct job *j, int r, struct mig_error *err)
 {
@@ -93,6 +107,7 @@ static void settle(struct job *j, int r, struct mig_error *err)
         migration_log_resolved(j->migration, false);
         source_stop_tracking(j->domain);
         j->tracking = false;
+        let_vmm_go(j);
         end_as(j, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);
     } else if (r == -EINPROGRESS) { /* the daemon ends; its successor reads the record and asks on */
         end_as(j, MIG_STATE_IN_DOUBT, DOMAIN_STATE_DEPARTED, err);
@@ -102,6 +117,7 @@ static void settle(struct job *j, int r, struct mig_error *err)
     } else {
         source_stop_tracking(j->domain);
         j->tracking = false;
+        let_vmm_go(j);
         end_as(j, MIG_STATE_COMPLETED, DOMAIN_STATE_DEPARTED, NULL);
     }
 }

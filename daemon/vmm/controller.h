@@ -10,7 +10,7 @@
 
 struct controller;
 struct controller_ops {
-    const char *kind; /* "none", "dbus" */
+    const char *kind; /* "none", "dbus", "qmp" */
     int (*pause)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     int (*resume)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     /* The VMM's own state. *ret_fd: a memfd with the state from 0 to its end, owned by the caller; -1 when it
@@ -24,6 +24,8 @@ struct controller_ops {
     int (*stop_log)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     /* Whether there is still somebody to resume; changes nothing. NULL for a kind that is always there. */
     int (*alive)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
+    /* The workload runs elsewhere for good: what stands still here must never run again. May be NULL. */
+    int (*depart)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     void (*destroy)(struct controller *c);
 };
 struct controller {

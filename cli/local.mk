@@ -31,9 +31,9 @@ libmigctl_la_SOURCES = \
 	cli/verb-resolve.c cli/verb-set.c cli/verb-show.c cli/verb-start.c cli/verb-status.c \
 	cli/verbs.h \
 	cli/wrap.c cli/wrap.h
-libmigctl_la_LIBADD = libmigd.la
+libmigctl_la_LIBADD = libmigd.la $(LIBXML_LIBS)
 
 bin_PROGRAMS += migctl
 migctl_SOURCES = cli/main.c
-migctl_LDADD = libmigctl.la
+migctl_LDADD = libmigctl.la $(LIBXML_LIBS)
 dist_man1_MANS = cli/migctl.1

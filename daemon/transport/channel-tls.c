@@ -22,19 +22,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define RECORD_BYTES     16384u /* of TLS 1.3, the largest */
-#define RECORD_ROOM      (RECORD_BYTES + 512u)
-#define COLLECT_BYTES    (128u << 10)
-#define OUT_BYTES        (COLLECT_BYTES + 2 * RECORD_ROOM) /* a receiver may have to answer a key update */
-#define PARTIAL_IN_BYTES (RECORD_BYTES + 512u)             /* that OpenSSL may hold of a record */
+#define RECORD_BYTES  16384u /* of TLS 1.3, the largest */
+#define RECORD_ROOM   (RECORD_BYTES + 512u)
+#define COLLECT_BYTES (256u << 10)                      /* measured: as good as more, and better than less */
+#define OUT_BYTES     (COLLECT_BYTES + 2 * RECORD_ROOM) /* a receiver may have to answer a key update */
+#define RECORDS_PER_KEY                                                                                      \
+    (UINT64_C(1) << 24) /* RFC 8446, 5.5: an AES-GCM key is good for 2^24.5 full records */
+#define PARTIAL_IN_BYTES (RECORD_BYTES + 512u) /* that OpenSSL may hold of a record */
 
 struct tls_channel {
     struct channel base;  /* first */
     pthread_mutex_t lock; /* of ssl and out */
     SSL *ssl;
     bool kernel_sends;
-    bool broken;  /* nothing more may be said, not even goodbye */
-    uint8_t *out; /* records that wait: from out_sent to out_filled */
+    bool broken;                       /* nothing more may be said, not even goodbye */
+    uint64_t records, records_per_key; /* sender's thread */
+    uint8_t *out;                      /* records that wait: from out_sent to out_filled */
     size_t out_sent, out_filled;
     uint8_t *stage; /* RECORD_BYTES; sender's thread: small pieces become one record */
 };
@@ -153,6 +156,8 @@ static int send_record(struct tls_channel *t, const void *data, size_t size)
         return r;
     pthread_mutex_lock(&t->lock);
     ERR_clear_error();
+    if (++t->records % t->records_per_key == 0)
+        SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED); /* goes out before the record */
     int ok = SSL_write_ex(t->ssl, data, size, &written);
     r = ok ? 0 : failure(t, ok);
     pthread_mutex_unlock(&t->lock);
@@ -320,6 +325,7 @@ int channel_tls_new(struct channel **c, SSL *ssl)
     if (!t)
         return -ENOMEM;
     t->ssl = ssl;
+    t->records_per_key = RECORDS_PER_KEY;
     t->kernel_sends = BIO_get_ktls_send(SSL_get_wbio(ssl));
     int r = t->kernel_sends ? 0 : set_out(t);
     if (r < 0) {
@@ -335,6 +341,11 @@ int channel_tls_new(struct channel **c, SSL *ssl)
     channel_free(*c);
     *c = &t->base;
     return 0;
+}
+
+void channel_tls_renew_keys_every(struct channel *c, uint64_t records)
+{
+    tls_of(c)->records_per_key = records;
 }
 
 X509 *channel_tls_certificate(const struct channel *c)

@@ -14,7 +14,7 @@
 #include <sys/auxv.h>
 #include <time.h>
 
-#define READ_AHEAD_BYTES (128u << 10) /* how much a receiver takes from its socket in one call */
+#define READ_AHEAD_BYTES (64u << 10) /* how much a receiver takes from its socket in one call */
 
 static const char *const folders[] = {PKGSYSCONFDIR "/tls", "/etc/pki/qemu", "/etc/pki/libvirt"};
 static const char *const ca_names[] = {"ca-cert.pem", "cacert.pem", "../CA/cacert.pem"};

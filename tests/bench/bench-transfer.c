@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The same transfer as plain-transfer, by what migd uses: page_stream on one side, apply_run on the other.
- * The time is that of round 0, from its call until every connection's fence has come.
+ * With the environment TLS=FOLDER over TLS. The time is that of round 0, from its call until every
+ * connection's fence has come.
  */
 #include "bench.h"
 #include "base/clock.h"
 #include "incoming/apply.h"
 #include "outgoing/page-stream.h"
+#include "transport/tls.h"
 #include <pthread.h>
 
 static void check(int r, const struct mig_error *err)
@@ -15,6 +17,22 @@ static void check(int r, const struct mig_error *err)
         fprintf(stderr, "%s\n", err->message);
         exit(1);
     }
+}
+
+/* With TLS=FOLDER of certificates for 127.0.0.1: before the time is taken. */
+static void secure(struct channel **c, bool server)
+{
+    const char *folder = getenv("TLS");
+    struct tls_files files = {0};
+    struct tls_credentials credentials;
+    struct tls_verify v = {.host = server ? NULL : "127.0.0.1"};
+    struct mig_error err = MIG_ERROR_INIT;
+    if (!folder)
+        return;
+    snprintf(files.folder, sizeof files.folder, "%s", folder);
+    check(tls_credentials_load(&credentials, &files, server, &err), &err);
+    check(tls_handshake(c, credentials.context, server, &v, &err), &err);
+    tls_credentials_clear(&credentials);
 }
 
 struct receiver {
@@ -60,6 +78,7 @@ static int receiver_main(struct bench_link *link, struct region *region)
     for (int i = 0; i < link->n; i++) {
         r.links[i] = (struct receiver_link){.all = &r, .index = (unsigned)i};
         check(channel_from_socket(&r.links[i].channel, link->data[i], "source", -1), &err);
+        secure(&r.links[i].channel, true);
     }
     bench_tell(link, 0);
     double cpu = bench_cpu();
@@ -82,6 +101,7 @@ static int sender_main(struct bench_link *link, struct region *region, pid_t chi
     struct mig_error err = MIG_ERROR_INIT;
     for (int i = 0; i < link->n; i++) {
         check(channel_from_socket(&channels[i], link->data[i], "destination", -1), &err);
+        secure(&channels[i], false);
         channels[i]->local = !getenv("REMOTE");
     }
     check(page_stream_new(&stream, channels, (size_t)link->n, &region, 1, &options, &err), &err);

@@ -457,10 +457,14 @@ static void *move(void *userdata)
 }
 
 /* Both directions at once: one thread sends and one receives on either side. */
-static void test_both_directions(void **state)
+static void both_directions(uint64_t records_per_key)
 {
     struct meeting m;
     pair(&m);
+    if (records_per_key && !channel_tls_in_kernel(m.client)) {
+        channel_tls_renew_keys_every(m.client, records_per_key);
+        channel_tls_renew_keys_every(m.server, records_per_key + 1);
+    }
     uint8_t *data[4];
     for (int i = 0; i < 4; i++)
         assert_non_null(data[i] = calloc(1, BULK));
@@ -485,6 +489,12 @@ static void test_both_directions(void **state)
     for (int i = 0; i < 4; i++)
         free(data[i]);
     part(&m);
+}
+
+static void test_both_directions(void **state)
+{
+    both_directions(0);
+    both_directions(7); /* with keys that are renewed again and again */
 }
 
 static void test_endings(void **state)

@@ -117,6 +117,10 @@ static int take_words(struct page_sender *s)
 static int note_flight(struct page_sender *s, uint32_t region, const struct wire_extent *table,
                        uint32_t count)
 {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += table[i].length;
+    add(&s->setup.counters->begun_pages, bytes >> REGION_PAGE_SHIFT);
     int r = s->setup.flight ? -ENOBUFS : 0;
     while (r == -ENOBUFS) {
         r = flight_add(s->setup.flight, s->stream.send_sequence, region, table, count);

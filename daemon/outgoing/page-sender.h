@@ -14,7 +14,8 @@
 #include "outgoing/page-cursor.h"
 #include "transport/frame.h"
 
-struct page_counters { /* shared by the senders; of the current round */
+struct page_counters {            /* shared by the senders; of the current round */
+    _Atomic uint64_t begun_pages; /* with the flight: also those whose frame did not get out whole */
     _Atomic uint64_t normal_pages, zero_pages, payload_bytes, wire_bytes, changed_pages, packed_bytes,
         packed_wire_bytes;
 };

@@ -198,6 +198,7 @@ static void read_counters(struct page_stream *s, struct page_round *ret)
     *ret = (struct page_round){
         .normal_pages = s->counters.normal_pages,
         .zero_pages = s->counters.zero_pages,
+        .begun_pages = s->counters.begun_pages,
         .payload_bytes = s->counters.payload_bytes,
         .wire_bytes = s->counters.wire_bytes,
         .packed_bytes = s->counters.packed_bytes,
@@ -221,7 +222,8 @@ void page_stream_settled(struct page_stream *s)
 
 static void reset_counters(struct page_stream *s)
 {
-    s->counters.normal_pages = s->counters.zero_pages = s->counters.payload_bytes = 0;
+    s->counters.begun_pages = s->counters.normal_pages = s->counters.zero_pages = s->counters.payload_bytes =
+        0;
     s->counters.wire_bytes = s->counters.changed_pages = 0;
     s->counters.packed_bytes = s->counters.packed_wire_bytes = 0;
     s->started_usec = now_usec();

@@ -34,6 +34,7 @@ struct page_stream_options {
 
 struct page_round {
     uint64_t normal_pages, zero_pages;
+    uint64_t begun_pages;   /* the same, and those of frames that did not get out whole */
     uint64_t payload_bytes; /* of normal pages */
     uint64_t wire_bytes;
     uint64_t packed_bytes, packed_wire_bytes; /* of pages that were packed: before and after */

@@ -195,7 +195,9 @@ static int try_until(struct job *j, const struct mig_error *why, struct lost *lo
 static void add_part(struct migration_counters *c, void *userdata)
 {
     const struct lost *l = userdata;
-    c->normal_pages += l->part.normal_pages;
+    /* A frame that did not get out whole has pages that were sent, and will be sent again. So what this side
+     * has sent, less what the destination has put in place, is what a break may have lost. */
+    c->normal_pages += l->part.begun_pages - l->part.zero_pages;
     c->zero_pages += l->part.zero_pages;
     c->processed_bytes += l->part.payload_bytes;
     c->wire_bytes += l->part.wire_bytes;

@@ -83,9 +83,10 @@ class Line:
 
 
 class Decider:
-    """Where a destination in doubt asks: every migration was aborted."""
+    """Where a destination in doubt asks: every migration was aborted, or what else the word says."""
 
-    def __init__(self):
+    def __init__(self, word="aborted"):
+        self.word = word
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         threading.Thread(target=self.run, daemon=True).start()
@@ -100,7 +101,7 @@ class Decider:
                 try:
                     connection.settimeout(5)
                     connection.recv(65536)
-                    connection.sendall(Frame(HELLO, compact({"decision": "aborted"})).seal(0))
+                    connection.sendall(Frame(HELLO, compact({"decision": self.word})).seal(0))
                     connection.recv(1)
                 except OSError:
                     pass

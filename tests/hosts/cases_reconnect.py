@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A network that breaks in the middle of a migration: cut in both directions or in one, with resets, half-open, in each phase. Before the
+blackout the migration goes on soon after the network is back and sends no page more than was in flight or dirty; in the blackout the
+source runs on; after the decision both sides find out who runs as soon as they can talk.
+
+The case reconnect-matrix is the whole table and takes minutes: it runs only when it is named. MIGD_CUTS says how long the cuts are
+("1 5"; 20 is possible, too)."""
+import json
+import os
+import subprocess
+import time
+
+from stage import expect, tool, wait_for
+from workload import Workload
+
+PORT = 16509
+PAGE = 4096
+SIZE_MIB = 64
+CAP = "24M"  # so that round 0 takes a few seconds
+
+
+class Network:
+    """Breaks the network of a host, in its own namespace, from outside."""
+
+    def __init__(self, host):
+        self.host = host
+
+    def nft(self, rules):
+        subprocess.run(["ip", "netns", "exec", self.host.netns, "nft", "-f", "-"], input=rules, text=True, check=True, capture_output=True)
+
+    def rules(self, there, back):
+        self.nft("table inet cut {\n"
+                 f"chain out {{ type filter hook output priority 0; {there} }}\n"
+                 f"chain in {{ type filter hook input priority 0; {back} }}\n}}\n")
+
+    def cut(self, kind):
+        """For the source's host: there and back are seen from it."""
+        port = f"tcp dport {PORT}", f"tcp sport {PORT}"
+        if kind == "both":
+            self.rules("oifname eth0 drop;", "iifname eth0 drop;")
+        elif kind == "there":
+            self.rules("oifname eth0 drop;", "")
+        elif kind == "back":
+            self.rules("", "iifname eth0 drop;")
+        elif kind == "reset":  # also for who tries to connect
+            self.rules(f"{port[0]} reject with tcp reset;", f"{port[1]} reject with tcp reset;")
+        elif kind == "half-open":  # something between the hosts has forgotten these connections, and only these
+            text = tool("ip", "netns", "exec", self.host.netns, "ss", "-Htn", "dport", f"= :{PORT}")
+            ports = ", ".join(line.split()[3].rpartition(":")[2] for line in text.splitlines())
+            expect(ports, "there is no connection to forget")
+            self.rules(f"tcp dport {PORT} tcp sport {{ {ports} }} drop;", f"tcp sport {PORT} tcp dport {{ {ports} }} drop;")
+        elif kind == "link":
+            self.host.cut()
+
+    def mend(self, kind):
+        if kind == "link":
+            self.host.cut(False)
+        else:
+            subprocess.run(["ip", "netns", "exec", self.host.netns, "nft", "delete table inet cut"], check=False, capture_output=True)
+
+
+def status(host, name):
+    code, out, _ = host.try_run("migctl", "--json", "status", name)
+    return json.loads(out) if code == 0 else {"state": "", "phase": "", "round": 0, "memory-normal": 0, "memory-constant": 0}
+
+
+def pages(st):
+    return st["memory-normal"] + st["memory-constant"]
+
+
+class Run:
+    """One migration from one host to the other, followed in the background."""
+
+    def __init__(self, w, source, destination, *options):
+        self.w, self.source, self.destination, self.network = w, source, destination, Network(source)
+        self.unit = f"migctl-{time.monotonic_ns()}"
+        self.before = len(json.loads(source.try_run("migctl", "--json", "list", "migrations")[1] or "[]"))
+        source.start(self.unit, "migctl", "start", w.name, destination.name, "--verify", "--bandwidth", CAP, *options)
+
+    def status(self):
+        return status(self.source, self.w.name)
+
+    def until(self, what, condition, seconds=30):
+        return wait_for(f"{what} ({self.status().get('phase')}: {self.status().get('verdict')})", lambda: condition(self.status()), seconds, 0.02)
+
+    def to(self, phase):
+        if phase == "round-0":
+            self.until("in the middle of round 0", lambda s: s["phase"] == "full-send" and pages(s) > 2000)
+        else:
+            self.until("in a later round", lambda s: s["phase"] == "precopy" and s["round"] >= 2)
+
+    def finish(self):
+        self.source.run("migctl", "set", self.w.name, "max-downtime=5s", "bandwidth=0")
+
+    def ended(self, seconds=60):
+        wait_for("migctl ended", lambda: not self.source.alive(self.unit), seconds, 0.05)
+        return self.status()
+
+
+def options_of(phase):
+    return () if phase == "round-0" else ("--max-downtime", "1ms", "--on-stall", "wait")
+
+
+def survive(w, source, destination, phase, kind, cut_sec):
+    """A migration through one cut; what was measured."""
+    run = Run(w, source, destination, *options_of(phase))
+    run.to(phase)
+    run.network.cut(kind)
+    began = time.monotonic()
+    if phase == "switch-over":  # the next that it decides is to switch over
+        source.run("migctl", "set", w.name, "max-downtime=5s")
+    if kind == "half-open":
+        run.until("the connections given up", lambda s: s["phase"] == "reconnecting" or s["reconnects"] > 0, 15)
+    else:
+        time.sleep(max(0.0, cut_sec - (time.monotonic() - began)))
+        run.network.mend(kind)
+    back = time.monotonic()
+    at = pages(run.status())
+    run.until("going on", lambda s: s["phase"] != "reconnecting" and (pages(s) > at or s["state"] == "completed"), 20)
+    on = time.monotonic() - back
+    run.finish()
+    st = run.ended()
+    run.network.mend(kind)
+    there = status(destination, w.name)
+    what = f"{phase}, {kind}, {cut_sec} s"
+    expect(st["state"] == "completed", f"{what}: {st['state']}: {st.get('message')}")
+    expect(st["verify"] == "proved", f"{what}: verify {st['verify']}")
+    expect(w.running(destination) and not w.running(source), f"{what}: it does not run at {destination.name} alone")
+    # To the page: what was sent more often than it was put in place is what was in flight.
+    expect(pages(st) - pages(there) == st["resent-in-flight"] // PAGE,
+           f"{what}: sent {pages(st)} pages, in place {pages(there)}, in flight {st['resent-in-flight'] // PAGE}")
+    return {"phase": phase, "kind": kind, "cut": cut_sec, "on": on, "reconnects": st["reconnects"], "time": st["reconnect-time"] / 1e6,
+            "in flight": st["resent-in-flight"] // PAGE, "dirty": (pages(there) * PAGE - st["memory-total"]) // PAGE}
+
+
+def swap(w, source, destination):
+    w.remove(source)
+    w.place(source, incoming=True)
+    return destination, source
+
+
+def begin(stage, rate=300):
+    w = Workload(stage, size_mib=SIZE_MIB, rate=rate)
+    for host in stage.hosts:
+        host.run("systemctl", "start", "migd")
+    w.place(stage.a)
+    w.place(stage.b, incoming=True)
+    return w, stage.a, stage.b
+
+
+def print_table(rows):
+    print("# phase        cut        s   goes on after   reconnects   away    pages in flight   pages dirty")
+    for r in rows:
+        print(f"# {r['phase']:12} {r['kind']:10} {r['cut']:<3} {r['on']:8.2f} s      {r['reconnects']:4}      {r['time']:6.2f} s"
+              f"  {r['in flight']:10}      {r['dirty']:10}", flush=True)
+
+
+def check_on(rows):
+    late = [r for r in rows if r["on"] > 2.0 and r["kind"] != "half-open"]
+    expect(not late, f"went on too late: {late}")
+
+
+def case_reconnect(stage):
+    """A handful of cuts."""
+    w, source, destination = begin(stage)
+    rows = []
+    for phase, kind, cut in (("round-0", "both", 3), ("later-round", "back", 1), ("switch-over", "there", 3), ("round-0", "reset", 1),
+                             ("later-round", "half-open", 0)):
+        rows.append(survive(w, source, destination, phase, kind, cut))
+        source, destination = swap(w, source, destination)
+    print_table(rows)
+    expect(all(r["on"] < 10 for r in rows), "went on too late, even for a machine with much else to do")
+    expect(all(r["reconnects"] for r in rows if r["cut"] != 1), "a cut did not lead to a reconnect: this proves nothing")
+
+
+def case_reconnect_matrix(stage):
+    """All of them."""
+    w, source, destination = begin(stage)
+    rows = []
+    cuts = [int(c) for c in os.environ.get("MIGD_CUTS", "1 5").split()]
+    for phase in ("round-0", "later-round", "switch-over"):
+        for kind in ("both", "there", "back", "link", "reset", "half-open"):
+            for cut in cuts if kind != "half-open" else [0]:
+                rows.append(survive(w, source, destination, phase, kind, cut))
+                print_table(rows[-1:])
+                source, destination = swap(w, source, destination)
+    print_table(rows)
+    check_on(rows)
+
+
+case_reconnect_matrix.named_only = True
+
+
+def stays(run, word, begun, seconds, what):
+    st = run.ended()
+    took = time.monotonic() - begun
+    expect(st["state"] == "failed" and word in st["message"], f"{what}: {st['state']}: {st['message']}")
+    expect(run.w.running(run.source) and not run.w.running(run.destination), f"{what}: it does not run at {run.source.name} alone")
+    expect(took < seconds, f"{what}: it took {took:.1f} s")
+    wait_for(f"{what}: the destination waiting again", lambda: json.loads(run.destination.run("migctl", "--json", "show", run.w.name))["State"] == "waiting",
+             60, 0.1)
+    print(f"# {what}: {took:.1f} s: {st['message']}")
+
+
+def case_reconnect_in_vain(stage):
+    """The time is over; a daemon is started again, on either side: a clean end with a sentence, and the next migration goes through."""
+    w, source, destination = begin(stage)
+    run = Run(w, source, destination, "--reconnect-timeout", "3s")
+    run.to("round-0")
+    run.network.cut("both")
+    begun = time.monotonic()
+    wait_for("migctl ended", lambda: not source.alive(run.unit), 30, 0.05)
+    expect(w.running(source), "the source does not run")
+    run.network.mend("both")
+    stays(run, "could not be made again within 3", begun, 15, "cut for good")
+
+    run = Run(w, source, destination)
+    run.to("round-0")
+    begun = time.monotonic()
+    destination.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "migd")
+    stays(run, "does not know this migration any more", begun, 20, "the destination's daemon was killed")
+
+    run = Run(w, source, destination)
+    run.to("round-0")
+    begun = time.monotonic()
+    source.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "migd")
+    wait_for("the source's migration ended", lambda: run.status()["state"] == "failed", 20, 0.1)
+    stays(run, "migd ended while", begun, 20, "the source's daemon was killed")
+    w.migrate(source, destination, "--verify")
+
+
+def case_cut_in_the_blackout(stage):
+    """Before the decision the source runs on at once when it notices; after it the destination, or the source, is in doubt until they can
+    talk, and then it is clear."""
+    for host in stage.hosts:
+        host.write("/etc/systemd/system/migd.service.d/fault.conf", "[Service]\nEnvironmentFile=-/run/migd-fault\nWatchdogSec=0\n")
+        host.run("systemctl", "daemon-reload")
+    w, source, destination = begin(stage)
+    for point, on_source, ends in (("final-pages", True, "source"), ("prepare", True, "source"), ("committed", True, "destination"),
+                                   ("in-accepted", False, "destination")):
+        victim = source if on_source else destination
+        victim.write("/run/migd-fault", f"MIGD_FAULT={point}:sleep=3000\n")
+        victim.run("systemctl", "restart", "migd")
+        victim.run("rm", "-f", "/run/migd-fault")
+        run = Run(w, source, destination, "--bandwidth", "0")
+        wait_for(f"at {point}", lambda: status(victim, w.name)["phase"] == point.replace("in-", "", 1), 30, 0.02)
+        source.cut()
+        begun = time.monotonic()
+        if ends == "source":
+            wait_for(f"cut at {point}: the source running", lambda: w.running(source), 20, 0.05)
+            took = time.monotonic() - begun
+            source.cut(False)
+            print(f"# cut at {point}: the source ran again {took:.1f} s after the cut, of which it stood at the point for 3 s")
+            expect(took < 9, f"cut at {point}: it took {took:.1f} s")
+        else:
+            time.sleep(6)
+            expect(not w.running(source), f"cut at {point}: the source runs although it had decided")
+            source.cut(False)
+            back = time.monotonic()
+        runs = source if ends == "source" else destination
+        wait_for(f"cut at {point}: {runs.name} alone running", lambda: w.running(runs) and not w.running(source if runs is destination else destination), 30, 0.05)
+        wait_for(f"cut at {point}: an end", lambda: run.status()["state"] in ("completed", "failed"), 30, 0.05)
+        if ends == "destination":
+            print(f"# cut at {point}: clear {time.monotonic() - back:.1f} s after the network was back: {run.status()['state']}")
+            source, destination = swap(w, source, destination)
+        else:
+            wait_for("the destination waiting again", lambda: json.loads(destination.run("migctl", "--json", "show", w.name))["State"] == "waiting", 60, 0.1)
+    w.migrate(source, destination, "--verify")
+
+
+case_cut_in_the_blackout.faults = True

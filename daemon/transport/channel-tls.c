@@ -111,11 +111,12 @@ static int flush_locked(struct tls_channel *t, bool more)
     return 0;
 }
 
-static int flush(struct tls_channel *t, bool more)
+/* Until no more than so much waits. */
+static int flush_down_to(struct tls_channel *t, size_t size, bool more)
 {
     for (;;) {
         pthread_mutex_lock(&t->lock);
-        int r = flush_locked(t, more);
+        int r = t->out_filled > size ? flush_locked(t, more) : 0;
         pthread_mutex_unlock(&t->lock);
         if (r == -EAGAIN)
             r = channel_wait_writable(&t->base);
@@ -151,7 +152,7 @@ static int failure(struct tls_channel *t, int result)
 static int send_record(struct tls_channel *t, const void *data, size_t size)
 {
     size_t written = 0;
-    int r = t->out_filled > COLLECT_BYTES ? flush(t, true) : 0;
+    int r = flush_down_to(t, COLLECT_BYTES, true);
     if (r < 0)
         return r;
     pthread_mutex_lock(&t->lock);
@@ -203,7 +204,7 @@ static int tls_sendv(struct channel *c, struct iovec *iov, int iovcnt)
         if (r < 0)
             return r;
     }
-    return more ? 0 : flush(t, false);
+    return more ? 0 : flush_down_to(t, 0, false);
 }
 
 static int tls_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)

@@ -125,6 +125,8 @@ static void hello_plainly(struct meeting *m)
     frame_send_json(&s, WIRE_HELLO, o, NULL);
     json_object_put(o);
     o = NULL;
+    if (!security_is_tls(m->server_security))
+        return;
     if (frame_recv(&s, &h, &m->client_error) < 0 || frame_recv_json(&s, &h, &o, &m->client_error) < 0)
         return;
     if (json_object_object_get_ex(o, "text", &text))
@@ -142,11 +144,12 @@ static void meet(struct meeting *m, const char *name)
     assert_int_equal(pthread_create(&thread, NULL, serve, m), 0);
     m->client_result = security_connect(m->client_security, &m->client, m->address, m->other_name,
                                         DEADLINE_USEC, -1, &m->client_error);
-    if (m->client_result == 0 && !security_is_tls(m->client_security) && security_is_tls(m->server_security))
+    if (m->client_result == 0 && !security_is_tls(m->client_security))
         hello_plainly(m);
     if (m->client_result < 0)
         m->client = channel_free(m->client);
-    shutdown(m->listener, SHUT_RDWR); /* where the client did not come at all */
+    if (m->client_error.code == MIG_ERR_CREDENTIALS) /* it did not come at all */
+        shutdown(m->listener, SHUT_RDWR);
     pthread_join(thread, NULL);
     close_fd(&m->listener);
 }

@@ -58,6 +58,16 @@ static void explain_bad(struct vcpu *v, uint32_t what)
         (unsigned long long)regs.rbx + 1, (unsigned long long)regs.rbp);
 }
 
+static void explain_exit(struct vcpu *v)
+{
+    struct kvm_regs r = {0};
+    struct kvm_sregs s = {0};
+    ioctl(v->fd, KVM_GET_REGS, &r);
+    ioctl(v->fd, KVM_GET_SREGS, &s);
+    say("bad", "the vCPU left the guest for reason %u: rip 0x%llx, rdi 0x%llx, cr2 0x%llx, record %llu",
+        v->run->exit_reason, r.rip, r.rdi, s.cr2, r.rbx + 1);
+}
+
 static bool take_output(struct vcpu *v)
 {
     uint32_t value;
@@ -91,7 +101,7 @@ static bool take_exit(struct vcpu *v)
         say("bad", "KVM cannot run the guest: internal error %u", v->run->internal.suberror);
         return false;
     default:
-        say("bad", "the vCPU left the guest for reason %u", v->run->exit_reason);
+        explain_exit(v);
         return false;
     }
 }

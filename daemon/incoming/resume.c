@@ -24,7 +24,6 @@
 /* The source may notice a break later than this side does. */
 #define MARGIN_USEC       (15 * USEC_PER_SEC)
 #define ASK_INTERVAL_USEC USEC_PER_SEC
-#define LAST_WORD_USEC    (200 * USEC_PER_MSEC)
 #define KEY_DIGITS        32
 
 int session_agree_resume(struct session *s, struct mig_error *err)
@@ -90,6 +89,7 @@ int session_offer(struct session *s, struct channel *channel, const struct frame
         s->offer = channel;
         s->offer_stream = *stream;
         s->offer_stream.channel = channel;
+        eventfd_write(s->wake_fd, 1); /* under the lock: who takes the offer takes its wake-up, too */
     }
     pthread_mutex_unlock(&s->lock);
     channel_free(older);
@@ -102,7 +102,6 @@ int session_offer(struct session *s, struct channel *channel, const struct frame
     if (!possible)
         return mig_error_set(err, MIG_ERR_WRONG_STATE, 0,
                              "The migration cannot be resumed here any more: it has come too far, or ends");
-    eventfd_write(s->wake_fd, 1);
     return 0;
 }
 
@@ -126,7 +125,7 @@ static bool source_gave_up(struct session *s, struct mig_error *err)
 {
     static const char *const names[] = {"ping", NULL};
     const struct dialogue_expect expect = {
-        .names = names, .timeout_usec = LAST_WORD_USEC, .what = "a reason"};
+        .names = names, .timeout_usec = DIALOGUE_LAST_WORD_USEC, .what = "a reason"};
     s->control->cancel_fd = -1;
     for (int i = 0; i < 4; i++) {
         struct mig_error said = MIG_ERROR_INIT;
@@ -173,7 +172,8 @@ static int answer(struct session *s, struct mig_error *err)
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
 }
 
-/* The offer becomes the control connection. 1: it did; 0: there is none, or it broke again. */
+/* The offer becomes the control connection. 1: it did; 0: there is none, or it broke again. All wake-ups until
+ * here are used up: the waits on the new connection take one for a failure of theirs. */
 static int take_offer(struct session *s, struct mig_error *err)
 {
     char key[KEY_DIGITS + 1];
@@ -181,6 +181,8 @@ static int take_offer(struct session *s, struct mig_error *err)
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r, "No random numbers: %s", strerror(-r));
     pthread_mutex_lock(&s->lock);
+    eventfd_t wakes;
+    eventfd_read(s->wake_fd, &wakes);
     s->control = TAKE_PTR(s->offer);
     if (s->control) {
         s->control_stream = s->offer_stream;
@@ -225,14 +227,12 @@ static int await_source(struct session *s, struct mig_error *err)
     uint64_t began_usec = now_usec(), ask_usec = began_usec + ASK_INTERVAL_USEC;
     for (;;) {
         struct mig_error why = *err;
-        eventfd_t wakes; /* an offer, a cancel, or the end of an old connection: looked at right here */
-        eventfd_read(s->wake_fd, &wakes);
-        if (is_cancelled(s))
-            return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while the source of %s was away",
-                                 s->domain->name);
         int r = take_offer(s, &why);
         if (r < 0)
             *err = why;
+        if (r >= 0 && is_cancelled(s)) /* after the wake-up that came with it was used up */
+            return mig_error_set(err, MIG_ERR_CANCELLED, 0, "Cancelled while the source of %s was away",
+                                 s->domain->name);
         if (r != 0)
             return MIN(r, 0);
         pthread_mutex_lock(&s->lock);

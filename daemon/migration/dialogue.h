@@ -12,6 +12,11 @@
 #define DIALOGUE_PROTOCOL        1
 #define DIALOGUE_PROTOCOL_OLDEST 1
 
+/* When a connection broke, the source waits so long for the destination's reason on control before it says
+ * its own; the destination waits longer than that for a source that gives up, or both would only wait. */
+#define DIALOGUE_REASON_USEC    (500 * USEC_PER_MSEC)
+#define DIALOGUE_LAST_WORD_USEC (2 * DIALOGUE_REASON_USEC)
+
 /* {"message": name} with what `extra` holds besides (taken over; may be NULL). */
 int dialogue_send(struct frame_stream *s, const char *name, struct json_object *extra, struct mig_error *err);
 /* Best effort: what went wrong here, in words. Does not wait long. */

@@ -98,7 +98,7 @@ int job_explain_break(struct job *j, int error, struct mig_error *err)
     }
     static const char *const names[] = {"fence", "pong", NULL};
     const struct dialogue_expect expect = {
-        .names = names, .timeout_usec = USEC_PER_SEC / 2, .what = "a reason"};
+        .names = names, .timeout_usec = DIALOGUE_REASON_USEC, .what = "a reason"};
     for (int i = 0; i < 4; i++) {
         struct mig_error said = MIG_ERROR_INIT;
         _cleanup_(json_object_putp) struct json_object *o = NULL;

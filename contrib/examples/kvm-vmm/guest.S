@@ -10,7 +10,8 @@
  *   rbx records written    rbp page of the next one    r12 address of page 0
  *   r13 pages              r14 stride                  r15 magic
  *
- * 64-bit mode, ring 0, identity map, no stack, no interrupts. Position-independent: memory.c copies it.
+ * 64-bit mode, ring 0, identity map, no interrupts. The stack is for exceptions only, of which there should be none.
+ * Position-independent: memory.c copies it.
  */
 #include "guest.h"
 
@@ -80,6 +81,25 @@ tell:
 
 bad:
     outl    %eax, $GUEST_PORT_BAD
+    hlt
+
+    /* An entry for each vector, all of the same size. */
+    .globl guest_faults, guest_faults_end
+    .hidden guest_faults, guest_faults_end
+    .balign 16
+guest_faults:
+    .set vector, 0
+    .rept GUEST_VECTORS
+    .balign 16
+    pushq   $vector
+    jmp     fault
+    .set vector, vector + 1
+    .endr
+    .balign 16
+guest_faults_end:
+fault:
+    movl    (%rsp), %eax
+    outl    %eax, $GUEST_PORT_FAULT
     hlt
 guest_program_end:
 

@@ -11,6 +11,9 @@
 #define GUEST_COUNTER    0x9000   /* u64: records that the guest has written; then a zero */
 #define GUEST_SSE        0x9010   /* where it looks at its SSE register */
 #define GUEST_DMA_SOURCE 0xa000   /* a page that the VMM writes and edu fetches */
+#define GUEST_GDT        0xb000   /* what an exception needs: segments, */
+#define GUEST_IDT        0xc000   /* gates, */
+#define GUEST_STACK      0xe000   /* and a stack, down from here */
 #define GUEST_DMA_WINDOW 0x100000 /* pages that edu writes */
 #define GUEST_DMA_PAGES  256
 #define GUEST_RECORDS    0x200000   /* pages that the guest writes: to the end of the memory */
@@ -24,6 +27,12 @@
 #define GUEST_BAD_COUNTER 1    /* register and memory are of different moments */
 #define GUEST_BAD_FPU     2    /* register and SSE register are of different moments */
 #define GUEST_BAD_RECORD  3    /* a page does not hold what was last written to it */
+
+#define GUEST_PORT_FAULT  0x12 /* an exception, by its vector; the stack has the vector and what the CPU put there */
+#define GUEST_VECTORS     32
+
+#define GUEST_CODE_SELECTOR 8
+#define GUEST_DATA_SELECTOR 16
 
 /* A record fills a page: four words at its start, and one at its end that shows whether it is whole. */
 #define RECORD_PAGE  8

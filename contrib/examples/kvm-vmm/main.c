@@ -41,7 +41,7 @@ static int make_machine(struct vmm *v, const struct options *o)
     if (r == 0)
         r = vm_create(&v->vm, o->kvm, &v->memory);
     if (r == 0)
-        r = vcpu_create(&v->vcpu, &v->vm);
+        r = vcpu_create(&v->vcpu, &v->vm, &v->memory);
     if (r == 0)
         r = cpu_log_create(&v->log, NULL, o->memory / 4096);
     if (r == 0)
@@ -102,7 +102,7 @@ static int start(struct program *p)
         r = open_devices(v, &p->options);
     if (r == 0 && !p->options.incoming) {
         guest_memory_boot(&v->memory);
-        r = vcpu_boot(&v->vcpu, &v->memory);
+        r = vcpu_boot(&v->vcpu);
     }
     if (r == 0 && p->options.name)
         r = join_migd(p);

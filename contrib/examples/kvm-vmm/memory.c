@@ -11,7 +11,7 @@
 enum { PTE_PRESENT = 1, PTE_WRITE = 2, PTE_ACCESSED = 0x20, PTE_DIRTY = 0x40, PTE_LARGE = 0x80 };
 #define LARGE_PAGE_BYTES (2ull << 20)
 
-extern const uint8_t guest_program[], guest_program_end[];
+extern const uint8_t guest_program[], guest_program_end[], guest_faults[], guest_faults_end[];
 
 int guest_memory_create(struct guest_memory *m, uint64_t size)
 {
@@ -35,6 +35,21 @@ int guest_memory_create(struct guest_memory *m, uint64_t size)
     return 0;
 }
 
+/* Flat segments and 64-bit interrupt gates (AMD64 Architecture Programmer's Manual, volume 2, chapter 4): an
+ * exception is then told, instead of ending the machine. */
+static void write_descriptors(struct guest_memory *m)
+{
+    uint64_t *gdt = (uint64_t *)(void *)(m->base + GUEST_GDT),
+             *idt = (uint64_t *)(void *)(m->base + GUEST_IDT);
+    uint64_t entry = GUEST_PROGRAM + (uint64_t)(guest_faults - guest_program);
+    const uint64_t entry_bytes = (uint64_t)(guest_faults_end - guest_faults) / GUEST_VECTORS;
+    gdt[GUEST_CODE_SELECTOR / 8] = UINT64_C(0x00af9b000000ffff);
+    gdt[GUEST_DATA_SELECTOR / 8] = UINT64_C(0x00cf93000000ffff);
+    for (unsigned i = 0; i < GUEST_VECTORS; i++, entry += entry_bytes)
+        idt[2 * i] = (entry & 0xffff) | GUEST_CODE_SELECTOR << 16 | UINT64_C(0x8e00) << 32 |
+                     (entry >> 16 & 0xffff) << 48;
+}
+
 void guest_memory_boot(struct guest_memory *m)
 {
     uint64_t *tables = (uint64_t *)(void *)(m->base + GUEST_TABLES), *directory = tables + 1024;
@@ -43,6 +58,7 @@ void guest_memory_boot(struct guest_memory *m)
     tables[512] = (GUEST_TABLES + 0x2000) | flags;
     for (uint64_t i = 0; i < 512; i++)
         directory[i] = i * LARGE_PAGE_BYTES | flags | PTE_LARGE;
+    write_descriptors(m);
     memcpy(m->base + GUEST_PROGRAM, guest_program, (size_t)(guest_program_end - guest_program));
 }
 

@@ -58,14 +58,19 @@ static void explain_bad(struct vcpu *v, uint32_t what)
         (unsigned long long)regs.rbx + 1, (unsigned long long)regs.rbp);
 }
 
-static void explain_exit(struct vcpu *v)
+/* The stack begins with the vector, and where the CPU has one, the error code; then where it happened. */
+static void explain_fault(struct vcpu *v, uint32_t vector)
 {
     struct kvm_regs r = {0};
     struct kvm_sregs s = {0};
+    uint64_t words[3] = {0};
     ioctl(v->fd, KVM_GET_REGS, &r);
     ioctl(v->fd, KVM_GET_SREGS, &s);
-    say("bad", "the vCPU left the guest for reason %u: rip 0x%llx, rdi 0x%llx, cr2 0x%llx, record %llu",
-        v->run->exit_reason, r.rip, r.rdi, s.cr2, r.rbx + 1);
+    if (r.rsp >= GUEST_IDT && r.rsp <= GUEST_STACK - sizeof words)
+        memcpy(words, v->memory->base + r.rsp, sizeof words);
+    say("bad",
+        "the guest met exception %" PRIu32 " (stack 0x%" PRIx64 " 0x%" PRIx64 ", cr2 0x%llx) at record %llu",
+        vector, words[1], words[2], s.cr2, r.rbx + 1);
 }
 
 static bool take_output(struct vcpu *v)
@@ -74,6 +79,10 @@ static bool take_output(struct vcpu *v)
     memcpy(&value, (const char *)v->run + v->run->io.data_offset, sizeof value);
     if (v->run->io.direction != KVM_EXIT_IO_OUT || v->run->io.size != sizeof value) {
         say("bad", "the guest used port 0x%x in a way that it does not know", v->run->io.port);
+        return false;
+    }
+    if (v->run->io.port == GUEST_PORT_FAULT) {
+        explain_fault(v, value);
         return false;
     }
     if (v->run->io.port != GUEST_PORT_WROTE) {
@@ -101,7 +110,7 @@ static bool take_exit(struct vcpu *v)
         say("bad", "KVM cannot run the guest: internal error %u", v->run->internal.suberror);
         return false;
     default:
-        explain_exit(v);
+        say("bad", "the vCPU left the guest for reason %u", v->run->exit_reason);
         return false;
     }
 }
@@ -211,11 +220,12 @@ static void on_kick(int number)
 {
 }
 
-int vcpu_create(struct vcpu *v, const struct vm *vm)
+int vcpu_create(struct vcpu *v, const struct vm *vm, const struct guest_memory *memory)
 {
     struct sigaction kick = {.sa_handler = on_kick}; /* no SA_RESTART: KVM_RUN answers EINTR */
     pthread_condattr_t attr;
 
+    v->memory = memory;
     sigaction(KICK, &kick, NULL);
     pthread_mutex_init(&v->lock, NULL);
     pthread_condattr_init(&attr);
@@ -235,30 +245,43 @@ int vcpu_create(struct vcpu *v, const struct vm *vm)
     return set_cpuid(v, vm);
 }
 
-int vcpu_boot(struct vcpu *v, const struct guest_memory *memory)
+int vcpu_boot(struct vcpu *v)
 {
     enum { CR0 = 0x80010033, CR4_PAE = 0x20, CR4_SSE = 0x600, EFER_LME = 0x100, EFER_LMA = 0x400 };
-    const struct kvm_segment code = {
-        .limit = UINT32_MAX, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
-    const struct kvm_segment data = {
-        .limit = UINT32_MAX, .selector = 16, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1};
+    const struct kvm_segment code = {.limit = UINT32_MAX,
+                                     .selector = GUEST_CODE_SELECTOR,
+                                     .type = 11,
+                                     .present = 1,
+                                     .s = 1,
+                                     .l = 1,
+                                     .g = 1};
+    const struct kvm_segment data = {.limit = UINT32_MAX,
+                                     .selector = GUEST_DATA_SELECTOR,
+                                     .type = 3,
+                                     .present = 1,
+                                     .db = 1,
+                                     .s = 1,
+                                     .g = 1};
     struct kvm_sregs s;
     if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
         return complain("KVM_GET_SREGS");
     s.cs = code;
     s.ds = s.es = s.fs = s.gs = s.ss = data;
+    s.gdt = (struct kvm_dtable){.base = GUEST_GDT, .limit = GUEST_DATA_SELECTOR + 7};
+    s.idt = (struct kvm_dtable){.base = GUEST_IDT, .limit = GUEST_VECTORS * 16 - 1};
     s.cr0 = CR0;
     s.cr3 = GUEST_TABLES;
     s.cr4 = CR4_PAE | CR4_SSE;
     s.efer = EFER_LME | EFER_LMA;
     const struct kvm_regs r = {
         .rip = GUEST_PROGRAM,
+        .rsp = GUEST_STACK,
         .rflags = 2,
-        .rbp = pattern_page(&memory->cpu_pages, 1),
+        .rbp = pattern_page(&v->memory->cpu_pages, 1),
         .r12 = GUEST_RECORDS,
-        .r13 = memory->cpu_pages.pages,
-        .r14 = memory->cpu_pages.stride,
-        .r15 = memory->cpu_pages.magic,
+        .r13 = v->memory->cpu_pages.pages,
+        .r14 = v->memory->cpu_pages.stride,
+        .r15 = v->memory->cpu_pages.magic,
     };
     if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0 || ioctl(v->fd, KVM_SET_REGS, &r) < 0)
         return complain("Cannot set the vCPU's registers");

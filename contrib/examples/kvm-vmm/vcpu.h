@@ -13,6 +13,7 @@
 struct kvm_run;
 struct vcpu {
     int fd;
+    const struct guest_memory *memory;
     struct kvm_run *run;
     size_t run_bytes;
     uint64_t rate;            /* records per second, 0: as fast as it goes */
@@ -27,9 +28,9 @@ struct vcpu {
 };
 
 /* Prints why it failed. */
-int vcpu_create(struct vcpu *v, const struct vm *vm);
+int vcpu_create(struct vcpu *v, const struct vm *vm, const struct guest_memory *memory);
 /* The registers of a guest that has not run yet. */
-int vcpu_boot(struct vcpu *v, const struct guest_memory *memory);
+int vcpu_boot(struct vcpu *v);
 /* Starts the thread at the first call. */
 int vcpu_resume(struct vcpu *v);
 void vcpu_pause(struct vcpu *v);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh
 # To be sourced by tests in the lab: two daemons, `a` and `b`, each on a bus of its own, b in a network namespace of its own, and a holder
-# process on each side. At the end: exit $failed. With daemon_a=service the first is migd.service on the system bus.
+# process on each side. At the end: exit $failed. With daemon_a=service the first is migd.service on the system bus; with
+# security=tls the daemons have certificates (program=openssl, its configuration and make-test-ca are wanted then).
 failed=0
 case=
 say() { echo "LAB $1 $case - $2"; }
@@ -55,6 +56,12 @@ in_b() { nsenter -n -t "$(cat /tmp/b.pid)" "$@"; }
 in_b ip addr add 10.9.0.2/24 dev "$peer"
 in_b ip link set "$peer" up
 
+if [ "${security:=plain}" = tls ]; then
+    make-test-ca /tmp/ca a,10.9.0.1 b,10.9.0.2 > /dev/null || { case=certificates; fail "they could not be made"; exit 1; }
+fi
+for side in a b; do
+    printf '[Peer]\nSecurity=%s\nCertificateFolder=%s\n' "$security" /tmp/ca/$side > /tmp/migd-$side.conf
+done
 if [ "${daemon_a:-}" = service ]; then
     for folder in /etc/migd /usr/local/etc/migd; do
         [ -e $folder/migd.conf ] || continue
@@ -64,9 +71,9 @@ if [ "${daemon_a:-}" = service ]; then
     systemctl restart migd.service
     journalctl -q -f -u migd.service > /tmp/migd-a.log 2>&1 &
 else
-    on a migd --security plain --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
+    on a migd --config /tmp/migd-a.conf --listen 10.9.0.1:7000 --runtime-dir /run/migd-a > /tmp/migd-a.log 2>&1 &
 fi
-in_b env MIGD_BUS_ADDRESS=unix:path=/run/bus-b migd --security plain --listen 10.9.0.2:7000 --runtime-dir /run/migd-b > /tmp/migd-b.log 2>&1 &
+in_b env MIGD_BUS_ADDRESS=unix:path=/run/bus-b migd --config /tmp/migd-b.conf --listen 10.9.0.2:7000 --runtime-dir /run/migd-b > /tmp/migd-b.log 2>&1 &
 i=0
 until on a migctl list > /dev/null 2>&1 && on b migctl list > /dev/null 2>&1; do
     i=$((i + 1))

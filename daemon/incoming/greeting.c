@@ -19,12 +19,14 @@
 struct greeting {
     struct greeter *greeter;
     struct channel *channel;
+    struct admission_place place;
     struct frame_stream stream;
     struct json_object *hello;
 };
 
 static void greeting_free(struct greeting *g)
 {
+    admission_leave(&g->greeter->admission, &g->place);
     channel_free(g->channel);
     json_object_put(g->hello);
     atomic_fetch_sub(&g->greeter->running, 1);
@@ -144,6 +146,13 @@ static void *greet(void *userdata)
         r = mig_error_set(&err, MIG_ERR_PEER_PROTOCOL, 0, "the first frame is of type %u, not HELLO", h.type);
     if (r == 0)
         r = frame_recv_json(&g->stream, &h, &g->hello, &err);
+    /* Who has said HELLO is a guest, and not ended for another any more. */
+    if (admission_leave(&g->greeter->admission, &g->place)) {
+        log_info("Connection from %s ended: it had said nothing yet, and others want its place",
+                 g->channel->peer);
+        greeting_free(g);
+        return NULL;
+    }
     if (r < 0) {
         if (r != -EPIPE) {
             const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = g->channel->peer};
@@ -174,7 +183,7 @@ static int start_thread(void *(*run)(void *), void *userdata)
 
 static int count_one(struct greeter *greeter)
 {
-    if (atomic_fetch_add(&greeter->running, 1) < GREETINGS_MAX)
+    if (atomic_fetch_add(&greeter->running, 1) < GREETING_THREADS_MAX)
         return 0;
     atomic_fetch_sub(&greeter->running, 1);
     return -EBUSY;
@@ -234,6 +243,7 @@ int greeter_take(struct greeter *greeter, int fd, const char *peer)
     g->channel->deadline_usec =
         deadline_in(GREETING_TIMEOUT_USEC); /* also for who sends a byte now and then */
     frame_stream_init(&g->stream, g->channel, true);
+    admission_enter(&greeter->admission, &g->place, peer, g->channel->fd);
     r = start_thread(greet, g);
     if (r < 0)
         greeting_free(g);

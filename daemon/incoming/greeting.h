@@ -6,12 +6,14 @@
  */
 #pragma once
 #include "base/json.h"
+#include "incoming/admission.h"
 #include "transport/frame.h"
 
 struct loop;
 struct greeting;
 
-#define GREETINGS_MAX         64u
+#define GREETINGS_MAX         64u /* that have not said HELLO */
+#define GREETING_THREADS_MAX  (2 * GREETINGS_MAX)
 #define GREETING_TIMEOUT_USEC UINT64_C(10000000)
 
 /* Main thread; the callee takes channel and hello over. The answer has not been sent. */
@@ -27,11 +29,13 @@ struct greeter {
     struct security *security; /* borrowed; NULL: plain */
     greeting_fn greeted;
     void *userdata;
+    struct admission admission;
     _Atomic unsigned running; /* threads under way */
     int cancel_fd;            /* ends them all */
 };
 /* Main thread: run(userdata) on a thread of its own that is counted among the greetings and ends with them.
- * It posts nothing. -EBUSY when there are GREETINGS_MAX. */
+ * It posts nothing. -EBUSY when there are GREETING_THREADS_MAX. */
 int greeter_run(struct greeter *g, void (*run)(void *userdata), void *userdata);
-/* Takes fd over. -EBUSY when GREETINGS_MAX connections are under way. */
+/* Takes fd over. With all GREETINGS_MAX places taken another connection is ended for it (admission.h); -EBUSY
+ * only when so many come that GREETING_THREADS_MAX threads have not ended yet. */
 int greeter_take(struct greeter *g, int fd, const char *peer);

@@ -261,7 +261,7 @@ static void on_connection(int fd, void *userdata)
     int r = greeter_take(&in->greeter, c, peer);
     if (r < 0)
         log_warning("Connection from %s closed: %s", peer,
-                    r == -EBUSY ? "too many connections that have not said HELLO" : strerror(-r));
+                    r == -EBUSY ? "more connections come at once than can be greeted" : strerror(-r));
 }
 
 static void accept_again(void *userdata)
@@ -298,6 +298,7 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
     if (!in)
         return mig_error_oom(err);
     in->listen_fd = in->greeter.cancel_fd = -1;
+    admission_init(&in->greeter.admission, GREETINGS_MAX);
     in->loop = loop;
     in->registry = registry;
     in->accept_overrides = true;
@@ -349,6 +350,7 @@ struct incoming *incoming_free(struct incoming *in)
     for (int i = 0; atomic_load(&in->greeter.running) && i < 200; i++)
         usleep(5000);
     close_fd(&in->greeter.cancel_fd);
+    admission_destroy(&in->greeter.admission);
     free(in->arrivals);
     free(in->address);
     free(in->runtime_dir);

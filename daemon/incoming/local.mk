@@ -1,6 +1,6 @@
 libmigd_la_SOURCES += \
 	daemon/incoming/arrival.c daemon/incoming/arrival.h \
-	daemon/incoming/accept.c \
+	daemon/incoming/accept.c daemon/incoming/admission.c daemon/incoming/admission.h \
 	daemon/incoming/check.c daemon/incoming/check.h \
 	daemon/incoming/compare-devices.c \
 	daemon/incoming/compare-memory.c \

@@ -184,7 +184,7 @@ def compression_zstd(rig):
 def compression_adaptive(rig):
     """Over a link that the cap makes slow, packing pays at once."""
     status = packed(rig, "adaptive", "--bandwidth", "150M", "--max-downtime", "1s", size=384 * MIB)
-    expect(status["compression-before"] > status["memory-processed"] // 4, f"of {status['memory-processed']} bytes {status['compression-before']} were packed")
+    expect(status["compression-before"] > status["memory-processed"] // 16, f"of {status['memory-processed']} bytes {status['compression-before']} were packed")
 
 
 @CASES.case("verify-post")

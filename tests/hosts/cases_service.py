@@ -20,7 +20,7 @@ def case_start_and_stop(stage):
     host.write("/etc/migd/migd.conf.d/10.conf", "[Migration]\nMaxDowntimes=40ms\n")
     code, _, errors = host.try_run("systemctl", "reload", "migd")
     expect(code != 0, "a broken configuration was reloaded")
-    expect("MaxDowntimes" in host.journal("-u", "migd"), "the journal does not name the wrong key")
+    wait_for("the journal to name the wrong key", lambda: "MaxDowntimes" in host.journal("-u", "migd"))
     expect(host.unit_property("ActiveState") == "active", "a broken configuration ended migd")
 
 

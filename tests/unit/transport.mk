@@ -1,6 +1,7 @@
 if HAVE_CMOCKA
 check_PROGRAMS += \
 	tests/unit/test-address \
+	tests/unit/test-admission \
 	tests/unit/test-apply \
 	tests/unit/test-channel \
 	tests/unit/test-codec \
@@ -10,6 +11,7 @@ check_PROGRAMS += \
 	tests/unit/test-tls
 TESTS += \
 	tests/unit/test-address \
+	tests/unit/test-admission \
 	tests/unit/test-apply \
 	tests/unit/test-channel \
 	tests/unit/test-codec \
@@ -19,6 +21,8 @@ TESTS += \
 	tests/unit/test-tls
 tests_unit_test_address_SOURCES = tests/unit/test-address.c
 tests_unit_test_address_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_admission_SOURCES = tests/unit/test-admission.c
+tests_unit_test_admission_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_apply_SOURCES = tests/unit/test-apply.c
 tests_unit_test_apply_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_channel_SOURCES = tests/unit/test-channel.c

@@ -76,7 +76,8 @@ class Run:
         self.w, self.source, self.destination, self.network = w, source, destination, Network(source)
         self.unit = f"migctl-{time.monotonic_ns()}"
         self.before = len(json.loads(source.try_run("migctl", "--json", "list", "migrations")[1] or "[]"))
-        source.start(self.unit, "migctl", "start", w.name, destination.name, "--verify", "--bandwidth", CAP, *options)
+        cap = () if "--bandwidth" in options else ("--bandwidth", CAP)
+        source.start(self.unit, "migctl", "start", w.name, destination.name, "--verify", *cap, *options)
 
     def status(self):
         return status(self.source, self.w.name)

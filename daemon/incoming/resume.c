@@ -172,8 +172,8 @@ static int answer(struct session *s, struct mig_error *err)
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
 }
 
-/* The offer becomes the control connection. 1: it did; 0: there is none, or it broke again. All wake-ups until
- * here are used up: the waits on the new connection take one for a failure of theirs. */
+/* The offer becomes the control connection. 1: it did; 0: there is none, or it broke again. All wake-ups
+ * until here are used up: the waits on the new connection take one for a failure of theirs. */
 static int take_offer(struct session *s, struct mig_error *err)
 {
     char key[KEY_DIGITS + 1];

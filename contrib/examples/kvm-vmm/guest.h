@@ -28,8 +28,9 @@
 #define GUEST_BAD_FPU     2    /* register and SSE register are of different moments */
 #define GUEST_BAD_RECORD  3    /* a page does not hold what was last written to it */
 
-#define GUEST_PORT_FAULT  0x12 /* an exception, by its vector; the stack has the vector and what the CPU put there */
-#define GUEST_VECTORS     32
+#define GUEST_PORT_FAULT                                                                                     \
+    0x12 /* an exception, by its vector; the stack has the vector and what the CPU put there */
+#define GUEST_VECTORS 32
 
 #define GUEST_CODE_SELECTOR 8
 #define GUEST_DATA_SELECTOR 16

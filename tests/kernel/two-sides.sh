@@ -108,16 +108,24 @@ start() { # DOMAIN OPTION...
     on a migctl start "$domain" 10.9.0.2:7000 --verify=strict "$@" > /tmp/start.log 2>&1
 }
 started() { on a migctl --json show "$1" | tr -d ' \n' | grep -o '"started":true'; }
-# arrived DOMAIN: everything that a migration that went well has left behind
+# proved DOMAIN [GATE]: verify has proved it and the gate is clean, by the bits of the trackers or, where GATE says so, "by digests"
+proved() {
+    on a migctl status "$1" > /tmp/end.log 2>&1
+    if ! grep -q "^Verify: *proved: all [1-9]" /tmp/end.log || ! grep -q "^Gate: *clean${2:+ $2}:" /tmp/end.log; then
+        fail "migd's own proof: $(grep -E '^(State|Gate|Verify)' /tmp/end.log | tr -s ' ' | tr '\n' ';')"
+        return 1
+    fi
+}
+# arrived DOMAIN [GATE]: everything that a migration that went well has left behind
 arrived() {
     wait_for /tmp/holder-b.log "HOLDER arrived" || { fail "the destination does not run: $(grep LAB /tmp/holder-b.log)"; return; }
     if grep -q "LAB fail" /tmp/holder-[ab].log; then
         fail "$(grep -h 'LAB fail' /tmp/holder-[ab].log)"
     elif [ -n "$(started "$1")" ]; then
         fail "tracking is still on at the source"
-    else
+    elif proved "$@"; then
         say note "$(grep -h 'LAB note' /tmp/holder-b.log | sed 's/.* - //')"
-        say note "$(grep -hiE 'downtime|gate|verif' /tmp/start.log | tr -s ' ' | tr '\n' ';' | cut -c1-400)"
+        say note "$(grep -hiE 'downtime|gate|verif' /tmp/end.log | tr -s ' ' | tr '\n' ';' | cut -c1-400)"
         say pass "migrated"
     fi
 }

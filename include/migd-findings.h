@@ -91,6 +91,14 @@
       "in time: the VMM has ended, has left the bus, or its main loop is stuck. A migration would "          \
       "fail at the switch-over, after all memory was sent.",                                                 \
       "Start the VMM or its bus connection again, or name its new bus name with SetController.")             \
+    X(FINDING_CONTROLLER_LOG_REFUSED, "controller-log-refused", ERROR, false,                                \
+      "The VMM does not log what its CPUs write",                                                            \
+      "The domain has a cpu-log: a bitmap in which the VMM marks every page that its CPUs write. The log "   \
+      "costs the guest, so migd asks for it (StartLog) only while a migration or a check runs, and the VMM " \
+      "has refused or did not answer in time. Without it, what the CPUs write after the first copy would "   \
+      "be lost, so nothing is begun.",                                                                       \
+      "The VMM's own words say why; free what it lacks, or leave the VMM's log on for good and do not "      \
+      "export StartLog.")                                                                                    \
     X(FINDING_CONTROLLER_MISSING, "controller-missing", ERROR, false,                                        \
       "The destination has no controller for the VMM's own state",                                           \
       "At the source a VMM is paused, resumed and asked for its own state (CPUs, emulated devices). "        \

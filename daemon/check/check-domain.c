@@ -61,7 +61,9 @@ void check_controller_asks(struct check *c)
 {
     struct controller *controller = c->domain->controller;
     struct mig_error e = MIG_ERROR_INIT;
-    if (controller->ops->alive && controller->ops->alive(controller, deadline_in(PING_TIMEOUT_USEC), &e) < 0)
+    c->controller_dead =
+        controller->ops->alive && controller->ops->alive(controller, deadline_in(PING_TIMEOUT_USEC), &e) < 0;
+    if (c->controller_dead)
         TELL_ERROR(c, FINDING_CONTROLLER_GONE, c->domain->name, &e, "The controller of domain %s",
                    c->domain->name);
 }

@@ -15,6 +15,7 @@ struct check {
     bool failed; /* out of memory: findings are missing */
     /* What the asks learn on their way. */
     bool *dead;           /* per device: it does not answer, and is not asked again */
+    bool controller_dead; /* the same of the VMM */
     bool *unknown;        /* per memory: nobody can say what is written there */
     uint64_t state_bytes; /* of devices, in the blackout */
 };

@@ -3,6 +3,7 @@
 #include "base/format.h"
 #include "check/check-private.h"
 #include "domain/kernel-devices.h"
+#include "domain/vmm-log.h"
 #include "vfio/container.h"
 #include <string.h>
 
@@ -84,7 +85,7 @@ static void mark_unknown(struct check *c, size_t i)
                                    : covers(t, c->memory[k].region);
 }
 
-void check_tracker_asks(struct check *c)
+static void start_trackers(struct check *c)
 {
     const struct domain *d = c->domain;
     for (size_t i = 0; i < d->ntrackers; i++) {
@@ -110,6 +111,20 @@ void check_tracker_asks(struct check *c)
             TELL(c, FINDING_TRACKER_COARSE, t->name, NULL, "Tracker %s reports in units of %s", t->name,
                  FORMAT_BYTES(t->granularity_bytes));
     }
-    for (size_t i = 0; i < d->ntrackers && !c->keep_tracking; i++)
+}
+
+void check_tracker_asks(struct check *c)
+{
+    const struct domain *d = c->domain;
+    struct mig_error e = MIG_ERROR_INIT;
+    if (!c->controller_dead && vmm_log_start(c->domain, &e) < 0)
+        TELL_ERROR(c, FINDING_CONTROLLER_LOG_REFUSED, d->name, &e,
+                   "Starting the log of what the CPUs of %s write", d->name);
+    start_trackers(c);
+    if (c->keep_tracking)
+        return;
+    for (size_t i = 0; i < d->ntrackers; i++)
         d->trackers[i]->ops->stop(d->trackers[i]);
+    if (!c->controller_dead)
+        vmm_log_stop(c->domain);
 }

@@ -12,4 +12,5 @@ libmigd_la_SOURCES += \
 	daemon/domain/saved.c daemon/domain/saved.h \
 	daemon/domain/structure-memory.c \
 	daemon/domain/structure.c daemon/domain/structure.h \
-	daemon/domain/uffd-again.c daemon/domain/uffd-again.h
+	daemon/domain/uffd-again.c daemon/domain/uffd-again.h \
+	daemon/domain/vmm-log.c daemon/domain/vmm-log.h

@@ -6,11 +6,11 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "domain/vmm-log.h"
 #include "migration/journal.h"
 #include "outgoing/job.h"
 #include "outgoing/outcome.h"
 #include "outgoing/rollback.h"
-#include "outgoing/vmm-log.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -23,5 +23,4 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/state-keep.c daemon/outgoing/state-keep.h \
 	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
 	daemon/outgoing/switch-over.c \
-	daemon/outgoing/verify.c \
-	daemon/outgoing/vmm-log.c daemon/outgoing/vmm-log.h
+	daemon/outgoing/verify.c

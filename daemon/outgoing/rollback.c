@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dirty/tracker.h"
-#include "outgoing/vmm-log.h"
+#include "domain/vmm-log.h"
 #include <stdio.h>
 
 #define RESUME_TIMEOUT_USEC (10 * USEC_PER_SEC)

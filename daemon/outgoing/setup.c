@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "outgoing/job.h"
 #include <string.h>
-#include "outgoing/vmm-log.h"
 
 static int prepare_set(struct job *j, struct mig_error *err)
 {
@@ -110,18 +109,16 @@ static void set_setup_time(struct migration_counters *c, void *userdata)
     c->setup_usec = now_usec() - *(const uint64_t *)userdata;
 }
 
-/* The half of the check that asks devices, trackers and the VMM, as `migctl check` does. The trackers go on
- * from here, before the peer is asked anything: what they report until round 0 is sent anyhow. */
+/* The half of the check that asks devices, trackers and the VMM, as `migctl check` does. The VMM's log and
+ * the trackers go on from here, before the peer is asked anything: what they report until round 0 is sent
+ * anyhow. */
 static int check_and_track(struct job *j, struct mig_error *err)
 {
     const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
     struct findings f = {0};
     check_waive(&f, &j->options);
     j->tracking = true;
-    int r = vmm_log_start(j->domain, err);
-    if (r < 0)
-        return r;
-    r = check_asks(j->domain, &j->request, true, &f);
+    int r = check_asks(j->domain, &j->request, true, &f);
     r = r < 0 ? mig_error_oom(err) : check_refusal(&f, err);
     for (size_t i = 0; r == 0 && i < f.count; i++)
         if (f.items[i].severity == FINDING_WARNING)

@@ -127,6 +127,60 @@ static void controller_gone(struct stage *t)
     fault_only = "alive";
 }
 
+static struct {
+    struct controller_ops ops;
+    const struct domain *domain;
+    unsigned starts, stops;
+    bool on, refuses;
+} vmm;
+
+static bool something_tracks(void)
+{
+    bool any = false;
+    for (size_t i = 0; i < vmm.domain->ntrackers; i++)
+        any |= vmm.domain->trackers[i]->started;
+    return any;
+}
+
+static int start_log(struct controller *c, uint64_t deadline, struct mig_error *err)
+{
+    vmm.starts++;
+    assert_false(something_tracks()); /* what it writes until it logs must be in the first copy */
+    if (vmm.refuses)
+        return mig_error_set(err, MIG_ERR_CONTROLLER, 0, "no memory for a log");
+    vmm.on = true;
+    return 0;
+}
+
+static int stop_log(struct controller *c, uint64_t deadline, struct mig_error *err)
+{
+    vmm.stops++;
+    vmm.on = false;
+    return 0;
+}
+
+static void vmm_with_a_log(struct stage *t)
+{
+    struct tracker *cpu;
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    memset(&vmm, 0, sizeof vmm);
+    vmm.domain = t->domain;
+    vmm.ops = *t->s.source.controller->base.ops;
+    vmm.ops.start_log = start_log;
+    vmm.ops.stop_log = stop_log;
+    t->s.source.controller->base.ops = &vmm.ops;
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    assert_int_equal(tracker_new_cpu_log(&cpu, "cpu", t->s.source.region, fd, 0, REGION_PAGE_SIZE, NULL), 0);
+    assert_int_equal(domain_add_tracker(t->domain, cpu, NULL, NULL), 0);
+    close(fd);
+}
+
+static void vmm_log_refused(struct stage *t)
+{
+    vmm_with_a_log(t);
+    vmm.refuses = true;
+}
+
 static void untracked_memory(struct stage *t)
 {
     struct tracker *all;
@@ -317,6 +371,7 @@ static const struct provocation {
     {FINDING_CONTAINER_BLIND, "dma", blind, NULL, MIG_ERR_STALLED, false},
     {FINDING_CONTAINER_TRACKING_REFUSED, "dma", tracking_refused, NULL, MIG_ERR_TRACKER, false},
     {FINDING_CONTROLLER_GONE, "dom", controller_gone, NULL, MIG_ERR_DEVICE, true},
+    {FINDING_CONTROLLER_LOG_REFUSED, "dom", vmm_log_refused, NULL, MIG_ERR_CONTROLLER, false},
     {FINDING_CONVERGENCE_IMPOSSIBLE, "dom", untracked_memory, NULL, MIG_ERR_STALLED, false},
     {FINDING_DESTINATION_INVALID, "host:99999999", bad_address, NULL, MIG_ERR_INVALID_ARGUMENT, false},
     {FINDING_DEVICE_ERROR_STATE, "dev0", error_state, NULL, MIG_ERR_DEVICE_BROKEN, false},
@@ -396,6 +451,29 @@ static void a_healthy_domain_has_no_error(void **state)
             fail_msg("%s", f.items[i].message);
     nothing_was_touched(&t);
     findings_clear(&f);
+    tear_down(&t);
+}
+
+/* The log costs the guest: a check asks for it and gives it back, and does not ask who is not there. */
+static void the_log_of_a_vmm_is_on_for_a_moment(void **state)
+{
+    struct stage t;
+    struct findings f;
+    set_up(&t, 1);
+    vmm_with_a_log(&t);
+    check(&t, &f);
+    assert_null(findings_first_error(&f));
+    findings_clear(&f);
+    assert_int_equal(vmm.starts, 1);
+    assert_true(vmm.stops >= 1);
+    assert_false(vmm.on);
+    nothing_was_touched(&t);
+    fault_only = "alive";
+    atomic_store(&fault_countdown, 1);
+    check(&t, &f);
+    assert_int_equal(findings_first_error(&f)->code, FINDING_CONTROLLER_GONE);
+    findings_clear(&f);
+    assert_int_equal(vmm.starts, 1);
     tear_down(&t);
 }
 
@@ -630,6 +708,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_start_refuses_is_found_before),
         cmocka_unit_test(a_healthy_domain_has_no_error),
+        cmocka_unit_test(the_log_of_a_vmm_is_on_for_a_moment),
         cmocka_unit_test(what_does_not_converge_can_be_forced),
         cmocka_unit_test(estimates_go_by_what_is_known),
         cmocka_unit_test(memory_is_looked_at),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The VMM's log of what its CPUs write, on only while a migration needs it (R10): it costs the guest, like
- * every tracker. Asked of domains with a cpu-log only. Worker.
+ * The VMM's log of what its CPUs write, on only while a migration needs it, or a check asks whether it can be
+ * had (R10): it costs the guest, like every tracker. Asked of domains with a cpu-log only. Worker.
  */
 #pragma once
 #include "domain/domain.h"

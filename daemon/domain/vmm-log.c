@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "outgoing/vmm-log.h"
+#include "domain/vmm-log.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "dirty/tracker.h"
@@ -21,8 +21,7 @@ int vmm_log_start(struct domain *d, struct mig_error *err)
     struct controller *c = d->controller;
     if (!c->ops->start_log || !has_log(d))
         return 0;
-    int r = c->ops->start_log(c, deadline_in(START_TIMEOUT_USEC), err);
-    return r < 0 ? mig_error_wrap(err, "Starting the log of what the CPUs of %s write", d->name) : 0;
+    return c->ops->start_log(c, deadline_in(START_TIMEOUT_USEC), err);
 }
 
 void vmm_log_stop(struct domain *d)

@@ -182,10 +182,11 @@
       "Nothing has to be done; to see the comparison now, restart the device's server.")                     \
     X(FINDING_DEVICE_FLAGS_DIFFER, "device-flags-differ", WARNING, false,                                    \
       "The device migrates in other ways at the destination",                                                \
-      "The migration flags (PRE_COPY, P2P) of a driver often go with a format of its state: one that "       \
-      "cannot save while it runs may not understand a stream that was begun so. The destination's "          \
-      "device refuses such a state before it runs, and the source goes on; but the blackout was for "        \
-      "nothing then.",                                                                                       \
+      "The migration flags (PRE_COPY, P2P) of a driver often go with a version of it and a format of its "   \
+      "state. What the source's device sends while it stands still is usually loaded all the same; where "   \
+      "it is not, the destination's device refuses it before it runs and the source goes on, but the "       \
+      "blackout was for nothing then. A source with PRE_COPY and a destination without is another matter: "  \
+      "device-precopy-missing.",                                                                             \
       "Bring driver and firmware to the same version on both hosts, or try it when the workload can "        \
       "stand a pause.")                                                                                      \
     X(FINDING_DEVICE_GONE, "device-gone", ERROR, false,                                                      \
@@ -325,6 +326,16 @@
       "it is for in the kernel's list of module aliases (vfio_pci:...), and this device is among them.",     \
       "Give the device back, then bind the variant driver: driverctl set-override ADDRESS DRIVER. libvirt "  \
       "10.0 and later find it by themselves for a hostdev with managed='yes'.")                              \
+    X(FINDING_DEVICE_PRECOPY_MISSING, "device-precopy-missing", ERROR, true,                                 \
+      "The source's device saves while it runs, and the destination's cannot",                               \
+      "With the migration flag PRE_COPY a device sends a part of its state while it still runs, and "        \
+      "the rest once it stands still, in one stream. A driver without the flag was written for "             \
+      "streams that begin with a device that stands still, and nobody has promised that it "                 \
+      "understands the other kind: at best it refuses the state in the blackout, at worst it takes "         \
+      "part of it.",                                                                                         \
+      "Register the device at the source with no-precopy: all its state is sent in the blackout then. Or "   \
+      "bring driver and firmware to the same version on both hosts; where the driver is known to load such " \
+      "streams: --allow device-precopy-missing.")                                                            \
     X(FINDING_DEVICE_PROBE_FAILED, "device-probe-failed", WARNING, false,                                    \
       "The device could not be asked",                                                                       \
       "Nobody seems to have the device and it is bound to VFIO, yet opening it failed in the way that the "  \

@@ -12,6 +12,7 @@
 struct told { /* what HELLO says of a device */
     const char *name, *kind, *driver;
     uint64_t flags, vendor, device, subvendor, subdevice;
+    bool precopies;           /* has the flag, and the operator has not said otherwise */
     struct json_object *json; /* for the keys that older sources leave out */
 };
 
@@ -24,6 +25,8 @@ static int read_device(struct json_object *o, struct told *t, struct mig_error *
         json_get_u64(o, "subsystem-device", &t->subdevice) < 0)
         return compare_malformed(err, "a device without name, kind or ids");
     json_get_string(o, "driver", &t->driver);
+    t->precopies = t->flags & DEVICE_MIGRATION_PRE_COPY;
+    json_get_bool(o, "precopy", &t->precopies);
     return 0;
 }
 
@@ -91,7 +94,14 @@ static int compare_flags(const struct told *t, const struct device_info *info, c
             "Device %s has no peer-to-peer states at the destination: it would write to the other devices "
             "before they run",
             name);
-    if (r == 0 && (t->flags & compared) != (flags & compared))
+    /* The other way round the stream is that of a device that stands still, which PRE_COPY drivers load too.
+     */
+    if (r == 0 && t->precopies && !(flags & DEVICE_MIGRATION_PRE_COPY))
+        r = findings_add(ret, FINDING_DEVICE_PRECOPY_MISSING, name, NULL,
+                         "Device %s saves its state while it runs (PRE_COPY) at the source, which the one at "
+                         "the destination cannot: it may not understand such a stream",
+                         name);
+    else if (r == 0 && (t->flags & compared) != (flags & compared))
         r = findings_add(ret, FINDING_DEVICE_FLAGS_DIFFER, name, NULL,
                          "Device %s migrates with %s at the source and with %s at the destination", name,
                          flag_words(t->flags), flag_words(flags));

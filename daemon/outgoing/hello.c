@@ -52,8 +52,9 @@ static int add_device_details(struct json_object *o, struct device *d, const str
     return r;
 }
 
-static struct json_object *describe_device(struct device *d, bool details)
+static struct json_object *describe_device(const struct domain_device *dd, bool details)
 {
+    struct device *d = dd->device;
     const struct device_info *info = d->ops->info(d);
     struct json_object *o = json_object_new_object();
     if (o && json_add_string(o, "name", d->name) == 0 && json_add_string(o, "kind", info->kind) == 0 &&
@@ -64,6 +65,7 @@ static struct json_object *describe_device(struct device *d, bool details)
         json_add_u64(o, "subsystem-device", info->pci_subdevice) == 0 &&
         json_add_u64(o, "revision", info->pci_revision) == 0 &&
         json_add_u64(o, "regions", info->num_regions) == 0 && json_add_u64(o, "irqs", info->num_irqs) == 0 &&
+        json_add_bool(o, "precopy", domain_device_precopies(dd)) == 0 &&
         (!details || add_device_details(o, d, info) == 0))
         return o;
     json_object_put(o);
@@ -101,7 +103,7 @@ static struct json_object *make(struct domain *d, const struct migration_options
     for (size_t i = 0; i < d->nmemory && r == 0; i++)
         r = append(regions, describe_region(&d->memory[i], details));
     for (size_t i = 0; i < d->ndevices && r == 0; i++)
-        r = append(devices, describe_device(d->devices[i].device, details));
+        r = append(devices, describe_device(&d->devices[i], details));
     if (!o) {
         json_object_put(regions);
         json_object_put(devices);

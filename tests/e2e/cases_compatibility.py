@@ -80,14 +80,42 @@ def forbidden(rig):
 
 @CASES.case("compat-other-flags")
 def other_flags(rig):
-    """Without PRE_COPY there: a warning. One of several without P2P there: refused, unless the operator says otherwise."""
-    r = rig(devices=[Device("nic0", 1, b_args=["--no-precopy"]), Device("nic1", 2, b_args=["--no-p2p"])]).up()
+    """Without PRE_COPY here: a warning. One of several without P2P there: refused, unless the operator says otherwise."""
+    r = rig(devices=[Device("nic0", 1, a_args=["--no-precopy"]), Device("nic1", 2, b_args=["--no-p2p"])]).up()
     _, found = check(r)
     has(found, "device-flags-differ", "warning", "PRE_COPY")
     has(found, "device-no-p2p", "error", "nic1")
     status = r.refused(1, "Incompatible")
     expect("nic1" in status["message"] and "device-no-p2p" in status["hint"], f"{status['message']}. {status['hint']}")
     r.migrate("--without-p2p", "--verify", "--max-downtime", "2s")
+    r.judge_moved()
+
+
+@CASES.case("compat-precopy-missing")
+def precopy_missing(rig):
+    """A stream that begins while the device runs, for a device without PRE_COPY: refused, unless the operator says otherwise."""
+    r = rig(devices=[Device("nic0", 1, b_args=["--no-precopy"])]).up()
+    code, found = check(r)
+    f = has(found, "device-precopy-missing", "error", "nic0", "PRE_COPY")
+    expect(code == 1 and "device-flags-differ" not in found, f"check exits with {code}: {sorted(found)}")
+    untouched(r)
+    status = r.refused(1, "Incompatible")
+    expect(f["message"] in status["message"], f"start says \"{status['message']}\", check said \"{f['message']}\"")
+    code, found = check(r, "--allow", "device-precopy-missing")
+    has(found, "device-precopy-missing", "warning")
+    expect(code == 0, f"check --allow exits with {code}")
+    r.migrate("--allow", "device-precopy-missing", "--verify", "--max-downtime", "2s")
+    r.judge_moved()
+
+
+@CASES.case("compat-precopy-unused")
+def precopy_unused(rig):
+    """The same device, registered at the source as one that does without PRE_COPY: only a warning."""
+    r = rig(devices=[Device("nic0", 1, b_args=["--no-precopy"], keys={"precopy": False})]).up()
+    code, found = check(r)
+    expect(code == 0 and "device-precopy-missing" not in found, f"check exits with {code}: {sorted(found)}")
+    has(found, "device-flags-differ", "warning", "PRE_COPY")
+    r.migrate("--verify", "--max-downtime", "2s")
     r.judge_moved()
 
 

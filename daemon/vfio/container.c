@@ -125,8 +125,13 @@ static int claim_bits(struct container *c, struct mig_error *err)
                           "container %s: its dirty bits are being read already, for a container that is "
                           "registered as %s",
                           c->name, o->name);
-        mig_error_hint(err, "the same container is registered twice: wait until the other migration has "
-                            "ended, or release one of the two");
+        if (container_ioas(o) != container_ioas(c))
+            mig_error_hint(err,
+                           "they are two address spaces of one iommufd, and no HWPTs were named, so each "
+                           "took all for its own: name those of each when it is registered, with hwpts");
+        else
+            mig_error_hint(err, "the same container is registered twice: wait until the other migration has "
+                                "ended, or release one of the two");
     }
     if (r == 0) {
         c->next_tracking = all_tracking;

@@ -473,6 +473,7 @@ static void test_two_readers(void **state)
         mig_error_clear(&g->e);
         assert_int_equal(container_start(again, &g->e), -EBUSY);
         assert_non_null(strstr(g->e.message, "dma0"));
+        assert_non_null(strstr(g->e.hint, "registered twice"));
         container_stop(again);
         assert_true(g->k.tracking[0]);
         container_stop(g->c);
@@ -487,6 +488,16 @@ static void test_two_readers(void **state)
     assert_int_equal(container_start(other, &g->e), 0);
     container_stop(g->c);
     assert_true(g->k.tracking[2]);
+    container_unref(other);
+    /* Two address spaces of it, of which nobody said which HWPTs they have: to release one would not help. */
+    g->c = container_unref(g->c);
+    assert_int_equal(container_new(&g->c, "dma0", g->fd, NULL, 0, 1, &g->k.calls, &g->e), 0);
+    assert_int_equal(container_new(&other, "dma1", g->fd, NULL, 0, 2, &g->k.calls, &g->e), 0);
+    assert_int_equal(container_start(g->c, &g->e), 0);
+    mig_error_clear(&g->e);
+    assert_int_equal(container_start(other, &g->e), -EBUSY);
+    assert_non_null(strstr(g->e.hint, "hwpts"));
+    assert_null(strstr(g->e.hint, "twice"));
     container_unref(other);
 }
 

@@ -37,30 +37,66 @@ def case_unit_gives_little(stage):
     expect(code != 0, "/usr is writable for migd")
 
 
+def memory_of(host):
+    """Where in /proc ram0 is, which only migd holds; "" when it is nowhere."""
+    pid = host.unit_property("MainPID")
+    return host.run("sh", "-c", f"for f in /proc/{pid}/fd/*; do case $(readlink $f) in /memfd:*ram0*) echo $f; break;; esac; done").strip()
+
+
+def mark(host):
+    host.run("sh", "-c", f"printf 'still here' | dd of={memory_of(host)} bs=1 seek=4096 conv=notrunc 2>/dev/null")
+
+
+def judge_whole(host, when):
+    """The domain is what it was, to the byte that mark() wrote."""
+    shown = json.loads(host.run("migctl", "--json", "show", "demo"))
+    expect(shown["State"] == "running" and not shown["Problem"], f"{when}: {shown['State']}, {shown['Problem']}")
+    text = host.run("sh", "-c", f"dd if={memory_of(host)} bs=1 skip=4096 count=10 2>/dev/null")
+    expect(text == "still here", f"{when} memory holds {text!r}")
+
+
+def again(host, how):
+    """The service ends this way, and another process follows."""
+    before = host.unit_property("MainPID")
+    if how == "restart":
+        host.run("systemctl", "restart", "migd")
+    else:
+        host.run("systemctl", "kill", "-s", how, "--kill-whom=main", "migd")
+
+    def is_back():
+        state = host.unit_property("ActiveState")
+        expect(state != "failed", f"after {how} the service manager gives migd up: {host.unit_property('Result')}")
+        return state == "active" and host.unit_property("MainPID") not in ("0", before)
+    wait_for(f"migd back after {how}", is_back)
+
+
 def case_restart_keeps_descriptors(stage):
     """Restart, crash and abort: memory that only migd holds stays, and so do its bytes; a released domain leaves the store at once."""
     host = stage.a
     host.run("systemctl", "start", "migd")
     host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M", "--memory", "name=ram1,make,size=4M")
 
-    def memfd():
-        pid = host.unit_property("MainPID")
-        return host.run("sh", "-c", f"for f in /proc/{pid}/fd/*; do case $(readlink $f) in /memfd:*ram0*) echo $f; break;; esac; done").strip()
-    host.run("sh", "-c", f"printf 'still here' | dd of={memfd()} bs=1 seek=4096 conv=notrunc 2>/dev/null")
+    mark(host)
     for how in ("restart", "SIGKILL", "SIGABRT"):
-        before = host.unit_property("MainPID")
-        if how == "restart":
-            host.run("systemctl", "restart", "migd")
-        else:
-            host.run("systemctl", "kill", "-s", how, "--kill-whom=main", "migd")
-        wait_for(f"migd back after {how}", lambda: host.unit_property("MainPID") not in ("0", before) and host.unit_property("ActiveState") == "active")
-        shown = json.loads(host.run("migctl", "--json", "show", "demo"))
-        expect(shown["State"] == "running" and not shown["Problem"], f"after {how}: {shown['State']}, {shown['Problem']}")
-        text = host.run("sh", "-c", f"dd if={memfd()} bs=1 skip=4096 count=10 2>/dev/null")
-        expect(text == "still here", f"after {how} memory holds {text!r}")
+        again(host, how)
+        judge_whole(host, f"after {how}")
     expect(host.unit_property("NFileDescriptorStore") == "2", f"the store has {host.unit_property('NFileDescriptorStore')} descriptors")
     host.run("migctl", "release", "demo")
     wait_for("the store empty", lambda: host.unit_property("NFileDescriptorStore") == "0")
+
+
+def case_killed_again_and_again(stage):
+    """However often and fast migd dies or is restarted, it is started again, and its domains keep what only migd holds."""
+    host = stage.a
+    host.run("systemctl", "start", "migd")
+    host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M")
+    mark(host)
+    for n in range(7):
+        again(host, "SIGKILL")
+    judge_whole(host, "killed seven times")
+    for n in range(7):
+        again(host, "restart")
+    judge_whole(host, "restarted seven times")
 
 
 def case_there_and_back(stage):

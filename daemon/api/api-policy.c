@@ -483,6 +483,6 @@ int api_policy_check_root(struct api_policy *p, sd_bus_message *m, struct mig_er
         ask_uid(sd_bus_message_get_bus(m), sender, &uid) == 0)
         learn(p, sender, uid);
     bool allowed = uid != UINT32_MAX && is_root(uid);
-    audit(m, uid, allowed, DEBUG, "a property that only root sets");
-    return allowed ? 0 : refuse(m, uid, DEBUG, err);
+    audit(m, uid, allowed, ONLY_ROOT, "a property that only root sets");
+    return allowed ? 0 : refuse(m, uid, ONLY_ROOT, err);
 }

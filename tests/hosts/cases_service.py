@@ -2,6 +2,7 @@
 """The service as systemd runs it."""
 import json
 
+from cases_journal import lines, message_id
 from stage import expect, wait_for
 from workload import Workload
 
@@ -83,6 +84,22 @@ def case_restart_keeps_descriptors(stage):
     expect(host.unit_property("NFileDescriptorStore") == "2", f"the store has {host.unit_property('NFileDescriptorStore')} descriptors")
     host.run("migctl", "release", "demo")
     wait_for("the store empty", lambda: host.unit_property("NFileDescriptorStore") == "0")
+
+
+def case_unknown_descriptors(stage):
+    """Descriptors in the store that belong to no saved form are closed, leave the store and are named in the journal."""
+    host = stage.a
+    host.run("systemctl", "start", "migd")
+    host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M", "--memory", "name=ram1,make,size=4M")
+    expect(host.unit_property("NFileDescriptorStore") == "2", f"the store has {host.unit_property('NFileDescriptorStore')} descriptors")
+    host.run("rm", "/run/migd/domains/demo.json")
+    again(host, "SIGKILL")
+    wait_for("the store empty", lambda: host.unit_property("NFileDescriptorStore") == "0")
+    told = [x["MESSAGE"] for x in lines(host, "MESSAGE_ID=" + message_id("DESCRIPTOR_UNKNOWN"))]
+    expect(len(told) == 2 and all(any(f"demo/memory/{name}," in x for x in told) for name in ("ram0", "ram1")), f"the journal says {told}")
+    expect(not memory_of(host), "migd has the memory open still")
+    again(host, "restart")
+    expect(len(lines(host, "MESSAGE_ID=" + message_id("DESCRIPTOR_UNKNOWN"))) == 2, "they came back at the next start")
 
 
 def case_killed_again_and_again(stage):

@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Completion of migctl for fish. Verbs and options come from migctl's own help, names from `migctl --json list`.
 
+# The options of every verb whose argument is the word that follows.
+function __migctl_with_argument
+    migctl --help 2>/dev/null | sed -n 's/^  \(\(-[a-zA-Z]\), \)\{0,1\}\(--[a-z0-9-]*\) [A-Z[].*/\2\n\3/p'
+end
+
 function __migctl_verb
+    set -l with_argument (__migctl_with_argument)
+    set -l skip 0
     for word in (commandline -opc)[2..]
-        string match -q -- '-*' $word; or begin
+        if test $skip = 1
+            set skip 0
+        else if contains -- $word $with_argument
+            set skip 1
+        else if not string match -q -- '-*' $word
             echo $word
             return 0
         end
@@ -16,7 +27,7 @@ function __migctl_verbs
 end
 
 function __migctl_options
-    migctl (__migctl_verb) --help 2>/dev/null | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\)[^ ]*\( [A-Z]*\)\{0,1\}  *\(.*\)/\2\t\4/p'
+    migctl (__migctl_verb) --help 2>/dev/null | sed -n 's/^  \(-[a-zA-Z], \)\{0,1\}\(--[a-z0-9-]*\)[^ ]*\( [A-Z]*\)\{0,1\}  *\(.*\)/\2\t\4/p'
 end
 
 function __migctl_names
@@ -31,6 +42,7 @@ function __migctl_devices
     migctl --json devices --no-probe 2>/dev/null | sed -n 's/^ *"address": *"\(.*\)",\{0,1\}$/\1/p' | sort -u
 end
 
+complete -c migctl -x -s H -l host -a '(__fish_print_hostnames)'
 complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) start check release open show monitor status cancel resolve set' -a '(__migctl_names)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl explain 2>/dev/null | string replace -r " .*" "")'

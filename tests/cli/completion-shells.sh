@@ -22,6 +22,9 @@ if command -v fish >/dev/null; then
     offers "container-blind" "migctl explain container-b"
     offers "--max-downtime --max-rounds" "migctl start demo --max"
     offers "domains migrations" "migctl list "
+    offers "start status" "migctl -H root@hostb sta"
+    offers "demo other" "migctl --host hostb start "
+    offers "--host" "migctl --ho"
 else
     echo "no fish here: its completion is not tried"
 fi
@@ -53,6 +56,10 @@ ask 'migctl release o' 'migctl release other '
 ask 'migctl explain container-b' 'migctl explain container-blind '
 ask 'migctl start demo --max-d' 'migctl start demo --max-downtime '
 ask 'migctl list d' 'migctl list domains '
+ask 'migctl -H root@hostb rel' 'migctl -H root@hostb release '
+ask 'migctl --host hostb release o' 'migctl --host hostb release other '
+ask 'migctl set demo --host hostb max-d' 'migctl set demo --host hostb max-downtime='
+ask 'migctl --ho' 'migctl --host '
 zpty -d z
 END
 if command -v zsh >/dev/null; then

@@ -391,6 +391,24 @@ size_t fdstore_count(void)
     return n;
 }
 
+/* One of the store under a name of ours. The manager removes by name, so a second file of that name takes the
+ * first one along, which is stored again. */
+static void take_stored(const char *name, int fd)
+{
+    const struct file *first = find_file(name);
+    if (!first) {
+        add_file(name, fd);
+        return;
+    }
+    log_warning("The service manager kept two descriptors %s: the second one is closed", name);
+    close(fd);
+    tell_removed(name);
+    int r = tell_stored(name, first->fd);
+    if (r < 0)
+        log_warning("The service manager cannot keep %s: %s; it would be lost with this process", name,
+                    strerror(-r));
+}
+
 void fdstore_init(void)
 {
     char **names = NULL;
@@ -399,15 +417,13 @@ void fdstore_init(void)
     for (int i = 0; i < n; i++) {
         int fd = SD_LISTEN_FDS_START + i;
         if (is_ours(names[i])) {
-            if (!find_file(names[i]))
-                add_file(names[i], fd);
-            else
-                close(fd);
+            take_stored(names[i], fd);
         } else if (!add_listener(names[i], fd)) {
             log_warning(
                 "The service manager handed over a descriptor %s, which is no listening socket: closed",
                 names[i]);
             close(fd);
+            tell_removed(names[i]); /* of the store, if it came from there: else it is back at every start */
         }
         free(names[i]);
     }

@@ -284,7 +284,16 @@ static void the_next_process_finds_them(void **state)
     run_manager();
     snprintf(manager.kept[manager.n].name, sizeof manager.kept[0].name, "peer");
     manager.kept[manager.n++].fd = listener;
+    /* Not from migd: a descriptor without a name, and another file under a name that there is. */
+    snprintf(manager.kept[manager.n].name, sizeof manager.kept[0].name, "stored");
+    manager.kept[manager.n++].fd = eventfd(0, EFD_CLOEXEC);
+    snprintf(manager.kept[manager.n].name, sizeof manager.kept[0].name, "vm1/device/nic0");
+    manager.kept[manager.n++].fd = eventfd(0, EFD_CLOEXEC);
     assert_int_equal(next_process(take_over), 0);
+    assert_false(manager_has("stored"));
+    assert_int_equal(manager.n, 2); /* with the listener */
+    for (size_t i = 0; i < manager.n; i++)
+        assert_true(manager.kept[i].fd == listener || is_same(manager.kept[i].fd, a));
     assert_false(manager_has("gone/device/nic0"));
     assert_true(manager_has("vm1/device/nic0"));
     close(a);

@@ -3,6 +3,12 @@
  * The saved form of a domain: RUNTIME_DIR/domains/NAME.json, with the keys of the domain file that migctl
  * reads, plus "state", "problem" and, for devices, "mappings" that were made one by one. Written anew,
  * atomically, whenever something changes; it survives the daemon, not the host.
+ *
+ * A file, although the descriptors that it names lie in the service manager's store: it is replaced in one
+ * step, where the store takes two messages, and a daemon killed between them would leave two forms or none.
+ * It lies beside the records of migrations, without which it could make a workload run twice, so the two are
+ * kept or lost together; and it outlives a stop of the service, which empties the store: memory with a path
+ * and vfio-user devices are found again then. Hence RuntimeDirectoryPreserve=yes, not restart.
  */
 #pragma once
 #include "domain/domain.h"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The service as systemd runs it."""
 import json
+import socket
 
 from cases_journal import lines, message_id
 from stage import expect, wait_for
@@ -114,6 +115,102 @@ def case_killed_again_and_again(stage):
     for n in range(7):
         again(host, "restart")
     judge_whole(host, "restarted seven times")
+
+
+def drop_in(host, *text):
+    host.write("/etc/systemd/system/migd.service.d/test.conf", "\n".join(text) + "\n")
+    host.run("systemctl", "daemon-reload")
+
+
+def case_userfaultfd_is_kept(stage):
+    """The userfaultfd of a VMM is found in the store after a kill, where migd cannot take it from the VMM again, and says what the CPUs write."""
+    for host in stage.hosts:
+        drop_in(host, "[Service]", "SystemCallFilter=~pidfd_getfd")
+        host.run("systemctl", "start", "migd")
+    w = Workload(stage, track="uffd")
+    w.place(stage.a)
+    w.place(stage.b, incoming=True)
+    expect(stage.a.unit_property("NFileDescriptorStore") == "2", f"the store has {stage.a.unit_property('NFileDescriptorStore')} descriptors")
+    again(stage.a, "SIGKILL")
+    shown = json.loads(stage.a.run("migctl", "--json", "show", w.name))
+    expect(shown["State"] == "running" and not shown["Problem"], f"after a kill: {shown['State']}, {shown['Problem']}")
+    w.migrate(stage.a, stage.b, "--verify")
+
+
+def case_watchdog(stage):
+    """A migd that does not answer is killed and started again, and keeps its domains."""
+    host = stage.a
+    drop_in(host, "[Service]", "WatchdogSec=2", "TimeoutAbortSec=5")
+    host.run("systemctl", "start", "migd")
+    host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M")
+    mark(host)
+    again(host, "SIGSTOP")
+    expect("watchdog" in host.run("journalctl", "-q", "--no-pager", "-o", "cat", "-u", "migd", "_PID=1").lower(), "it was not the watchdog")
+    judge_whole(host, "after the watchdog")
+
+
+def case_watchdog_of_workers(stage):
+    """While the main thread lives and a worker hangs, the watchdog is not fed any more; the workload goes on at the source. What runs is in STATUS."""
+    w = Workload(stage)
+    drop_in(stage.a, "[Service]", "WatchdogSec=2", "TimeoutAbortSec=5", "EnvironmentFile=-/run/fault")
+    stage.a.write("/run/fault", "MIGD_FAULT=pause:sleep=60000\nMIGD_WATCHDOG_SILENCE=2s\n")
+    for host in stage.hosts:
+        host.run("systemctl", "start", "migd")
+    stage.a.run("rm", "/run/fault")
+    w.place(stage.a)
+    w.place(stage.b, incoming=True)
+    before = stage.a.unit_property("MainPID")
+    stage.a.start("migctl-start", "migctl", "start", w.name, stage.b.name)
+    wait_for("STATUS with the migration", lambda: "Migrating demo" in stage.a.unit_property("StatusText"))
+    wait_for("another migd", lambda: stage.a.unit_property("MainPID") not in ("0", before) and stage.a.unit_property("ActiveState") == "active", 40)
+    expect(lines(stage.a, "MESSAGE_ID=" + message_id("WORKER_STUCK")), "the journal does not say which worker hung")
+    wait_for("the source runs", lambda: w.running(stage.a) and not w.running(stage.b))
+    expect("Migrating" not in stage.a.unit_property("StatusText"), f"STATUS: {stage.a.unit_property('StatusText')}")
+
+
+case_watchdog_of_workers.faults = True
+
+
+def case_peer_socket(stage):
+    """The port belongs to migd.socket: a migration that comes in starts migd, and a restart of migd does not close the port."""
+    a, b = stage.hosts
+    b.write("/etc/migd/migd.conf", "[Peer]\nListen=\nSecurity=plain\n")
+    a.run("systemctl", "start", "migd")
+    b.run("systemctl", "start", "migd.socket")
+    w = Workload(stage)
+    w.place(a)
+    w.place(b, incoming=True)  # the bus starts it
+    b.run("systemctl", "stop", "migd")
+    expect(b.unit_property("ActiveState") == "inactive", f"migd is {b.unit_property('ActiveState')} after a stop")
+    w.migrate(a, b, "--verify")
+    w.remove(a)
+    w.place(a, incoming=True)
+    w.migrate(b, a, "--verify")
+    w.remove(b)
+    w.place(b, incoming=True)
+    again(b, "restart")
+    w.migrate(a, b, "--verify")
+
+
+def scrape(host):
+    """From outside, by the path; no tool for it is in the root."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(f"/proc/{host.leader}/root/run/migd-metrics.sock")
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
+
+def case_metrics_socket(stage):
+    """migd-metrics.socket: the first scrape starts migd, and later ones are answered also after a restart."""
+    host = stage.a
+    host.run("systemctl", "start", "migd-metrics.socket")
+    expect(host.unit_property("ActiveState") == "inactive", "migd runs before anybody asked")
+    for when in ("at first", "after a restart"):
+        text = scrape(host)
+        expect(text.startswith("HTTP/1.1 200") and "migd_build_info" in text and "# EOF" in text, f"{when}: {text[:300]}")
+        expect(host.unit_property("ActiveState") == "active", "the scrape did not start migd")
+        again(host, "restart")
 
 
 def case_there_and_back(stage):

@@ -9,8 +9,8 @@ from stage import expect, wait_for
 class Workload:
     """One domain; `place(host, incoming)` starts its processes there and registers it."""
 
-    def __init__(self, stage, name="demo", size_mib=64, rate=1500, number=1):
-        self.stage, self.name, self.size_mib, self.rate, self.number = stage, name, size_mib, rate, number
+    def __init__(self, stage, name="demo", size_mib=64, rate=1500, number=1, track="cpu-log"):
+        self.stage, self.name, self.size_mib, self.rate, self.number, self.track = stage, name, size_mib, rate, number, track
         self.hop = 0
         self.at = {}  # host -> hop that started its processes there
 
@@ -26,7 +26,7 @@ class Workload:
         vmm = f"{self.name}-vmm-{self.hop}"
         host.start(f"{self.name}-nic0-{self.hop}", "simdev", "--id", str(self.number), "--socket", socket, "--journal", self._file(host, "nic0"),
                    "--rate", str(self.rate), *waits)
-        host.start(vmm, "/usr/local/bin/migd-example-vmm", "--size", f"{self.size_mib}M", "--threads", "1", "--rate", str(self.rate), "--track", "cpu-log",
+        host.start(vmm, "/usr/local/bin/migd-example-vmm", "--size", f"{self.size_mib}M", "--threads", "1", "--rate", str(self.rate), "--track", self.track,
                    "--journal", self._file(host, "vmm"), "--bus-name", bus_name, "--memory", self._file(host, "ram"), *waits,
                    *([] if incoming else ["--fill-from", "/usr/lib"]))
         wait_for(f"the device of {self.name} at {host.name}", lambda: host.try_run("test", "-S", socket)[0] == 0)
@@ -36,8 +36,9 @@ class Workload:
             expect("ready " in text or host.alive(vmm), f"the VMM of {self.name} at {host.name} ended: {text[-400:]}")
             return text if "ready " in text else None
         facts = json.loads(wait_for(f"the VMM of {self.name} at {host.name}", ready, 60).splitlines()[0])
+        log = f"path={facts['cpu-log']}" if self.track == "cpu-log" else f"pid={facts['pid']},fd={facts['uffd']},address={facts['address']}"
         host.run("migctl", "register", self.name, *waits, "--memory", f"name=ram0,path={facts['memory']},size={self.size_mib}M,iova=0",
-                 "--tracker", f"name=cpu,type=cpu-log,memory=ram0,path={facts['cpu-log']}", "--device", f"name=nic0,socket={socket}",
+                 "--tracker", f"name=cpu,type={self.track},memory=ram0,{log}", "--device", f"name=nic0,socket={socket}",
                  "--controller", f"dbus:{bus_name}:/org/migd/Example")
 
     def running(self, host):

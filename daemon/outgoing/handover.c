@@ -53,7 +53,8 @@ int job_handover(struct job *j, struct mig_error *err)
     struct mig_error answer = MIG_ERROR_INIT;
     int r = await_answer(j, &answer);
     if (r < 0 && r != -EREMOTEIO) {
-        const struct outcome_question q = {.address = j->destination,
+        const struct outcome_question q = {.security = j->security,
+                                           .address = j->destination,
                                            .id = migration_id(j->migration),
                                            .token = j->token,
                                            .cancel_fd = j->cancel_fd};

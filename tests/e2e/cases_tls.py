@@ -64,6 +64,27 @@ def in_doubt(rig):
     r.judge_stayed(seconds=4)
 
 
+def killed_at(phase):
+    @CASES.case(f"tls-in-doubt-{phase}")
+    def run(rig):
+        """The destination's daemon is killed after the decision and comes back: the source learns over TLS what became of it, by itself."""
+        r, stopped, p = start_to(lambda **keys: tls_rig(rig, **keys), phase)
+        r.B.migd.kill()
+        r.B.migd.popen.wait(5)
+        if stopped is not r.B.migd:
+            go_on(r, stopped, phase)
+        wait_for("A in doubt", lambda: r.A.show()["state"] == "in-doubt", 30)
+        r.B.start_migd(build=r.migd_build)
+        wait_for("A knowing the outcome", lambda: r.A.status()["state"] == "completed", 20)
+        wait_for("B alone running", lambda: r.B.vmm_running() and not r.A.vmm_running(), 10)
+        r.judge_one_side(r.B, r.A, seconds=2)
+        p.popen.wait(20)
+
+
+for _phase in ("committed", "accepted"):
+    killed_at(_phase)
+
+
 # What is said, as the operator reads it: title, config of A and B from the folders, code of check, words at A, words in B's log.
 def refusals(r):
     a, b = make(r, "ca", "host-a,127.0.0.1", "host-b,127.0.0.1")

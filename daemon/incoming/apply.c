@@ -9,27 +9,21 @@
  */
 #include "incoming/apply.h"
 #include "base/clock.h"
+#include "incoming/populate.h"
 #include "memory/pages.h"
 #include "transport/codec.h"
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
-#define MADV_POPULATE_WRITE 23
-#endif
-#define FILL_MIN_BYTES   (64u << 10)
-#define FILL_CHUNK_SHIFT 21u
 /* The source keeps a note of each frame until it hears of it: often enough that this stays small. */
 #define APPLIED_INTERVAL_FRAMES 64u
 
 struct applier {
     const struct apply *apply;
     struct frame_stream *stream;
-    struct bitmap **filled; /* per region: chunks of 2 MiB whose page tables this connection has filled; made
-                               when needed */
-    struct unpacking {      /* made when the first PACKED comes */
+    struct populate populate;
+    struct unpacking { /* made when the first PACKED comes */
         struct codec_state *state;
         uint8_t packed[CODEC_MAX_BYTES], pages[CODEC_MAX_BYTES];
     } * unpacking;
@@ -103,46 +97,29 @@ static int recv_table(struct applier *a, const struct wire_header *h, const stru
     return 0;
 }
 
-/*
- * Fresh memory is allocated page by page in the middle of the copy out of the socket, and each of those
- * faults costs more than the copy. One call ahead of it takes a third less for fresh memory, and two thirds
- * for memory that is only not mapped here. Where it fails the faults do the work, or say why not.
- */
-static void fill(struct applier *a, uint32_t index, struct region *r, const struct wire_extent *e)
-{
-    if (e->length < FILL_MIN_BYTES)
-        return;
-    if (!a->filled[index] &&
-        bitmap_new(&a->filled[index], div_round_up(r->size_bytes, 1u << FILL_CHUNK_SHIFT)) < 0)
-        return;
-    struct bitmap *filled = a->filled[index];
-    uint64_t first = e->offset >> FILL_CHUNK_SHIFT, last = (e->offset + e->length - 1) >> FILL_CHUNK_SHIFT;
-    bool all = true;
-    for (uint64_t chunk = first; chunk <= last && all; chunk++)
-        all = bitmap_test(filled, chunk);
-    if (all)
-        return;
-    (void)madvise(r->map + e->offset, e->length, MADV_POPULATE_WRITE);
-    first = div_round_up(e->offset, 1u << FILL_CHUNK_SHIFT);
-    last = (e->offset + e->length) >> FILL_CHUNK_SHIFT;
-    if (first < last)
-        bitmap_set_range(filled, first, last - first);
-}
-
-static int no_memory(const struct region *r, struct mig_error *err)
-{
-    mig_error_set(err, MIG_ERR_NO_MEMORY, ENOMEM,
-                  "memory region %s: this host has no memory for what arrives", r->name);
-    mig_error_hint(err, "free memory, or huge pages where the region is on huge pages, or raise the size "
-                        "of its file system");
-    return -ENOMEM;
-}
-
 static void count_pages(struct applier *a, uint64_t bytes)
 {
     struct apply_counters *c = a->apply->counters;
     atomic_fetch_add_explicit(&c->normal_pages, bytes >> REGION_PAGE_SHIFT, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->payload_bytes, bytes, memory_order_relaxed);
+}
+
+/* The memory of the frame's extents. surely: this thread will write it, and a fault that cannot be served
+ * would be a signal. Extents that touch are one piece. */
+static int prepare_places(struct applier *a, uint32_t region, struct region *r, uint32_t count, bool surely,
+                          struct mig_error *err)
+{
+    for (uint32_t i = 0, next; i < count; i = next) {
+        uint64_t offset = a->table[i].offset, length = a->table[i].length;
+        for (next = i + 1; next < count && a->table[next].offset == offset + length; next++)
+            length += a->table[next].length;
+        int rc = surely ? populate_surely(&a->populate, region, r, offset, length, err) : 0;
+        if (rc < 0)
+            return rc;
+        if (!surely)
+            populate_ahead(&a->populate, region, r, offset, length);
+    }
+    return 0;
 }
 
 static int apply_pages(struct applier *a, const struct wire_header *h, struct mig_error *err)
@@ -162,13 +139,14 @@ static int apply_pages(struct applier *a, const struct wire_header *h, struct mi
         return frame_protocol_error(a->stream, err,
                                     "PAGES whose extents have %llu bytes and whose payload has %llu",
                                     (unsigned long long)sum, (unsigned long long)payload.left_bytes);
-    for (uint32_t i = 0; i < count; i++) {
-        fill(a, h->region, r, &a->table[i]);
+    rc = prepare_places(a, h->region, r, count, a->stream->channel->ops->writes_memory, err);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < count; i++)
         a->places[i] = (struct iovec){r->map + a->table[i].offset, a->table[i].length};
-    }
     rc = frame_payload_recv(a->stream, &payload, a->places, (int)count, err);
     if (rc == -EFAULT)
-        return no_memory(r, err);
+        return populate_no_memory(r, err);
     if (rc == 0)
         rc = frame_payload_end(a->stream, &payload, err);
     if (rc < 0)
@@ -188,19 +166,6 @@ static int make_unpacking(struct applier *a, struct mig_error *err)
     }
     a->unpacking = u;
     return 0;
-}
-
-/* Memory that this thread is going to write itself, where a fault that cannot be served would be a signal. */
-static int make_present(struct applier *a, uint32_t index, struct region *r, const struct wire_extent *e,
-                        struct mig_error *err)
-{
-    fill(a, index, r, e);
-    if (a->filled[index] && bitmap_test(a->filled[index], e->offset >> FILL_CHUNK_SHIFT) &&
-        bitmap_test(a->filled[index], (e->offset + e->length - 1) >> FILL_CHUNK_SHIFT))
-        return 0;
-    if (madvise(r->map + e->offset, e->length, MADV_POPULATE_WRITE) == 0 || errno == EINVAL)
-        return 0;
-    return no_memory(r, err);
 }
 
 static int apply_packed(struct applier *a, const struct wire_header *h, struct mig_error *err)
@@ -227,8 +192,8 @@ static int apply_packed(struct applier *a, const struct wire_header *h, struct m
     rc = frame_payload_recv(a->stream, &payload, &iov, 1, err);
     if (rc == 0)
         rc = frame_payload_end(a->stream, &payload, err);
-    for (uint32_t i = 0; i < count && rc == 0; i++)
-        rc = make_present(a, h->region, r, &a->table[i], err);
+    if (rc == 0)
+        rc = prepare_places(a, h->region, r, count, true, err);
     if (rc < 0)
         return rc;
     /* One piece is unpacked where it belongs. */
@@ -278,12 +243,10 @@ static void free_applier(struct applier **a)
 {
     if (!*a)
         return;
-    for (size_t i = 0; (*a)->filled && i < (*a)->apply->nregions; i++)
-        bitmap_free((*a)->filled[i]);
+    populate_destroy(&(*a)->populate);
     if ((*a)->unpacking)
         codec_state_free((*a)->unpacking->state);
     free((*a)->unpacking);
-    free((*a)->filled);
     free(*a);
 }
 
@@ -309,8 +272,7 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
     s->apply = a;
     s->stream = stream;
     s->unpacking = NULL;
-    s->filled = calloc(MAX(a->nregions, (size_t)1), sizeof(struct bitmap *));
-    if (!s->filled)
+    if (populate_init(&s->populate, a->nregions) < 0)
         return mig_error_oom(err);
     /* The source rests between rounds, and a cap may make it slow. */
     stream->idle_timeout_usec = USEC_INFINITY;

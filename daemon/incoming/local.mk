@@ -13,6 +13,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/handover.c \
 	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
+	daemon/incoming/populate.c daemon/incoming/populate.h \
 	daemon/incoming/receive.c \
 	daemon/incoming/resume.c \
 	daemon/incoming/session.h \

@@ -312,6 +312,7 @@ static void tls_destroy(struct channel *c)
 
 static const struct channel_ops tls_ops = {
     .kind = "tls",
+    .writes_memory = true,
     .sendv = tls_sendv,
     .send_file = tls_send_file,
     .recvv = tls_recvv,

@@ -14,7 +14,10 @@
 
 struct channel;
 struct channel_ops {
-    const char *kind;                                               /* "tcp", "unix" */
+    const char *kind; /* "tcp", "unix" */
+    /* recvv writes the pieces in user space: memory that cannot be had is a SIGBUS there and no -EFAULT, so
+     * it must be present before. */
+    bool writes_memory;
     int (*sendv)(struct channel *c, struct iovec *iov, int iovcnt); /* all of it; iov is consumed */
     /* size bytes of a file from offset, without a copy in user space; -EOPNOTSUPP when the channel cannot:
      * then use sendv. */

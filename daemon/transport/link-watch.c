@@ -9,6 +9,13 @@
 #include <sys/socket.h>
 
 #define LOOK_INTERVAL_MSEC 200
+/* A probe that the peer has not had the time to answer is no silence. */
+#define ANSWER_MIN_USEC (400 * USEC_PER_MSEC)
+
+struct watched {
+    struct channel *channel;
+    uint64_t silent_since_usec; /* every look from then on found it silent; 0: the last one did not */
+};
 
 struct link_watch {
     uint64_t silence_usec;
@@ -17,17 +24,27 @@ struct link_watch {
     pthread_t thread;
     bool has_thread;
     size_t nchannels;
-    struct channel *channels[];
+    struct watched channels[];
 };
 
-static bool is_silent(const struct link_watch *w, const struct channel *c)
+/*
+ * One look is not enough. Probes of a closed window, whose receiver does not read, are further and further
+ * apart: each is the first thing after a long time that asks for an answer, and for a round trip it has none.
+ */
+static bool is_silent(const struct link_watch *w, struct watched *c)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) /* a UNIX socket */
+    if (getsockopt(c->channel->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || /* a UNIX socket */
+        (!info.tcpi_unacked && !info.tcpi_probes) ||
+        info.tcpi_last_ack_recv * USEC_PER_MSEC < w->silence_usec) {
+        c->silent_since_usec = 0;
         return false;
-    return (info.tcpi_unacked || info.tcpi_probes) &&
-           info.tcpi_last_ack_recv * USEC_PER_MSEC >= w->silence_usec;
+    }
+    uint64_t answer_usec = info.tcpi_rtt + UINT64_C(4) * info.tcpi_rttvar, now = now_usec();
+    if (!c->silent_since_usec)
+        c->silent_since_usec = now;
+    return now - c->silent_since_usec >= MAX(answer_usec, ANSWER_MIN_USEC);
 }
 
 static void *watch(void *userdata)
@@ -36,11 +53,11 @@ static void *watch(void *userdata)
     struct pollfd end = {.fd = w->end_fd, .events = POLLIN};
     while (poll(&end, 1, LOOK_INTERVAL_MSEC) <= 0) {
         for (size_t i = 0; i < w->nchannels; i++)
-            w->fired |= is_silent(w, w->channels[i]);
+            w->fired |= is_silent(w, &w->channels[i]);
         if (!w->fired)
             continue;
         for (size_t i = 0; i < w->nchannels; i++)
-            w->channels[i]->ops->shutdown(w->channels[i]);
+            w->channels[i].channel->ops->shutdown(w->channels[i].channel);
         break;
     }
     return NULL;
@@ -49,13 +66,14 @@ static void *watch(void *userdata)
 int link_watch_new(struct link_watch **ret, struct channel *const *channels, size_t nchannels,
                    uint64_t silence_usec)
 {
-    _cleanup_(link_watch_freep) struct link_watch *w = calloc(1, sizeof *w + nchannels * sizeof(void *));
+    _cleanup_(link_watch_freep) struct link_watch *w =
+        calloc(1, sizeof *w + nchannels * sizeof(struct watched));
     if (!w)
         return -ENOMEM;
     w->silence_usec = silence_usec;
     w->nchannels = nchannels;
     for (size_t i = 0; i < nchannels; i++)
-        w->channels[i] = channels[i];
+        w->channels[i].channel = channels[i];
     w->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->end_fd < 0)
         return -errno;

@@ -5,7 +5,8 @@
  *
  * Silent means that something waits for an acknowledgement (data, or a keepalive probe of an idle
  * connection), and that the peer's kernel has not sent a single one. A peer that is slow, or whose process
- * stands still, is not silent: its kernel goes on acknowledging. Connections on this host are not watched.
+ * stands still, is not silent: its kernel goes on acknowledging; nor is a network whose answer to the latest
+ * probe may still be on its way. Connections on this host are not watched.
  */
 #pragma once
 #include "transport/channel.h"

@@ -7,6 +7,7 @@ check_PROGRAMS += \
 	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-full-memory \
+	tests/unit/test-link-watch \
 	tests/unit/test-page-stream \
 	tests/unit/test-ratelimit \
 	tests/unit/test-tls
@@ -18,6 +19,7 @@ TESTS += \
 	tests/unit/test-codec \
 	tests/unit/test-frame \
 	tests/unit/test-full-memory \
+	tests/unit/test-link-watch \
 	tests/unit/test-page-stream \
 	tests/unit/test-ratelimit \
 	tests/unit/test-tls
@@ -35,6 +37,8 @@ tests_unit_test_frame_SOURCES = tests/unit/test-frame.c
 tests_unit_test_frame_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_full_memory_SOURCES = tests/unit/test-full-memory.c
 tests_unit_test_full_memory_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_link_watch_SOURCES = tests/unit/test-link-watch.c
+tests_unit_test_link_watch_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_page_stream_SOURCES = tests/unit/test-page-stream.c
 tests_unit_test_page_stream_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_ratelimit_SOURCES = tests/unit/test-ratelimit.c

@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "migd-wire.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -181,7 +182,7 @@ static const struct key keys[] = {
      true},
     {"Migration", "Bandwidth", set_bandwidth,
      "bytes per second such as 800M, bits such as 10Gbit, or 0 for no cap", "0", true},
-    {"Migration", "Connections", set_connections, "a number up to 64, 0 to let migd choose", "0", true},
+    {"Migration", "Connections", set_connections, "a number up to 16, 0 to let migd choose", "0", true},
     {"Migration", "ReconnectTimeout", set_reconnect, "a time with its unit, such as 30s, or 0", "30s", true},
     {"Migration", "OnStall", set_on_stall, "abort, force or wait", "abort", true},
     {"Migration", "Gate", set_gate, "strict, resend or off", "strict", true},
@@ -195,6 +196,7 @@ static const struct key keys[] = {
      true},
 };
 
+_Static_assert(CONFIG_CONNECTIONS_MAX == WIRE_CONNECTIONS_MAX, "what is taken here can be had");
 _Static_assert(ELEMENTS(keys) <= CONFIG_KEYS_MAX, "each key has its setting");
 
 static void list_keys(char *buf, size_t size, const char *section)

@@ -44,7 +44,7 @@ struct config {
     struct config_setting settings[CONFIG_KEYS_MAX];
 };
 
-#define CONFIG_CONNECTIONS_MAX 64u
+#define CONFIG_CONNECTIONS_MAX 16u /* what a migration can have: WIRE_CONNECTIONS_MAX */
 
 void config_init(struct config *c);
 /* file: only this one (it must exist); NULL: the search above. On failure *c is not touched. */

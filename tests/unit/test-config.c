@@ -111,7 +111,7 @@ static void errors_name_file_and_line(void **state)
                 "Daemon.LogLevel");
     check_error("[Migration]\nMaxDowntime=300\n", "one.conf:2: \"300\" is not a value for MaxDowntime",
                 "300ms");
-    check_error("[Migration]\nConnections=65\n", "one.conf:2: \"65\" is not a value", "up to 64");
+    check_error("[Migration]\nConnections=17\n", "one.conf:2: \"17\" is not a value", "up to 16");
     check_error("[Daemon]\nRuntimeDirectory=run\n", "one.conf:2:", "absolute path");
     check_error("[Daemon]\nnonsense\n", "one.conf:2: ", "");
     check_error("[Daemon]\nLogLevel=err\nLogLevel=loud\nAlso=bad\n", "one.conf:3: \"loud\"", "debug");

@@ -50,12 +50,10 @@ struct state_stream {
 
 static int sending_failed(struct state_stream *s, int r, struct mig_error *err)
 {
-    return mig_error_set(err,
-                         r == -ECANCELED ? MIG_ERR_CANCELLED
-                         : r == -EPROTO  ? MIG_ERR_PEER_PROTOCOL
-                         : r == -ENOMEM  ? MIG_ERR_NO_MEMORY
-                                         : MIG_ERR_PEER_LOST,
-                         -r, "Sending device state to %s: %s", s->channel->peer, strerror(-r));
+    if (r == -EPROTO)
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, EPROTO,
+                             "Sending device state: %s acknowledges what was not sent", s->channel->peer);
+    return channel_error(s->channel, r, err, "Sending device state");
 }
 
 static int take_word(struct state_stream *s)

@@ -127,14 +127,16 @@ static int flush_down_to(struct tls_channel *t, size_t size, bool more)
     }
 }
 
-/* What OpenSSL says of a call that failed. Lock held. -EAGAIN: when the socket has more, or less. */
+/* What OpenSSL says of a call that failed. Lock held. -EAGAIN: again when the socket has more. -EINPROGRESS:
+ * when what waits to be sent has gone. */
 static int failure(struct tls_channel *t, int result)
 {
     int e = errno;
     switch (SSL_get_error(t->ssl, result)) {
     case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
         return -EAGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        return -EINPROGRESS;
     case SSL_ERROR_ZERO_RETURN:
         return -EPIPE;
     case SSL_ERROR_SYSCALL:
@@ -165,7 +167,7 @@ static int send_record(struct tls_channel *t, const void *data, size_t size)
     if (r == 0)
         atomic_fetch_add_explicit(&t->base.sent_bytes, size, memory_order_relaxed);
     /* There is room for a record after each flush. */
-    return r == -EAGAIN ? -EIO : r;
+    return r == -EAGAIN || r == -EINPROGRESS ? -EIO : r;
 }
 
 /* The front of the pieces that makes one record: in place when the first piece is long enough, else
@@ -214,6 +216,12 @@ static int tls_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint6
 
 /* ---- receiving ---- */
 
+/* OpenSSL has something to say, the answer to a key update, before it reads on. */
+static int make_room(struct tls_channel *t)
+{
+    return t->kernel_sends ? channel_wait_writable(&t->base) : flush_down_to(t, 0, false);
+}
+
 /* How much is sure to come through the socket: OpenSSL may hold a part of a record already. */
 static uint64_t sure_to_come(const struct iovec *iov, int iovcnt)
 {
@@ -238,6 +246,8 @@ static int recv_pieces(struct tls_channel *t, struct iovec *iov, int iovcnt, int
             return answered;
         if (r == -EAGAIN)
             r = channel_wait_for_more(&t->base, mark, sure_to_come(iov, iovcnt));
+        else if (r == -EINPROGRESS)
+            r = make_room(t);
         if (r < 0)
             return r == -EPIPE && started ? -ECONNRESET : r;
         started |= n > 0;
@@ -267,6 +277,12 @@ static int tls_wait_readable(struct channel *c, uint64_t timeout_usec)
         ERR_clear_error();
         int ok = SSL_peek_ex(t->ssl, &byte, 1, &n), r = ok ? 0 : failure(t, ok);
         pthread_mutex_unlock(&t->lock);
+        if (r == -EINPROGRESS) {
+            r = make_room(t);
+            if (r < 0)
+                return r;
+            continue;
+        }
         if (r != -EAGAIN)
             return 0; /* bytes, the end, or a failure that the next call tells */
         uint64_t now = now_usec();

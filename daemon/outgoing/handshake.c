@@ -31,7 +31,8 @@ static struct json_object *make_hello(struct job *j, size_t connections)
 int job_attach(struct job *j, const struct attachment *a, struct channel **ret, struct mig_error *err)
 {
     _cleanup_(channel_freep) struct channel *c = NULL;
-    int r = security_connect(j->security, &c, j->destination, NULL, a->timeout_usec, j->cancel_fd, err);
+    int r = security_connect_again(j->security, &c, j->destination, &j->place, a->timeout_usec, j->cancel_fd,
+                                   err);
     if (r < 0)
         return r;
     struct frame_stream s;
@@ -78,13 +79,16 @@ static int read_codecs(struct job *j, struct json_object *answer, struct mig_err
 
 int job_handshake(struct job *j, struct mig_error *err)
 {
-    int r = security_connect(j->security, &j->control, j->destination, NULL, CONNECT_TIMEOUT_USEC,
-                             j->cancel_fd, err);
+    int r = security_connect_again(j->security, &j->control, j->destination, &j->place, CONNECT_TIMEOUT_USEC,
+                                   j->cancel_fd, err);
     if (r < 0)
         return r;
     frame_stream_init(&j->control_stream, j->control, true);
-    size_t connections =
-        j->options.connections ? MIN(j->options.connections, WIRE_CONNECTIONS_MAX) : DEFAULT_CONNECTIONS;
+    size_t connections = j->options.connections ? j->options.connections : DEFAULT_CONNECTIONS;
+    if (connections > WIRE_CONNECTIONS_MAX)
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "%zu connections are more than the limit of %u", connections,
+                             WIRE_CONNECTIONS_MAX);
     _cleanup_(json_object_putp) struct json_object *hello = make_hello(j, connections), *answer = NULL;
     if (!hello)
         return mig_error_oom(err);

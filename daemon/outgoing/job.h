@@ -41,6 +41,7 @@ struct job {
     struct migration_options options; /* as at start; what may change is read anew */
     struct check_request request;     /* points into this struct */
     char destination[256];
+    struct channel_place place; /* where the first connection found it; the worker's */
     char token[33];
     char resume_key[33]; /* "": the destination cannot take a migration up again */
 

@@ -88,8 +88,8 @@ static int resume(struct job *j, struct line *l, uint64_t *taken, struct lost *l
 {
     struct migration_options o;
     migration_get_options(j->migration, &o);
-    int r = security_connect(j->security, &l->control, j->destination, NULL, CONNECT_TIMEOUT_USEC,
-                             j->cancel_fd, err);
+    int r = security_connect_again(j->security, &l->control, j->destination, &j->place, CONNECT_TIMEOUT_USEC,
+                                   j->cancel_fd, err);
     if (r < 0)
         return r;
     frame_stream_init(&l->stream, l->control, true);

@@ -85,8 +85,8 @@ static int connect_one(int *ret_fd, const struct sockaddr *sa, socklen_t size, u
     return 0;
 }
 
-static int connect_tcp(int *ret_fd, const struct address *a, uint64_t timeout_usec, int cancel_fd,
-                       struct mig_error *err)
+static int connect_tcp(int *ret_fd, const struct address *a, struct channel_place *place,
+                       uint64_t timeout_usec, int cancel_fd, struct mig_error *err)
 {
     char text[ADDRESS_TEXT_MAX];
     address_format(a, text, sizeof text);
@@ -97,7 +97,13 @@ static int connect_tcp(int *ret_fd, const struct address *a, uint64_t timeout_us
         return r;
     }
     struct addrinfo *list = NULL;
-    int r = resolve(a, false, &list, err);
+    int r;
+    if (place && place->size) {
+        r = connect_one(ret_fd, (struct sockaddr *)&place->address, place->size, deadline_in(timeout_usec),
+                        cancel_fd);
+        return r < 0 ? connect_failed(err, text, r) : 0;
+    }
+    r = resolve(a, false, &list, err);
     if (r < 0)
         return r;
     uint64_t deadline = deadline_in(timeout_usec);
@@ -111,6 +117,10 @@ static int connect_tcp(int *ret_fd, const struct address *a, uint64_t timeout_us
         uint64_t until =
             deadline == USEC_INFINITY ? deadline : now + (deadline > now ? deadline - now : 0) / left;
         r = connect_one(ret_fd, ai->ai_addr, ai->ai_addrlen, until, cancel_fd);
+        if (r == 0 && place && ai->ai_addrlen <= sizeof place->address) {
+            memcpy(&place->address, ai->ai_addr, ai->ai_addrlen);
+            place->size = ai->ai_addrlen;
+        }
         if (r == 0 || r == -ECANCELED)
             break;
     }
@@ -125,8 +135,8 @@ static struct sockaddr_un unix_address(const struct address *a)
     return sun;
 }
 
-int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec, int cancel_fd,
-                    struct mig_error *err)
+int channel_connect_again(struct channel **ret, const char *address, struct channel_place *place,
+                          uint64_t timeout_usec, int cancel_fd, struct mig_error *err)
 {
     struct address a;
     char text[ADDRESS_TEXT_MAX];
@@ -141,7 +151,7 @@ int channel_connect(struct channel **ret, const char *address, uint64_t timeout_
         if (r < 0)
             return connect_failed(err, text, r);
     } else {
-        r = connect_tcp(&fd, &a, timeout_usec, cancel_fd, err);
+        r = connect_tcp(&fd, &a, place, timeout_usec, cancel_fd, err);
         if (r < 0)
             return r;
     }

@@ -10,6 +10,7 @@
 #pragma once
 #include "base/error.h"
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 struct channel;
@@ -54,10 +55,22 @@ DEFINE_CLEANUP(struct channel *, channel_free)
 
 #define CHANNEL_STALL_TIMEOUT_USEC UINT64_C(10000000)
 
+/* Where a name led to. Looking a name up may block for as long as the resolver takes, and lead elsewhere the
+ * next time: who connects again to the same peer keeps this. */
+struct channel_place {
+    struct sockaddr_storage address;
+    socklen_t size; /* 0: nowhere yet */
+};
 /* "host[:port]", "[v6]:port", "unix:PATH" (or an absolute path). Connects within timeout; err says which
- * address and why. */
-int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec, int cancel_fd,
-                    struct mig_error *err);
+ * address and why. place: NULL, or where to connect to instead of looking the name up; filled when it was
+ * nowhere yet and the connection stands. */
+int channel_connect_again(struct channel **ret, const char *address, struct channel_place *place,
+                          uint64_t timeout_usec, int cancel_fd, struct mig_error *err);
+static inline int channel_connect(struct channel **ret, const char *address, uint64_t timeout_usec,
+                                  int cancel_fd, struct mig_error *err)
+{
+    return channel_connect_again(ret, address, NULL, timeout_usec, cancel_fd, err);
+}
 /* An accepted socket, taken over (also on failure). */
 int channel_from_socket(struct channel **ret, int fd, const char *peer, int cancel_fd);
 /* Listening socket for the same forms of address; port 0 lets the kernel choose. *ret_bound: malloc'ed

@@ -127,8 +127,9 @@ int security_check(struct security *s, struct mig_error *err)
     return r;
 }
 
-int security_connect(struct security *s, struct channel **ret, const char *address, const char *other_name,
-                     uint64_t timeout_usec, int cancel_fd, struct mig_error *err)
+static int connect_safely(struct security *s, struct channel **ret, const char *address,
+                          const char *other_name, struct channel_place *place, uint64_t timeout_usec,
+                          int cancel_fd, struct mig_error *err)
 {
     struct address a;
     struct tls_credentials mine = {0};
@@ -141,7 +142,7 @@ int security_connect(struct security *s, struct channel **ret, const char *addre
         return mig_error_wrap(err, "connecting to %s", address);
     uint64_t until = deadline_in(timeout_usec);
     _cleanup_(channel_freep) struct channel *c = NULL;
-    r = channel_connect(&c, address, timeout_usec, cancel_fd, err);
+    r = channel_connect_again(&c, address, place, timeout_usec, cancel_fd, err);
     if (r == 0 && tls) {
         struct tls_verify v = {.host = a.host, .other_name = other_name, .ca_path = mine.ca};
         c->deadline_usec = until;
@@ -152,6 +153,19 @@ int security_connect(struct security *s, struct channel **ret, const char *addre
     if (r == 0)
         *ret = TAKE_PTR(c);
     return r;
+}
+
+int security_connect(struct security *s, struct channel **ret, const char *address, const char *other_name,
+                     uint64_t timeout_usec, int cancel_fd, struct mig_error *err)
+{
+    return connect_safely(s, ret, address, other_name, NULL, timeout_usec, cancel_fd, err);
+}
+
+int security_connect_again(struct security *s, struct channel **ret, const char *address,
+                           struct channel_place *place, uint64_t timeout_usec, int cancel_fd,
+                           struct mig_error *err)
+{
+    return connect_safely(s, ret, address, NULL, place, timeout_usec, cancel_fd, err);
 }
 
 /* Waits for the first byte and leaves it there. */

@@ -30,8 +30,13 @@ int security_check(struct security *s, struct mig_error *err);
  * EPROTONOSUPPORT, one of both takes TLS and the other does not. */
 int security_connect(struct security *s, struct channel **ret, const char *address, const char *other_name,
                      uint64_t timeout_usec, int cancel_fd, struct mig_error *err);
-/* The same for a connection that was accepted: until *c's deadline. -EPROTONOSUPPORT or -ENOKEY: *c is still
- * plain, and the peer wants to be told so with a refusal in plain text. */
+/* The same to where the first connection went, see channel_connect_again; the certificate must still be for
+ * the name. */
+int security_connect_again(struct security *s, struct channel **ret, const char *address,
+                           struct channel_place *place, uint64_t timeout_usec, int cancel_fd,
+                           struct mig_error *err);
+/* security_connect for a connection that was accepted: until *c's deadline. -EPROTONOSUPPORT or -ENOKEY: *c
+ * is still plain, and the peer wants to be told so with a refusal in plain text. */
 int security_accept(struct security *s, struct channel **c, struct mig_error *err);
 /* The name by which the peer of a TLS channel can be known again; "" for others. */
 void security_peer_name(const struct channel *c, char *name, size_t size);

@@ -327,6 +327,35 @@ static void test_connect_errors(void **state)
     channel_free(first);
 }
 
+/* Who connects again goes where it was before, whatever the name leads to by now. */
+static void test_connect_again(void **state)
+{
+    struct channel *c = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    struct channel_place place = {0};
+    _cleanup_close_ int listener = -1;
+    _cleanup_free_ char *bound = NULL;
+    assert_int_equal(channel_listen(&listener, &bound, "127.0.0.1:0", NULL), 0);
+    assert_true(channel_connect_again(&c, "nobody.invalid:1", &place, USEC_PER_SEC, -1, &err) < 0);
+    assert_int_equal(place.size, 0);
+    assert_int_equal(channel_connect_again(&c, bound, &place, USEC_PER_SEC, -1, &err), 0);
+    assert_int_equal(place.size, sizeof(struct sockaddr_in));
+    c = channel_free(c);
+    char gone[64];
+    snprintf(gone, sizeof gone, "nobody.invalid%s", strrchr(bound, ':'));
+    assert_int_equal(channel_connect_again(&c, gone, &place, USEC_PER_SEC, -1, &err), 0);
+    assert_string_equal(c->peer, gone);
+    c = channel_free(c);
+    for (int i = 0; i < 2; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    close_fd(&listener);
+    assert_int_equal(channel_connect_again(&c, gone, &place, USEC_PER_SEC, -1, &err), -ECONNREFUSED);
+    assert_non_null(strstr(err.message, gone));
+}
+
 static void test_listen_unix(void **state)
 {
     char where[128];
@@ -382,12 +411,19 @@ static void test_wrong_sockets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes_arrive),  cmocka_unit_test(test_cancel_wakes),
-        cmocka_unit_test(test_stall_ends),    cmocka_unit_test(test_slow_is_not_stalled),
-        cmocka_unit_test(test_close),         cmocka_unit_test(test_shutdown_wakes),
-        cmocka_unit_test(test_file_ends),     cmocka_unit_test(test_connect_errors),
-        cmocka_unit_test(test_listen_unix),   cmocka_unit_test(test_listen_tcp),
-        cmocka_unit_test(test_wrong_sockets), cmocka_unit_test(test_a_killed_connection_is_a_broken_one),
+        cmocka_unit_test(test_bytes_arrive),
+        cmocka_unit_test(test_cancel_wakes),
+        cmocka_unit_test(test_stall_ends),
+        cmocka_unit_test(test_slow_is_not_stalled),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_shutdown_wakes),
+        cmocka_unit_test(test_file_ends),
+        cmocka_unit_test(test_connect_errors),
+        cmocka_unit_test(test_connect_again),
+        cmocka_unit_test(test_listen_unix),
+        cmocka_unit_test(test_listen_tcp),
+        cmocka_unit_test(test_wrong_sockets),
+        cmocka_unit_test(test_a_killed_connection_is_a_broken_one),
     };
     alarm(60);
     snprintf(scratch, sizeof scratch, "/tmp/migd-channel-XXXXXX");

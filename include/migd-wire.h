@@ -28,6 +28,8 @@
  *   state:   STATE (region: device index) ...      ──▶  PRE_COPY data while rounds run, then the rest
  *            STATE_END (offset: bytes; payload: XXH3 of the whole stream) for each device and the VMM
  *   control: MESSAGE {"message": "prepare"}        ──▶  after the last fence; carries what the destination must have got
+ *                                                  ◀──  MESSAGE {"message": "loading"} at once and each second until the next, if HELLO and its answer
+ *                                                       had "heartbeat": true; silence of 8 s then ends the migration at the source
  *                                                  ◀──  MESSAGE {"message": "prepared", ...}: loaded, does not run
  *   control: MESSAGE {"message": "verify"}         ──▶  strict verify only; the destination answers on control with DIGESTS frames and
  *                                                  ◀──  MESSAGE {"message": "verified"}

@@ -103,6 +103,7 @@ static int answer(struct session *s, struct mig_error *err)
         json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
         json_add_u64(o, "connections", s->nconnections) < 0 ||
         json_add_string(o, "version", PACKAGE_VERSION) < 0 ||
+        (s->heartbeat.wanted && json_add_bool(o, "heartbeat", true) < 0) ||
         (s->resume_key[0] && json_add_string(o, "resume-key", s->resume_key) < 0))
         return mig_error_oom(err);
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
@@ -134,6 +135,8 @@ int session_accept(struct session *s, struct mig_error *err)
         return mig_error_set(
             err, MIG_ERR_PEER_PROTOCOL, 0,
             "HELLO of the source is malformed: connections, vmm-state, token or decision-address");
+    if (json_get_bool(s->hello, "heartbeat", &s->heartbeat.wanted) < 0)
+        s->heartbeat.wanted = false; /* an older source */
     complete_decision_address(s);
     security_peer_name(s->control, s->source_name, sizeof s->source_name);
     int r = wake_devices(s, err);

@@ -80,6 +80,7 @@ static int receive(struct session *s, struct mig_error *err)
     r = session_receive(s, err);
     if (r == 0)
         r = session_handover(s, err);
+    session_end_heartbeat(s);
     if (r < 0 && !s->accepted && r != -EINPROGRESS) {
         prefer_failure(s, err);
         if (!s->control) /* the source was waited for in vain */

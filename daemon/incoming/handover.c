@@ -249,6 +249,7 @@ static int prepare(struct session *s, struct mig_error *err)
     migration_set_verdict(s->migration, "Prepared: waiting for the source's decision");
     migration_set_phase(s->migration, MIG_PHASE_PREPARED);
     r = fault_point("in-before-prepared");
+    session_end_heartbeat(s);
     return r < 0 ? mig_error_set(err, MIG_ERR_FAILED, -r, "Fault point in-before-prepared")
                  : say(s, "prepared", err);
 }

@@ -11,6 +11,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/apply.c daemon/incoming/apply.h \
 	daemon/incoming/greeting.c daemon/incoming/greeting.h \
 	daemon/incoming/handover.c \
+	daemon/incoming/heartbeat.c \
 	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
 	daemon/incoming/populate.c daemon/incoming/populate.h \

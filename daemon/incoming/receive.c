@@ -207,6 +207,9 @@ int session_receive(struct session *s, struct mig_error *err)
             return r;
     }
     session_set_resumable(s, false);
+    r = session_start_heartbeat(s, err);
+    if (r < 0)
+        return r;
     migration_set_phase(s->migration, MIG_PHASE_LOAD);
     r = wait_for(s, state_ended, STATE_TIMEOUT_SEC, "the rest of the device state", err);
     if (r == -ETIMEDOUT && !mig_error_is_set(err))
@@ -243,6 +246,7 @@ void session_end_receiving(struct session *s)
 void session_close(struct session *s)
 {
     session_end_receiving(s);
+    session_end_heartbeat(s);
     session_set_resumable(s, false);
     s->control = channel_free(s->control);
     s->state = state_apply_free(s->state);

@@ -43,7 +43,8 @@ struct session {
 
     struct channel *control;
     struct frame_stream control_stream;
-    pthread_mutex_t send_lock; /* control is answered by the worker and by the page threads (fences) */
+    pthread_mutex_t send_lock; /* control is answered by the worker, by the page threads (fences)
+                                  and by the heartbeat */
 
     struct region **regions;
     size_t nregions;
@@ -70,6 +71,12 @@ struct session {
     struct mig_error failure;                   /* the first of any thread */
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
+    struct {         /* heartbeat.c; the worker's */
+        bool wanted; /* the source listens for it */
+        bool runs;
+        int end_fd;
+        pthread_t thread;
+    } heartbeat;
     bool devices_touched, prepared, accepted;
     bool source_knows; /* that it runs here: nobody will ask any more */
     bool may_have_run; /* accepted by a daemon before this one: it can never be given back */
@@ -98,6 +105,9 @@ bool session_may_attach(struct session *s, struct json_object *hello);
 /* The worker, when receiving failed with r and *err: 0 when the source is back on a new control connection,
  * everything else must attach anew. Else what the session ends with. */
 int session_resume(struct session *s, int r, struct mig_error *err);
+/* heartbeat.c: from "prepare" until the answer to it. The end of it comes before the control connection's. */
+int session_start_heartbeat(struct session *s, struct mig_error *err);
+void session_end_heartbeat(struct session *s);
 /* receive.c */
 int session_receive(
     struct session *s,

@@ -23,6 +23,7 @@ static struct json_object *make_hello(struct job *j, size_t connections)
     if (!o || json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
         json_add_string(o, "token", j->token) < 0 ||
         json_add_string(o, "decision-address", j->decision_address) < 0 ||
+        json_add_bool(o, "heartbeat", true) < 0 ||
         json_add_u64(o, "reconnect-timeout", j->options.reconnect_usec) < 0)
         return NULL;
     return TAKE_PTR(o);
@@ -106,6 +107,8 @@ int job_handshake(struct job *j, struct mig_error *err)
         return r;
     if (json_copy_string(answer, "resume-key", j->resume_key, sizeof j->resume_key) < 0)
         j->resume_key[0] = '\0'; /* it does not know that, or this side does not want it */
+    if (json_get_bool(answer, "heartbeat", &j->heartbeat) < 0)
+        j->heartbeat = false;
     j->answer_usec = UINT64_MAX;
     for (; j->npage_channels < granted; j->npage_channels++) {
         const struct attachment pages = {"pages", "", j->npage_channels, CONNECT_TIMEOUT_USEC};

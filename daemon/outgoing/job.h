@@ -49,6 +49,7 @@ struct job {
     struct frame_stream control_stream;
     struct channel *page_channels[WIRE_CONNECTIONS_MAX];
     size_t npage_channels;
+    bool heartbeat;         /* the destination says "loading" each second while it loads */
     bool codecs[CODEC_MAX]; /* that the destination unpacks */
     struct channel *state_channel;
     struct link_watch *watch; /* of all of them */

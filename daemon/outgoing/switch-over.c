@@ -14,8 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
-#define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+#define PAUSE_TIMEOUT_USEC     (10 * USEC_PER_SEC)
+#define PREPARE_TIMEOUT_USEC   (60 * USEC_PER_SEC)
+#define HEARTBEAT_TIMEOUT_USEC (8 * USEC_PER_SEC) /* eight of them that did not come */
 /* A peer, or a link, that only trickles must not keep a paused workload waiting. */
 #define SEND_LIMIT_MIN_USEC (10 * USEC_PER_SEC)
 #define SEND_LIMIT_FACTOR   4
@@ -167,6 +168,41 @@ static void set_state_bytes(struct migration_counters *c, void *userdata)
     c->vmm_bytes = state_stream_vmm_bytes(j->state);
 }
 
+static int too_slow(const struct job *j, struct mig_error *err)
+{
+    int r = mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
+                          "%s did not take the state over within %llu s, though migd there is alive",
+                          j->destination, (unsigned long long)(PREPARE_TIMEOUT_USEC / USEC_PER_SEC));
+    mig_error_hint(err, "look at the devices and at the VMM of the workload there: one of them does not come "
+                        "to an end with its state");
+    return r;
+}
+
+/* Loading may take its time, but a destination that says nothing at all is not waited for: the workload is
+ * paused. */
+static int await_prepared(struct job *j, struct mig_error *err)
+{
+    static const char *const names[] = {"prepared", "loading", NULL}, *const old_names[] = {"prepared", NULL};
+    uint64_t until_usec = deadline_in(PREPARE_TIMEOUT_USEC), now;
+    while ((now = now_usec()) < until_usec) {
+        const struct dialogue_expect expect = {
+            .names = j->heartbeat ? names : old_names,
+            .timeout_usec =
+                j->heartbeat ? MIN(HEARTBEAT_TIMEOUT_USEC, until_usec - now) : PREPARE_TIMEOUT_USEC,
+            .what = "the answer PREPARED"};
+        _cleanup_(json_object_putp) struct json_object *o = NULL;
+        int name, r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
+        if (r < 0 && err && err->code == MIG_ERR_PEER_TIMEOUT)
+            mig_error_hint(err,
+                           "check that migd at %s runs, and that its host is not out of memory or stands "
+                           "still",
+                           j->destination);
+        if (r < 0 || name == 0)
+            return r;
+    }
+    return too_slow(j, err);
+}
+
 static int prepare(struct job *j, struct mig_error *err)
 {
     migration_update(j->migration, set_state_bytes, j);
@@ -174,12 +210,7 @@ static int prepare(struct job *j, struct mig_error *err)
     int r = dialogue_send(&j->control_stream, "prepare", NULL, err);
     if (r < 0)
         return job_explain_break(j, r, err);
-    static const char *const names[] = {"prepared", NULL};
-    const struct dialogue_expect expect = {
-        .names = names, .timeout_usec = PREPARE_TIMEOUT_USEC, .what = "the answer PREPARED"};
-    _cleanup_(json_object_putp) struct json_object *o = NULL;
-    int name;
-    return dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
+    return await_prepared(j, err);
 }
 
 int job_write_record(struct job *j, enum record_state state, struct mig_error *err)

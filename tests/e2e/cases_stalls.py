@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Migrations that do not converge, time out or are cancelled: the operator's policy decides."""
+import signal
 import time
 
 from harness import Device, MIB, expect, wait_for
@@ -82,4 +83,32 @@ def cancel_early(rig):
     r.judge_one_side(r.A, r.B)
     expect(r.B.show()["state"] == "waiting", f"B is {r.B.show()['state']}")
     r.migrate("--verify")
+    r.judge_moved()
+
+
+@CASES.case("destination-stands-still-while-it-loads")
+def stands_still(rig):
+    """The workload is paused and migd at the destination says nothing any more: the source does not wait for it as long as for a slow device."""
+    r = rig(faults={"B": "in-load:stop"}, devices=[Device(keys={"timeout": "1s"})]).up()
+    p = r.start_background()
+    wait_for("B standing still", r.B.migd.stopped, 20)
+    begin = time.monotonic()
+    wait_for("A running again", r.A.vmm_running, 30)
+    took = time.monotonic() - begin
+    print(f"# the source ran again {took:.1f} s after the destination stood still")
+    expect(took < 20, f"the source ran again only after {took:.1f} s")
+    p.popen.wait(20)
+    status = r.A.status()
+    expect(status["error"] == "PeerTimeout" and "migd at" in status["hint"], f"the migration ended with {status}")
+    r.B.migd.kill(signal.SIGCONT)
+    wait_for("B waiting again", lambda: r.B.show()["state"] == "waiting", 20)
+    r.judge_one_side(r.A, r.B)
+    r.judge_stayed()
+
+
+@CASES.case("destination-loads-slowly")
+def loads_slowly(rig):
+    r = rig(faults={"B": "in-load:sleep=11000"}).up()
+    status = r.migrate()
+    expect(status["downtime-load"] >= 10_500_000, f"loading took {status['downtime-load']} us")
     r.judge_moved()

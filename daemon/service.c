@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/fds.h"
 #include "base/log.h"
+#include "base/ratelimit.h"
 #include "config/config.h"
 #include "domain/restore.h"
 #include "incoming/incoming.h"
@@ -47,6 +48,7 @@ struct service {
     struct hook *hook;
     struct restore *restore;
     struct security *security;
+    struct ratelimit *total; /* of all outgoing migrations */
     struct incoming *incoming;
     struct loop_timer *end_timer;
     struct watchdog *watchdog;
@@ -187,6 +189,7 @@ static void reload(void *userdata)
         api_set_defaults(s->api, &defaults);
         hook_configure(s->hook, s->config);
         configure_security(s);
+        ratelimit_set(s->total, s->config->total_bytes_per_sec);
         if (s->incoming)
             incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
         log_write(LOG_NOTICE, &(struct log_fields){.message = MESSAGE_CONFIGURATION_LOADED},
@@ -228,6 +231,7 @@ static void service_clear(struct service *s)
     incoming_free(s->incoming);
     hook_free(s->hook);
     security_free(s->security);
+    ratelimit_free(s->total);
     metrics_free(s->metrics);
     registry_free(s->registry);
     loop_timer_free(s->end_timer);
@@ -249,7 +253,7 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
         return r;
     if (loop_new(&s->loop) < 0 || loop_timer_new(&s->end_timer, s->loop, end_late, s) < 0 ||
         watchdog_new(&s->watchdog, s->loop) < 0 || registry_new(&s->registry) < 0 ||
-        security_new(&s->security) < 0)
+        security_new(&s->security) < 0 || ratelimit_new(&s->total, s->config->total_bytes_per_sec) < 0)
         return mig_error_oom(err);
     configure_security(s);
     r = bus_new(&s->bus, s->loop, bus_address, err);
@@ -258,7 +262,8 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     s->outgoing = (struct outgoing_context){.loop = s->loop,
                                             .runtime_dir = s->config->runtime_dir,
                                             .decision_address = "",
-                                            .security = s->security};
+                                            .security = s->security,
+                                            .total = s->total};
     options.loop = s->loop;
     options.bus = bus_sd(s->bus);
     options.registry = s->registry;

@@ -20,6 +20,7 @@ struct check_request { /* all borrowed */
     const char *destination;          /* "": this side only */
     struct security *security;        /* NULL: plain */
     uint64_t bandwidth_bytes_per_sec; /* that a migration to this destination reached; 0: not known */
+    uint64_t total_bytes_per_sec;     /* that all migrations together may take; 0: no cap */
 };
 
 /* What the options of a migration overrule. Before the first of the two below. */

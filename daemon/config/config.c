@@ -113,6 +113,11 @@ static int set_bandwidth(struct config *c, const char *value)
     return parse_rate(value, &c->bandwidth_bytes_per_sec);
 }
 
+static int set_total_bandwidth(struct config *c, const char *value)
+{
+    return parse_rate(value, &c->total_bytes_per_sec);
+}
+
 static int set_connections(struct config *c, const char *value)
 {
     uint64_t n;
@@ -181,6 +186,8 @@ static const struct key keys[] = {
     {"Migration", "MaxDowntime", set_max_downtime, "a time above 0 with its unit, such as 300ms", "300ms",
      true},
     {"Migration", "Bandwidth", set_bandwidth,
+     "bytes per second such as 800M, bits such as 10Gbit, or 0 for no cap", "0", true},
+    {"Migration", "TotalBandwidth", set_total_bandwidth,
      "bytes per second such as 800M, bits such as 10Gbit, or 0 for no cap", "0", true},
     {"Migration", "Connections", set_connections, "a number up to 16, 0 to let migd choose", "0", true},
     {"Migration", "ReconnectTimeout", set_reconnect, "a time with its unit, such as 30s, or 0", "30s", true},

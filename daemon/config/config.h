@@ -30,6 +30,7 @@ struct config {
     /* [Migration]: what a migration gets when its options do not say otherwise. */
     uint64_t max_downtime_usec;       /* MaxDowntime */
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */
+    uint64_t total_bytes_per_sec;     /* TotalBandwidth: of all migrations together; 0: no cap */
     unsigned connections;             /* Connections; 0: chosen */
     uint64_t reconnect_usec;          /* ReconnectTimeout; 0: not at all */
     /* Words that a room above this one understands; "": not configured. */

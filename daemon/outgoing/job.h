@@ -37,6 +37,7 @@ struct job {
     const char *runtime_dir;
     const char *decision_address;
     struct security *security; /* borrowed */
+    struct ratelimit *total;   /* borrowed: the cap over all migrations; NULL: none */
     int cancel_fd;
     struct migration_options options; /* as at start; what may change is read anew */
     struct check_request request;     /* points into this struct */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/ratelimit.h"
 #include "migration/journal.h"
 #include "loop/worker.h"
 #include "outgoing/job.h"
@@ -159,6 +160,7 @@ void outgoing_make_request(struct check_request *ret, const struct outgoing_cont
         .bandwidth_bytes_per_sec = context->known_bandwidth && *destination
                                        ? context->known_bandwidth(destination, context->userdata)
                                        : 0,
+        .total_bytes_per_sec = context->total ? ratelimit_share(context->total) : 0,
     };
 }
 
@@ -195,6 +197,7 @@ static int start_engine(struct migration **ret, struct engine *e, const char *id
     j->runtime_dir = e->context.runtime_dir;
     j->decision_address = e->context.decision_address;
     j->security = e->context.security;
+    j->total = e->context.total;
     j->options = *options;
     snprintf(j->destination, sizeof j->destination, "%s", destination);
     outgoing_make_request(&j->request, &e->context, j->destination, &j->options);

@@ -11,6 +11,7 @@ struct outgoing_context { /* lives as long as the daemon; borrowed */
     const char *runtime_dir;      /* records */
     const char *decision_address; /* where a destination in doubt may ask; "" when the listener is off */
     struct security *security;    /* of connections; NULL: plain */
+    struct ratelimit *total;      /* what all migrations together may take of the link; NULL: no cap */
     /* Main thread: bytes per second that a migration to this destination reached; 0: none did. May be NULL.
      */
     uint64_t (*known_bandwidth)(const char *destination, void *userdata);

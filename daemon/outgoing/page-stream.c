@@ -132,7 +132,7 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
     s->resumed = options->resumed;
     s->deadline_usec = USEC_INFINITY;
     s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int r = s->done_fd < 0 ? -errno : ratelimit_new(&s->limit, 0);
+    int r = s->done_fd < 0 ? -errno : ratelimit_new_child(&s->limit, options->total, 0);
     for (size_t i = 0; i < nchannels && r == 0; i++) {
         struct stream_thread *t = &s->threads[i];
         struct page_sender_setup setup = {.channel = channels[i],
@@ -191,6 +191,11 @@ struct page_stream *page_stream_free(struct page_stream *s)
 void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec)
 {
     ratelimit_set(s->limit, bytes_per_sec);
+}
+
+struct ratelimit *page_stream_limit(struct page_stream *s)
+{
+    return s->limit;
 }
 
 static void read_counters(struct page_stream *s, struct page_round *ret)

@@ -19,14 +19,16 @@
 #include "transport/codec.h"
 
 struct page_stream;
+struct ratelimit;
 
 struct page_stream_options {
     bool checksum;
     enum compression compression;
-    bool codecs[CODEC_MAX]; /* that the destination unpacks */
-    bool acknowledged;      /* the destination says on each connection what it has applied */
-    bool resumed;           /* what is to be sent stands in the bitmaps, in round 0 too */
-    int cancel_fd;          /* borrowed */
+    bool codecs[CODEC_MAX];  /* that the destination unpacks */
+    bool acknowledged;       /* the destination says on each connection what it has applied */
+    bool resumed;            /* what is to be sent stands in the bitmaps, in round 0 too */
+    int cancel_fd;           /* borrowed */
+    struct ratelimit *total; /* borrowed: a cap that is shared with other migrations; NULL: none */
     /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
      */
     uint64_t *const *sent_digests;
@@ -54,6 +56,8 @@ DEFINE_CLEANUP(struct page_stream *, page_stream_free)
 
 /* Bytes per second over all connections; 0: no cap. Any thread, at once. */
 void page_stream_set_bandwidth(struct page_stream *s, uint64_t bytes_per_sec);
+/* The cap that the pages wait for, for what else is sent for this migration. Lives as long as the stream. */
+struct ratelimit *page_stream_limit(struct page_stream *s);
 /* Of the rounds that follow: one that is not over by then ends with -ETIME. At first there is none. */
 void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec);
 /* One round, round 0 being the full send: every page that a file holds data for is sent, holes go as ZERO.

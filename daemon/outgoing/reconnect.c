@@ -124,6 +124,7 @@ static int change_over(struct job *j, struct line *l, const uint64_t *taken, str
     int r = state_stream_resume(j->state, l->state, taken, err);
     if (r < 0)
         return r;
+    state_stream_set_limit(j->state, NULL);
     pthread_mutex_lock(&j->pages_lock);
     j->live_pages = NULL;
     pthread_mutex_unlock(&j->pages_lock);
@@ -136,7 +137,10 @@ static int change_over(struct job *j, struct line *l, const uint64_t *taken, str
     j->state_channel = l->state;
     *l = old; /* to be closed */
     r = job_start_pages(j, true, err);
-    return r < 0 ? r : job_watch_link(j, err);
+    if (r < 0)
+        return r;
+    state_stream_set_limit(j->state, page_stream_limit(j->pages));
+    return job_watch_link(j, err);
 }
 
 static bool may_try_again(const struct mig_error *err)

@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "base/format.h"
+#include "base/ratelimit.h"
 #include "outgoing/job.h"
 #include <stdio.h>
 #include <string.h>
@@ -284,7 +285,7 @@ static int decide(struct job *j, const struct page_round *sent, uint64_t pending
         .fixed_usec = ASSUMED_FIXED_USEC + PEER_ANSWERS_IN_BLACKOUT * j->answer_usec +
                       HARVESTS_IN_BLACKOUT * j->last_harvest_usec,
         .max_downtime_usec = o.max_downtime_usec,
-        .bandwidth_cap = o.bandwidth_bytes_per_sec,
+        .bandwidth_cap = ratelimit_share(page_stream_limit(j->pages)),
     };
     struct convergence_result c;
     convergence_decide(&in, &c);

@@ -45,6 +45,7 @@ int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
                                     .acknowledged = j->resume_key[0],
                                     .resumed = resumed,
                                     .cancel_fd = j->cancel_fd,
+                                    .total = j->total,
                                     .sent_digests = (uint64_t *const *)j->sent_digests};
     memcpy(o.codecs, j->codecs, sizeof o.codecs);
     int r =
@@ -75,9 +76,12 @@ static int start_streams(struct job *j, struct mig_error *err)
     }
     r = state_stream_new(&j->state, j->state_channel, j->options.checksum, sources, d->ndevices,
                          controller_has_state(d->controller) ? d->controller : NULL, j->cancel_fd, err);
-    if (r == 0 && j->resume_key[0])
+    if (r < 0)
+        return r;
+    state_stream_set_limit(j->state, page_stream_limit(j->pages));
+    if (j->resume_key[0])
         state_stream_keep(j->state);
-    return r;
+    return 0;
 }
 
 static int start_devices(struct job *j, struct mig_error *err)
@@ -166,8 +170,8 @@ void job_close(struct job *j)
     pthread_mutex_lock(&j->pages_lock);
     j->live_pages = NULL;
     pthread_mutex_unlock(&j->pages_lock);
+    j->state = state_stream_free(j->state); /* it charges the limit of the other */
     j->pages = page_stream_free(j->pages);
-    j->state = state_stream_free(j->state);
     j->watch = link_watch_free(j->watch);
     for (size_t i = 0; i < j->npage_channels; i++)
         j->page_channels[i] = channel_free(j->page_channels[i]);

@@ -2,6 +2,7 @@
 #include "outgoing/state-stream.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/ratelimit.h"
 #include "outgoing/state-keep.h"
 #include <poll.h>
 #include <pthread.h>
@@ -34,7 +35,8 @@ struct state_stream {
     uint8_t *chunk;
     bool keeps;
     struct state_keep kept;
-    bool resend; /* what is kept goes over a new connection first */
+    bool resend;             /* what is kept goes over a new connection first */
+    struct ratelimit *limit; /* NULL: none */
     struct controller
         *vmm; /* NULL: none with state. Else HELLO announced it, and its stream is ended even when empty */
     _Atomic uint64_t device_bytes, vmm_bytes;
@@ -84,12 +86,19 @@ static int take_words(struct state_stream *s)
     return r;
 }
 
-static int send_bytes(struct state_stream *s, uint32_t index, uint64_t offset, const void *bytes, size_t size,
-                      struct mig_error *err)
+static int send_chunk(struct state_stream *s, uint32_t index, uint64_t offset, const void *bytes, size_t size)
 {
     struct wire_header h = {.type = WIRE_STATE, .region = index, .offset = offset, .length = size};
     struct iovec iov = {(void *)bytes, size};
-    int r = frame_send(&s->frames, &h, &iov, 1);
+    if (s->limit)
+        ratelimit_charge(s->limit, sizeof h + size);
+    return frame_send(&s->frames, &h, &iov, 1);
+}
+
+static int send_bytes(struct state_stream *s, uint32_t index, uint64_t offset, const void *bytes, size_t size,
+                      struct mig_error *err)
+{
+    int r = send_chunk(s, index, offset, bytes, size);
     if (r == 0)
         r = take_words(s);
     return r < 0 ? sending_failed(s, r, err) : 0;
@@ -98,12 +107,8 @@ static int send_bytes(struct state_stream *s, uint32_t index, uint64_t offset, c
 static int send_kept(struct state_stream *s, struct mig_error *err)
 {
     int r = 0;
-    for (struct state_chunk *c = s->kept.first; c && r == 0; c = c->next) {
-        struct wire_header h = {
-            .type = WIRE_STATE, .region = c->index, .offset = c->offset, .length = c->size};
-        struct iovec iov = {c->bytes, c->size};
-        r = frame_send(&s->frames, &h, &iov, 1);
-    }
+    for (struct state_chunk *c = s->kept.first; c && r == 0; c = c->next)
+        r = send_chunk(s, c->index, c->offset, c->bytes, c->size);
     s->resend = r < 0;
     return r < 0 ? sending_failed(s, r, err) : 0;
 }
@@ -268,6 +273,11 @@ int state_stream_resume(struct state_stream *s, struct channel *channel, const u
     s->frames.send_sequence = s->frames.recv_sequence = 1;
     s->resend = s->kept.first != NULL;
     return 0;
+}
+
+void state_stream_set_limit(struct state_stream *s, struct ratelimit *limit)
+{
+    s->limit = limit;
 }
 
 void state_stream_drain(struct state_stream *s)

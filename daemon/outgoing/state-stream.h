@@ -11,6 +11,7 @@
 #include "vmm/controller.h"
 
 struct state_stream;
+struct ratelimit;
 
 struct state_source {
     struct device *device; /* borrowed */
@@ -32,6 +33,10 @@ void state_stream_keep(struct state_stream *s);
  * has more than was sent, or less than is still kept. */
 int state_stream_resume(struct state_stream *s, struct channel *channel, const uint64_t *taken,
                         struct mig_error *err);
+
+/* Between works: what is sent from now on is charged there and never waits, so that pages yield to it.
+ * Borrowed until the next such call or the end; NULL, as at first: nobody counts it. */
+void state_stream_set_limit(struct state_stream *s, struct ratelimit *limit);
 
 /* Begins to drain PRE_COPY data of all devices; state_stream_wait returns when nothing is there at the
  * moment. *ret_bytes of wait: sent since the start. */

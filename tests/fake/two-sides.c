@@ -452,8 +452,10 @@ static struct incoming *open_source(struct scene *s)
         incoming_new(&answers, s->loop, s->source.registry, s->source_address, -1, s->source_dir, &cb, NULL),
         0);
     snprintf(s->source_address, sizeof s->source_address, "%s", incoming_address(answers));
-    s->context = (struct outgoing_context){
-        .loop = s->loop, .runtime_dir = s->source_dir, .decision_address = s->source_address};
+    s->context = (struct outgoing_context){.loop = s->loop,
+                                           .runtime_dir = s->source_dir,
+                                           .decision_address = s->source_address,
+                                           .total = s->total};
     return answers;
 }
 

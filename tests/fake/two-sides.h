@@ -79,6 +79,7 @@ struct scene {
     char source_peer[120]; /* where the source goes instead of address; "": there */
     char source_dir[100], destination_dir[100], source_address[120];
     struct outgoing_context context;
+    struct ratelimit *total; /* set before it runs: the cap over what the source sends; NULL: none */
     bool late;
     bool refuse_overrides; /* at the destination; set before it runs */
     bool tcp;              /* set before it runs: over TCP, the source listening on every address */

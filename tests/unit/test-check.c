@@ -6,6 +6,7 @@
  */
 #include "../fake/fake-parts.h"
 #include "../fake/two-sides.h"
+#include "base/ratelimit.h"
 #include "base/clock.h"
 #include "config/config.h"
 #include "migration/record.h"
@@ -538,6 +539,15 @@ static void estimates_go_by_what_is_known(void **state)
     assert_non_null(find(&f, FINDING_BANDWIDTH_ASSUMED));
     assert_non_null(strstr(find(&f, FINDING_TRACKER_ALL)->message, "assumed"));
     findings_clear(&f);
+    /* The cap over all migrations counts as one of its own does. */
+    _cleanup_(ratelimit_freep) struct ratelimit *total = NULL;
+    assert_int_equal(ratelimit_new(&total, 1 << 20), 0);
+    t.s.context.total = total;
+    check(&t, &f);
+    assert_non_null(find(&f, FINDING_CONVERGENCE_IMPOSSIBLE));
+    assert_null(find(&f, FINDING_BANDWIDTH_ASSUMED));
+    findings_clear(&f);
+    t.s.context.total = NULL;
     t.s.context.known_bandwidth = slow;
     t.s.context.userdata = &t.destination;
     check(&t, &f);

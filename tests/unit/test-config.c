@@ -55,6 +55,7 @@ static void defaults_without_files(void **state)
     assert_int_equal(c.log_level, LOG_INFO);
     assert_int_equal(c.max_downtime_usec, 300000);
     assert_string_equal(c.listen, "");
+    assert_int_equal(c.total_bytes_per_sec, 0);
     assert_string_equal(c.gate, "");
     assert_string_equal(config_origin(&c, "Migration", "Gate"), "default");
 }
@@ -66,7 +67,8 @@ static void later_files_win(void **state)
     put(lib_dir, "migd.conf",
         "[Daemon]\nLogLevel=err\nRuntimeDirectory=/run/"
         "a\n[Peer]\nListen=1.2.3.4\nAcceptOverrides=no\n[Migration]\nMaxDowntime=1s\n");
-    put(lib_dir, "migd.conf.d/50-b.conf", "[Migration]\nMaxDowntime=4s\nBandwidth=8Gbit\n");
+    put(lib_dir, "migd.conf.d/50-b.conf",
+        "[Migration]\nMaxDowntime=4s\nBandwidth=8Gbit\nTotalBandwidth=500M\n");
     put(lib_dir, "migd.conf.d/60-hidden.conf", "[Migration]\nMaxDowntime=9s\n");
     put(etc_dir, "migd.conf",
         "# comment\n[Daemon]\nRuntimeDirectory = /run/b\n[Migration]\nMaxDowntime=2s\nGate=resend\n");
@@ -80,6 +82,7 @@ static void later_files_win(void **state)
     assert_false(c.accept_overrides);
     assert_int_equal(c.max_downtime_usec, 4000000);
     assert_int_equal(c.bandwidth_bytes_per_sec, 1000000000);
+    assert_int_equal(c.total_bytes_per_sec, 500u << 20);
     assert_int_equal(c.connections, 4);
     assert_string_equal(c.gate, "resend");
     assert_non_null(strstr(config_origin(&c, "Migration", "Gate"), "etc/migd.conf:6"));

@@ -3,6 +3,7 @@
  * memory equal afterwards. */
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/ratelimit.h"
 #include "incoming/apply.h"
 #include "memory/pages.h"
 #include "outgoing/page-stream.h"
@@ -497,9 +498,12 @@ static void test_cancel(void **state)
     }
 }
 
-static void test_bandwidth(void **state)
+/* By a cap of its own, or by one that it shares. */
+static void limited_by(bool own)
 {
     struct side from, to;
+    struct ratelimit *total = NULL;
+    assert_int_equal(ratelimit_new(&total, own ? 0 : 20 << 20), 0);
     make_side(&from, "from");
     make_side(&to, "to");
     for (uint64_t p = 0; p < 2048; p++)
@@ -508,10 +512,11 @@ static void test_bandwidth(void **state)
     struct channel *channels[LINKS_MAX];
     open_links(&receiver, channels, 2, true, &to, -1);
     start_links(&receiver);
-    struct page_stream_options options = {.cancel_fd = -1};
+    struct page_stream_options options = {.cancel_fd = -1, .total = total};
     struct page_stream *stream = NULL;
     assert_int_equal(page_stream_new(&stream, channels, 2, from.r, NREGIONS, &options, NULL), 0);
-    page_stream_set_bandwidth(stream, 20 << 20); /* 8 MiB: 0.4 s, less two batches */
+    page_stream_set_bandwidth(stream, own ? 20 << 20 : 0); /* 8 MiB: 0.4 s, less two batches */
+    assert_int_equal(ratelimit_share(page_stream_limit(stream)), 20 << 20);
     struct page_round round;
     assert_int_equal(page_stream_round(stream, 0, &round, NULL), 0);
     assert_true(round.usec > 250000 && round.usec < 3000000);
@@ -521,6 +526,13 @@ static void test_bandwidth(void **state)
     close_links(&receiver, channels, 0);
     drop_side(&from);
     drop_side(&to);
+    ratelimit_free(total);
+}
+
+static void test_bandwidth(void **state)
+{
+    limited_by(true);
+    limited_by(false);
 }
 
 static void test_limits(void **state)

@@ -7,6 +7,7 @@
 #include "../fake/two-sides.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/ratelimit.h"
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -93,6 +94,32 @@ static void test_resend_gate_gives_up(void **state)
     assert_int_equal(st.counters.gate_resends, 2);
     source_runs_on(&s, 1);
     end_scene(&s);
+}
+
+/* What all migrations together may take: pages wait for it, device state does not but is counted. */
+static void test_total_cap_counts_pages_and_state(void **state)
+{
+    const uint64_t rate = 4000000;
+    struct scene s;
+    struct ratelimit *total = NULL;
+    assert_int_equal(ratelimit_new(&total, rate), 0);
+    make_scene(&s, 2);
+    s.total = total;
+    struct migration_options o = defaults();
+    o.max_downtime_usec = 5 * USEC_PER_SEC;
+    uint64_t begun = now_usec();
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_int_equal(st.counters.device_bytes, 2 * STATE_BYTES);
+    assert_int_equal(ratelimit_take(total, 0), 0); /* what is owed at the end */
+    uint64_t bytes = st.counters.wire_bytes + st.counters.device_bytes;
+    uint64_t usec = now_usec() - begun;
+    print_message("# %llu bytes in %llu us\n", (unsigned long long)bytes, (unsigned long long)usec);
+    assert_true(usec + 50000 >= bytes * USEC_PER_SEC / rate);
+    assert_true(st.counters.bandwidth <= rate); /* the cap holds in the blackout too */
+    destination_runs(&s, 2);
+    end_scene(&s);
+    ratelimit_free(total);
 }
 
 /* R11: what a device has to say first goes out before the switch-over, however slowly it says it. */
@@ -415,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_strict_gate_names_the_rogue),
         cmocka_unit_test(test_resend_gate_ends_when_the_rogue_does),
         cmocka_unit_test(test_resend_gate_gives_up),
+        cmocka_unit_test(test_total_cap_counts_pages_and_state),
         cmocka_unit_test(test_initial_data_before_the_switch_over),
         cmocka_unit_test(test_initial_data_without_end),
         cmocka_unit_test(test_initial_data_and_limits),

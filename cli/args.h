@@ -85,6 +85,7 @@
     X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START | VERB_CHECK, 0, "the same as --allow device-no-p2p") \
     X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START | VERB_CHECK, 0,                                    \
       "name of the domain at the destination, if it differs")                                                \
+    X(OPT_DOMAIN, "domain", "NAME", VERB_LINK_TEST, 0, "say how long this domain would take")                \
     X(OPT_DETACH, "detach", NULL, VERB_START, 0, "do not follow: print the migration's id and return")       \
     X(OPT_WAIT, "wait", NULL, VERB_STATUS | VERB_CANCEL, 0, "wait until the migration has ended")            \
     X(OPT_RUN, "run", NULL, VERB_RESOLVE, 0, "the workload shall run here: no other side runs it")           \

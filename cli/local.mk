@@ -27,7 +27,7 @@ libmigctl_la_SOURCES = \
 	cli/status-view.c cli/status-view.h \
 	cli/suggest.c cli/suggest.h \
 	cli/table.c cli/table.h \
-	cli/verb-cancel.c cli/verb-check.c cli/verb-config.c cli/verb-devices.c cli/verb-explain.c cli/verb-list.c cli/verb-monitor.c cli/verb-open.c cli/verb-register.c cli/verb-release.c \
+	cli/verb-cancel.c cli/verb-check.c cli/verb-config.c cli/verb-devices.c cli/verb-explain.c cli/verb-link-test.c cli/verb-list.c cli/verb-monitor.c cli/verb-open.c cli/verb-register.c cli/verb-release.c \
 	cli/verb-resolve.c cli/verb-set.c cli/verb-show.c cli/verb-start.c cli/verb-status.c \
 	cli/verbs.h \
 	cli/wrap.c cli/wrap.h

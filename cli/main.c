@@ -28,6 +28,10 @@ static const struct verb verbs[] = {
      "Takes "
      "the options that start would\nget. Exit code 1 when start would refuse.",
      verb_check},
+    {"link-test", VERB_LINK_TEST, 1, 1, "HOST", "measure the link to another host's migd",
+     "HOST is written as the DESTINATION of start. The link is full for some seconds; TotalBandwidth= of "
+     "migd.conf\nholds. What is measured is what both hosts are configured for, TLS or plain.",
+     verb_link_test},
     {"start", VERB_START, 2, 2, "NAME DESTINATION", "migrate a domain and follow it until it ends",
      "DESTINATION is HOST[:PORT], [V6]:PORT or unix:PATH. Ctrl-C ends the following, not the migration (exit "
      "code 130).",

@@ -6,23 +6,24 @@
 #pragma once
 #include "args.h"
 
-#define VERB_REGISTER (1u << 0)
-#define VERB_LIST     (1u << 1)
-#define VERB_SHOW     (1u << 2)
-#define VERB_START    (1u << 3)
-#define VERB_MONITOR  (1u << 4)
-#define VERB_STATUS   (1u << 5)
-#define VERB_SET      (1u << 6)
-#define VERB_CANCEL   (1u << 7)
-#define VERB_RESOLVE  (1u << 8)
-#define VERB_RELEASE  (1u << 9)
-#define VERB_CONFIG   (1u << 10)
-#define VERB_DEVICES  (1u << 11)
-#define VERB_CHECK    (1u << 12)
-#define VERB_EXPLAIN  (1u << 13)
-#define VERB_OPEN     (1u << 14)
-#define VERB_LIBVIRT  (1u << 15)
-#define VERB_ALL      (~0u)
+#define VERB_REGISTER  (1u << 0)
+#define VERB_LIST      (1u << 1)
+#define VERB_SHOW      (1u << 2)
+#define VERB_START     (1u << 3)
+#define VERB_MONITOR   (1u << 4)
+#define VERB_STATUS    (1u << 5)
+#define VERB_SET       (1u << 6)
+#define VERB_CANCEL    (1u << 7)
+#define VERB_RESOLVE   (1u << 8)
+#define VERB_RELEASE   (1u << 9)
+#define VERB_CONFIG    (1u << 10)
+#define VERB_DEVICES   (1u << 11)
+#define VERB_CHECK     (1u << 12)
+#define VERB_EXPLAIN   (1u << 13)
+#define VERB_OPEN      (1u << 14)
+#define VERB_LIBVIRT   (1u << 15)
+#define VERB_LINK_TEST (1u << 16)
+#define VERB_ALL       (~0u)
 
 struct verb {
     const char *name;
@@ -50,4 +51,5 @@ int verb_check(const struct args *args);
 int verb_explain(const struct args *args);
 int verb_config(const struct args *args);
 int verb_devices(const struct args *args);
+int verb_link_test(const struct args *args);
 int verb_libvirt(const struct args *args);

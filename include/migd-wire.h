@@ -55,6 +55,14 @@
  *                                                  ◀──  HELLO {"ok": true, "findings": [{"code", "severity", "subject", "message", "remedy"}...],
  *                                                       "findings-left-out": n}; a peer that does not know the question answers {"error": "PeerProtocol"}
  *
+ *   a measurement of the link, on connections of its own, of which up to WIRE_PROBE_STREAMS_MAX show the same token:
+ *   HELLO {"probe": true, "token"}                 ──▶
+ *                                                  ◀──  HELLO {"ok": true, "probe-seconds": how long it may take in all}, {"error": "PeerProtocol"} from a peer
+ *                                                       that does not know the question, or another error
+ *   PROBE ..., MESSAGE {"message": "probe-end"}    ──▶  as often as it likes
+ *                                                  ◀──  MESSAGE {"message": "probe-result", "bytes": payload since the result before, "usec": from the first frame
+ *                                                       of them to probe-end, "cpu-usec"}
+ *
  *   in doubt: a new connection to the address that HELLO named as "decision-address":
  *   HELLO {"query": ID, "token"}  ──▶
  *                                                  ◀──  HELLO {"decision": "committed" | "aborted" | "pending"}
@@ -75,6 +83,7 @@
 #define WIRE_PACKED_MAX_BYTES (2u << 20)      /* of a PACKED frame: before packing, and after, without the table */
 #define WIRE_EXTENTS_MAX 1024u                /* per frame */
 #define WIRE_CONNECTIONS_MAX 16u
+#define WIRE_PROBE_STREAMS_MAX 8u
 #define WIRE_REGIONS_MAX 1024u
 #define WIRE_DEVICES_MAX 256u
 #define WIRE_STATE_VMM UINT32_C(0xffffffff)   /* device index of the VMM's own state */
@@ -94,6 +103,7 @@ enum wire_type {
                            the extents in order, packed as one piece. Only to a destination that named the codec in its answer to HELLO */
     WIRE_APPLIED = 16,  /* only where a resume was agreed, from the destination. Page connection: offset: frames of it (HELLO is the first)
                            that are in place. State connection: region: device index, or WIRE_STATE_VMM; offset: bytes of its stream taken */
+    WIRE_PROBE = 17,    /* payload: bytes that mean nothing and go nowhere */
 };
 /* clang-format on */
 

@@ -51,4 +51,6 @@ complete -c migctl -f -n 'contains -- (__migctl_verb) libvirt' -a 'enable-hook d
 complete -c migctl -f -n 'contains -- (__migctl_verb) list' -a 'domains migrations'
 complete -c migctl -f -n 'contains -- (__migctl_verb) set' -a 'bandwidth= max-downtime= timeout= on-stall= gate= gate-resends= max-rounds= reconnect-timeout= blackout-limit='
 complete -c migctl -n 'string match -q -- "-*" (commandline -ct)' -a '(__migctl_options)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) link-test'
+complete -c migctl -x -n 'contains -- (__migctl_verb) link-test' -l domain -a '(__migctl_names)'
 complete -c migctl -x -n 'contains -- (__migctl_verb) register' -l pid -a '(__migctl_holders)'

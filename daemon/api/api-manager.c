@@ -3,6 +3,7 @@
 #include "api/api-context.h"
 #include "api/api-devices.h"
 #include "api/api-hook.h"
+#include "api/api-link-test.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
 #include "base/log.h"
@@ -129,13 +130,10 @@ static int method_get_configuration(sd_bus_message *m, void *userdata, sd_bus_er
 }
 
 static const struct api_method methods[] = {
-    {"RegisterDomain", method_register_domain},
-    {"GetDomain", method_get_domain},
-    {"GetMigration", method_get_migration},
-    {"GetConfiguration", method_get_configuration},
-    {"ListDevices", api_method_list_devices},
-    {"LibvirtHook", api_method_libvirt_hook},
-    {NULL, NULL},
+    {"RegisterDomain", method_register_domain}, {"GetDomain", method_get_domain},
+    {"GetMigration", method_get_migration},     {"GetConfiguration", method_get_configuration},
+    {"ListDevices", api_method_list_devices},   {"LinkTest", api_method_link_test},
+    {"LibvirtHook", api_method_libvirt_hook},   {NULL, NULL},
 };
 
 static const sd_bus_vtable vtable[] = {
@@ -150,6 +148,9 @@ static const sd_bus_vtable vtable[] = {
                             SD_BUS_RESULT("aa{sv}", settings), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("a{sv}", options),
                             SD_BUS_RESULT("aa{sv}", devices, "aa{sv}", findings), api_authorized,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("LinkTest", SD_BUS_ARGS("s", host, "a{sv}", options),
+                            SD_BUS_RESULT("a{sv}", link, "aa{sv}", steps), api_authorized,
                             SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD_WITH_ARGS(
         "LibvirtHook",

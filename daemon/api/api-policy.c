@@ -41,6 +41,7 @@ static const struct {
     {MIGD_IFACE_MANAGER, "GetMigration", INSPECT},
     {MIGD_IFACE_MANAGER, "GetConfiguration", INSPECT},
     {MIGD_IFACE_MANAGER, "ListDevices", REGISTER}, /* opens devices that nobody holds */
+    {MIGD_IFACE_MANAGER, "LinkTest", MIGRATE},     /* connects to a peer, and fills the link for seconds */
     {MIGD_IFACE_MANAGER, "LibvirtHook", ONLY_ROOT},
     {MIGD_IFACE_DOMAIN, "AddMemory", REGISTER},
     {MIGD_IFACE_DOMAIN, "MakeMemory", REGISTER},

@@ -12,6 +12,7 @@ libmigd_la_SOURCES += \
 	daemon/api/api-error.c daemon/api/api-error.h \
 	daemon/api/api-findings.c daemon/api/api-findings.h \
 	daemon/api/api-hook.c daemon/api/api-hook.h daemon/api/api-job.c daemon/api/api-job.h \
+	daemon/api/api-link-test.c daemon/api/api-link-test.h \
 	daemon/api/api-log-control.c \
 	daemon/api/api-manager.c \
 	daemon/api/api-migration-options.c daemon/api/api-migration-options.h \

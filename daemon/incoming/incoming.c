@@ -13,6 +13,7 @@
 #include "incoming/check.h"
 #include "incoming/compare.h"
 #include "incoming/greeting.h"
+#include "incoming/probe.h"
 #include "loop/loop.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -200,6 +201,10 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
     stream.channel = channel;
     if (json_object_object_get_ex(hello, "check", NULL)) {
         check_answer(&in->greeter, in->registry, channel, &stream, hello, in->accept_overrides);
+        return;
+    }
+    if (json_object_object_get_ex(hello, "probe", NULL)) {
+        probe_answer(channel, &stream, hello, in->greeter.cancel_fd);
         return;
     }
     if (json_object_object_get_ex(hello, "migration", NULL)) {

@@ -15,6 +15,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
 	daemon/incoming/populate.c daemon/incoming/populate.h \
+	daemon/incoming/probe.c daemon/incoming/probe.h \
 	daemon/incoming/receive.c \
 	daemon/incoming/resume.c \
 	daemon/incoming/session.h \

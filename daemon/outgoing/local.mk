@@ -8,6 +8,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/handshake.c \
 	daemon/outgoing/hello.c daemon/outgoing/hello.h \
 	daemon/outgoing/job.h \
+	daemon/outgoing/link-test.c daemon/outgoing/link-test.h \
 	daemon/outgoing/observe.c \
 	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \
 	daemon/outgoing/outgoing.c daemon/outgoing/outgoing.h \

@@ -371,6 +371,11 @@ X509 *channel_tls_certificate(const struct channel *c)
     return c->ops == &tls_ops ? SSL_get0_peer_certificate(tls_of(c)->ssl) : NULL;
 }
 
+const char *channel_tls_cipher(const struct channel *c)
+{
+    return c->ops == &tls_ops ? SSL_get_cipher_name(tls_of(c)->ssl) : "";
+}
+
 bool channel_tls_in_kernel(const struct channel *c)
 {
     return c->ops == &tls_ops && tls_of(c)->kernel_sends;

@@ -18,7 +18,7 @@ static const char *const type_names[] = {
     [WIRE_HELLO] = "HELLO",         [WIRE_MESSAGE] = "MESSAGE", [WIRE_PAGES] = "PAGES",
     [WIRE_ZERO] = "ZERO",           [WIRE_FENCE] = "FENCE",     [WIRE_STATE] = "STATE",
     [WIRE_STATE_END] = "STATE_END", [WIRE_DIGESTS] = "DIGESTS", [WIRE_PACKED] = "PACKED",
-    [WIRE_APPLIED] = "APPLIED",
+    [WIRE_APPLIED] = "APPLIED",     [WIRE_PROBE] = "PROBE",
 };
 
 const char *frame_type_name(unsigned type)
@@ -102,6 +102,7 @@ static const char *check_sizes(const struct wire_header *h)
     case WIRE_APPLIED:
         return h->length ? "a payload in an acknowledgement" : NULL;
     case WIRE_STATE:
+    case WIRE_PROBE:
         return h->length > WIRE_PAYLOAD_MAX_BYTES ? "a length beyond the limit" : NULL;
     case WIRE_STATE_END:
         return h->length != sizeof(uint64_t) ? "a length that is not that of a digest" : NULL;

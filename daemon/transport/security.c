@@ -226,3 +226,8 @@ void security_peer_name(const struct channel *c, char *name, size_t size)
         tls_peer_of(certificate, &peer);
     snprintf(name, size, "%s", peer.name);
 }
+
+const char *security_cipher(const struct channel *c)
+{
+    return channel_tls_cipher(c);
+}

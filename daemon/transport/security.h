@@ -40,3 +40,5 @@ int security_connect_again(struct security *s, struct channel **ret, const char 
 int security_accept(struct security *s, struct channel **c, struct mig_error *err);
 /* The name by which the peer of a TLS channel can be known again; "" for others. */
 void security_peer_name(const struct channel *c, char *name, size_t size);
+/* What encrypts a TLS channel, "TLS_AES_128_GCM_SHA256"; "" for others. */
+const char *security_cipher(const struct channel *c);

@@ -68,4 +68,5 @@ int channel_tls_new(struct channel **c, SSL *ssl);
 void channel_tls_renew_keys_every(struct channel *c, uint64_t records); /* of a TLS channel that the kernel
                                                                            does not encrypt for; for tests */
 X509 *channel_tls_certificate(const struct channel *c);                 /* of the peer; borrowed */
+const char *channel_tls_cipher(const struct channel *c);                /* "" for others */
 bool channel_tls_in_kernel(const struct channel *c); /* whether the kernel encrypts what is sent */

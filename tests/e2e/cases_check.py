@@ -121,3 +121,26 @@ def migrating(rig):
     r.A.migctl("set", "demo", "bandwidth=0")
     expect(p.popen.wait(40) == 0, f"migctl start: exit {p.popen.poll()}")
     r.judge_moved()
+
+
+@CASES.case("link-test")
+def link_test(rig):
+    """Over TCP on this host, and over a UNIX socket: figures that are in order, and nobody is touched."""
+    for listen in (None, "unix"):
+        r = rig()
+        if listen:
+            r.listen["B"] = "unix:" + r.path("peer-b")
+        r.up()
+        t = json.loads(r.A.migctl("--json", "link-test", r.destination(), "--domain", "demo")[1])
+        expect(t["transport"] == (listen or "tcp"), f"it went by {t['transport']}")
+        best = next(s for s in t["steps"] if s["connections"] == t["connections"])
+        expect(best["bandwidth"] == t["bandwidth"] > 1000000 and best["sender-cpu"] and best["receiver-cpu"], f"{t}")
+        expect(0 < t["memory"] <= 64 * MIB and t["full-send"] > 0 and t["blackout"] > 5000, f"of the domain: {t}")
+        out = r.A.migctl("link-test", r.destination())[1]
+        expect("may expect" in out and "Blackout" not in out, out)
+        code, _, errors = r.A.migctl("link-test", r.destination(), "--domain", "nobody", check=False)
+        expect(code == 3 and "no domain named nobody" in errors, f"a domain that is not here: exit {code}: {errors}")
+        r.judge_one_side(r.A, r.B)
+        r.migrate("--verify")
+        r.judge_moved()
+        r.down()

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect
-TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect
+check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test
+TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -27,4 +27,6 @@ tests_unit_test_state_damage_SOURCES = tests/unit/test-state-damage.c tests/fake
 tests_unit_test_state_damage_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_reconnect_SOURCES = tests/unit/test-reconnect.c tests/fake/cutter.c tests/fake/cutter.h tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_reconnect_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_link_test_SOURCES = tests/unit/test-link-test.c tests/fake/two-sides.c tests/fake/two-sides.h
+tests_unit_test_link_test_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

@@ -3,8 +3,8 @@
  * Fault points, for tests only: with `configure --enable-fault-points` the environment
  * MIGD_FAULT="NAME:ACTION[,NAME:ACTION]" makes the daemon do something at a named point: kill (SIGKILL to
  * itself), stop (SIGSTOP to itself), sleep=MSEC, fail (the call returns -EIO). Without the switch every point
- * is compiled to nothing. Names of phases are points of their own: each migration_set_phase() passes the
- * point "PHASE" (outgoing) or "in-PHASE" (incoming).
+ * is compiled to nothing. Names of phases are points of their own: each phase passes the point "PHASE"
+ * (outgoing) or "in-PHASE" (incoming) where it begins; tests/lint/check-phases holds that.
  */
 #pragma once
 #include "base/util.h"

@@ -448,5 +448,7 @@ void migration_end(struct migration *m, enum mig_state state, const struct mig_e
     m->status.error = err ? *err : MIG_ERROR_INIT;
     m->status.counters.remaining_usec = 0;
     pthread_mutex_unlock(&m->lock);
+    if (state != MIG_STATE_IN_DOUBT)
+        pass_fault_point(m, MIG_PHASE_DONE);
     post(m, tell_ended);
 }

@@ -329,6 +329,29 @@ static void test_type1_blind(void **state)
     assert_false(tracker_is_blind(g->t));
 }
 
+/* The owner has laid something else over pages in the middle and at the end of what migd knows as one
+ * mapping.
+ */
+static void test_type1_blind_with_holes(void **state)
+{
+    struct rig *g = *state;
+    make(g, false, 0);
+    map(g, 0, 0, 64, 0, IOVA_READ | IOVA_WRITE);
+    g->k.maps[0].size = 40 * 4096;
+    g->k.maps[1].iova = BASE + 44 * 4096;
+    g->k.maps[1].size = 16 * 4096;
+    g->k.says_everything = true;
+    assert_int_equal(harvest_start(&g->set, &g->e), 0);
+    assert_true(tracker_is_blind(g->t));
+    assert_int_equal(harvest(g), 64);
+    expect_gate(g, true, 0);
+    g->k.says_everything = false;
+    harvest(g);
+    assert_false(tracker_is_blind(g->t));
+    wrote(g, 0, 45);
+    assert_int_equal(harvest(g), 1);
+}
+
 /* A hardware device joins a container of mediated ones while rounds run, and leaves it again. */
 static void test_type1_blind_later(void **state)
 {
@@ -836,6 +859,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_type1_exact),
         T(test_type1_blind),
+        T(test_type1_blind_with_holes),
         T(test_type1_blind_later),
         T(test_type1_all_written),
         T(test_type1_nothing_mapped),

@@ -20,7 +20,9 @@
     X(OPT_PID, "pid", "PID", VERB_REGISTER, 0,                                                               \
       "take the containers and devices that this process holds; memory is given with --memory fd=,iova=")    \
     X(OPT_QMP, "qmp", "SOCKET", VERB_REGISTER, 0,                                                            \
-      "a QEMU by its QMP socket: its RAM, what its CPUs write, and who pauses it")                           \
+      "a QEMU by its QMP socket: its RAM, what its CPUs and its devices write, and who pauses it")           \
+    X(OPT_NO_CONTAINERS, "no-containers", NULL, VERB_REGISTER, 0,                                            \
+      "with --qmp: do not read what devices write from QEMU's VFIO containers")                              \
     X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT, 0,                                         \
       "change nothing, only show what was found (with --pid) or what would be done")                         \
     X(OPT_APPLY, "apply", NULL, VERB_LIBVIRT, 0, "prepare: change the definition of the domain")             \

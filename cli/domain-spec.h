@@ -67,6 +67,7 @@ struct domain_spec {
     size_t n_trackers;
     struct spec_controller controller;
     char *qmp; /* --qmp */
+    bool no_containers;
 };
 
 /* A domain file's text; the result is added to *spec. InvalidArgument with the place: "memory[0].ofset:

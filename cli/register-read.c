@@ -75,6 +75,9 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
             if (!(spec->qmp = strdup(value)))
                 r = mig_error_oom(err);
             break;
+        case OPT_NO_CONTAINERS:
+            spec->no_containers = true;
+            break;
         case OPT_CONTROLLER:
             r = domain_spec_set_controller(spec, value, err);
             break;
@@ -88,6 +91,8 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
     if (r == 0 && spec->qmp && spec->controller.type)
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                           "--qmp names the controller: leave the other one out");
+    if (r == 0 && spec->no_containers && !spec->qmp)
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "--no-containers goes with --qmp");
     return r < 0 ? r : domain_spec_check(spec, err);
 }
 

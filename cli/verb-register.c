@@ -224,17 +224,19 @@ static int set_controller(sd_bus *bus, const char *path, const struct spec_contr
     return finish_call(bus, m, r, err);
 }
 
-/* RAM, trackers and controller at once. */
-static int add_qemu(sd_bus *bus, const char *path, const char *qmp, struct mig_error *err)
+/* RAM, trackers, containers and controller at once. */
+static int add_qemu(sd_bus *bus, const char *path, const struct domain_spec *spec, struct mig_error *err)
 {
     _cleanup_message_ sd_bus_message *m = NULL;
     _cleanup_free_ char *socket = NULL;
-    int r = absolute(qmp, &socket, err);
+    int r = absolute(spec->qmp, &socket, err);
     if (r < 0 || (r = bus_new_call(bus, path, MIGD_IFACE_DOMAIN, "AddQemu", &m, err)) < 0)
         return r;
     r = sd_bus_message_append(m, "s", socket);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && spec->no_containers)
+        r = sd_bus_message_append(m, "{sv}", "containers", "b", false);
     return finish_call(bus, m, r, err);
 }
 
@@ -265,7 +267,7 @@ static int add_everything(sd_bus *bus, const char *path, const struct domain_spe
     for (size_t i = 0; i < spec->n_memory && !interrupted(); i++)
         if ((r = add_memory(bus, path, &spec->memory[i], err)) < 0)
             return mig_error_wrap(err, "adding memory %s", spec->memory[i].name);
-    if (spec->qmp && !interrupted() && (r = add_qemu(bus, path, spec->qmp, err)) < 0)
+    if (spec->qmp && !interrupted() && (r = add_qemu(bus, path, spec, err)) < 0)
         return mig_error_wrap(err, "adding the QEMU");
     for (size_t i = 0; i < spec->n_containers && !interrupted(); i++)
         if ((r = add_container(bus, path, &spec->containers[i], &untracked, err)) < 0)

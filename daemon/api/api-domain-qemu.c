@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Domain.AddQemu: memory, trackers and controller of a stock QEMU, from its monitor and from what the kernel
- * knows of its process. */
+/* Domain.AddQemu: memory, trackers, VFIO containers and controller of a stock QEMU, from its monitor and from
+ * what the kernel knows of its process. */
 #include "api/api-domain.h"
 #include "api/api-job.h"
 #include "api/api-options.h"
@@ -8,8 +8,11 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "dirty/uffd-inject.h"
+#include "domain/kernel-devices.h"
 #include "domain/uffd-again.h"
 #include "vmm/controller-qmp.h"
+#include "vmm/qemu-containers.h"
+#include "vmm/qemu-layout.h"
 #include "vmm/qemu-memory.h"
 #include <stdio.h>
 #include <string.h>
@@ -20,12 +23,15 @@ struct qemu_work {
     struct domain *domain; /* the job holds the reference */
     char path[108];
     uint64_t timeout_usec;
-    bool watch; /* CPU writes, by userfaultfd */
+    bool watch;           /* CPU writes, by userfaultfd */
+    bool with_containers; /* what passed-through devices write, by the containers that they are in */
     pid_t pid;
     struct qemu_memory *memory;
     size_t nmemory;
     struct region **regions;
     struct tracker **trackers;
+    struct container *containers[QEMU_CONTAINERS_MAX];
+    size_t ncontainers;
 };
 
 static void free_work(void *work)
@@ -35,6 +41,8 @@ static void free_work(void *work)
         region_unref(w->regions ? w->regions[i] : NULL);
         tracker_free(w->trackers ? w->trackers[i] : NULL);
     }
+    for (size_t i = 0; i < w->ncontainers; i++)
+        container_unref(w->containers[i]);
     free(w->regions);
     free(w->trackers);
     qemu_memory_free(w->memory, w->nmemory);
@@ -83,6 +91,33 @@ static int make_trackers(struct qemu_work *w, struct mig_error *err)
     return r;
 }
 
+static int map_pieces(struct qemu_work *w, const struct qemu_piece *pieces, size_t n, struct mig_error *err)
+{
+    int r = 0;
+    for (size_t i = 0; i < w->ncontainers && r == 0; i++)
+        for (size_t k = 0; k < n && r == 0; k++) {
+            const struct iova_mapping m = {.iova = pieces[k].address,
+                                           .size_bytes = pieces[k].size_bytes,
+                                           .region = w->regions[pieces[k].memory],
+                                           .offset_bytes = pieces[k].offset_bytes,
+                                           .prot = IOVA_READ | IOVA_WRITE};
+            r = container_map(w->containers[i], &m, err);
+        }
+    return r;
+}
+
+/* QEMU maps all that its guest sees, at the guest's addresses. */
+static int make_containers(struct qemu_work *w, struct qmp *q, uint64_t deadline_usec, struct mig_error *err)
+{
+    _cleanup_free_ struct qemu_piece *pieces = NULL;
+    size_t n = 0;
+    int r = qemu_containers_take(q, w->containers, &w->ncontainers, err);
+    if (r < 0 || w->ncontainers == 0)
+        return r;
+    r = qemu_layout_ask(q, deadline_usec, w->memory, w->nmemory, &pieces, &n, err);
+    return r < 0 ? r : map_pieces(w, pieces, n, err);
+}
+
 static int run(void *work, struct mig_error *err)
 {
     struct qemu_work *w = work;
@@ -100,6 +135,8 @@ static int run(void *work, struct mig_error *err)
     if (!w->regions || !w->trackers)
         return mig_error_oom(err);
     r = make_regions(w, err);
+    if (r == 0 && w->with_containers)
+        r = make_containers(w, q, deadline_usec, err);
     return r == 0 && w->watch ? make_trackers(w, err) : r;
 }
 
@@ -141,6 +178,12 @@ static int finish(void *work, struct mig_error *err)
         if (r == 0)
             w->trackers[i] = NULL;
     }
+    for (size_t i = 0; i < w->ncontainers && r == 0; i++) {
+        const struct domain_container c = {.container = w->containers[i]};
+        r = domain_insert_container(w->domain, &c, err);
+    }
+    if (r == 0 && w->ncontainers > 0)
+        domain_watch_devices(w->domain);
     return r < 0 ? r : take_controller(w, err);
 }
 
@@ -155,7 +198,9 @@ int api_domain_add_qemu(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (!w)
         return -ENOMEM;
     w->timeout_usec = DEFAULT_TIMEOUT_USEC;
+    w->with_containers = true;
     const struct api_option options[] = {{"timeout", API_U64, &w->timeout_usec},
+                                         {"containers", API_BOOL, &w->with_containers},
                                          {"cpu-tracker", API_STRING, &watch}};
     int r = sd_bus_message_read(m, "s", &path);
     if (r < 0)

@@ -101,6 +101,13 @@ run 2 register x --file wrong.json
 says err 'wrong.json: memory[0].ofset: unknown key, did you mean "offset"?'
 run 2 register x --memory name=ram0,path=ram,size=12Q
 says err '--memory.size: "12Q" is not a size'
+run 2 register x --memory name=ram0,path=ram --no-containers
+says err '--no-containers goes with --qmp'
+: >log
+run 0 register vm --qmp qmp.sock
+says log "AddQemu [\"$dir/qmp.sock\",{}]"
+run 0 register vm2 --qmp qmp.sock --no-containers
+says log "AddQemu [\"$dir/qmp.sock\",{\"containers\":false}]"
 
 # uffd: a descriptor of another process.
 sleep 60 7<"$dir/ram" &

@@ -315,6 +315,7 @@ const sd_bus_vtable fake_domain_vtable[] = {
     PART("AddDevice", "sha{sv}", "", add_part),
     PART("OpenDevice", "ssa{sv}", "a{sh}a{sv}", open_device),
     PART("AddDirtyLog", "ssaha{sv}", "", add_part),
+    PART("AddQemu", "sa{sv}", "", log_only),
     PART("SetController", "sa{sv}", "", log_only),
     PART("Check", "sa{sv}", "aa{sv}", check),
     PART("Migrate", "sa{sv}", "o", migrate),

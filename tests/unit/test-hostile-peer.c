@@ -679,6 +679,10 @@ static void suffer(const struct attack *a)
     loop_run(s.loop);
     pthread_join(p.thread, NULL);
     loop_timer_free(w.timer);
+    /* What a greeting that was not waited for has posted meanwhile: the loop would drop it, with its
+     * connection. */
+    loop_timer_arm(s.patience, 30000);
+    loop_run(s.loop);
     if (s.destination.domain->state != DOMAIN_STATE_WAITING || s.destination.domain->borrowed)
         fail_msg("%s: the domain is %s", a->name, domain_state_to_string(s.destination.domain->state));
     if (p.resolve_drop != a->doubtful)

@@ -362,7 +362,7 @@ static void hold(void)
     if (h.again && !h.incoming)
         dma_again();
     h.running = !h.incoming;
-    printf("HOLDER ready memory=%d bus=%s\n", h.memory_fd, name);
+    printf("HOLDER ready memory=%d device=%d bus=%s\n", h.memory_fd, h.mtty, name);
     fflush(stdout);
     for (;;) {
         int r = sd_bus_process(h.bus, NULL);

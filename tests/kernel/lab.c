@@ -239,6 +239,21 @@ int lab_mtty_dma(int device, uint64_t iova)
     return n == sizeof page ? 0 : n < 0 ? -errno : -EIO;
 }
 
+enum { MTTY_FAULT = 0xe4 };
+
+uint32_t lab_mtty_armed(int device)
+{
+    return lab_read32(device, KVFIO_PCI_CONFIG_REGION, MTTY_FAULT);
+}
+
+void lab_mtty_arm(int device, uint32_t fault)
+{
+    lab_write32(device, KVFIO_PCI_CONFIG_REGION, MTTY_FAULT, fault);
+    if (lab_mtty_armed(device) != fault)
+        lab_skip(
+            "the mtty of this kernel cannot be made to fail: it was built without today's mtty-dma.patch");
+}
+
 enum {
     EDU_SOURCE = 0x80,
     EDU_TARGET = 0x88,

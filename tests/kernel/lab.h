@@ -2,8 +2,8 @@
 /*
  * What the programs that run inside the kernel lab share: results as lines that the host reads, and the lab's
  * devices. mtty is the kernel's sample mediated device (migration version 2; in a patched kernel a write to
- * its config space at 0xe0 makes it DMA-write 16 bytes to that IOVA page); edu is QEMU's educational PCI
- * device, which DMAs from a buffer of its own.
+ * its config space at 0xe0 makes it DMA-write 16 bytes to that IOVA page, one at 0xe4 makes it fail); edu is
+ * QEMU's educational PCI device, which DMAs from a buffer of its own.
  *
  * One thread. A step that fails ends the case it is in, not the program.
  */
@@ -64,6 +64,12 @@ uint8_t lab_read8(int device, unsigned region, uint64_t offset);
 
 /* mtty DMA-writes a page. 0 or -errno: without the patch nothing is written and it skips the case. */
 int lab_mtty_dma(int device, uint64_t iova);
+/* The fault that mtty of a patched kernel is to make: a state (the next step into it fails with EIO) and
+ * flags; 0: none. Skips the case where the kernel cannot. */
+enum { LAB_FAULT_ERROR = 1 << 8, LAB_FAULT_STAYS = 1 << 9, LAB_FAULT_RESET = 1 << 10 };
+void lab_mtty_arm(int device, uint32_t fault);
+/* What of it is still to come. */
+uint32_t lab_mtty_armed(int device);
 /* edu writes bytes (up to 4096) from its buffer to iova; returns when it is done. */
 void lab_edu_dma(int device, uint64_t iova, uint32_t bytes);
 /* edu reads into its buffer. */

@@ -50,6 +50,17 @@ void container_clear(struct container *c)
     pthread_mutex_destroy(&c->lock);
 }
 
+int container_refuse_compatible(const char *name, struct mig_error *err)
+{
+    int r = mig_error_set(
+        err, MIG_ERR_NOT_SUPPORTED, 0,
+        "container %s is an iommufd that plays a type1 container, and there the kernel tracks nothing", name);
+    mig_error_hint(err,
+                   "let its owner open the device by its cdev and attach it to an HWPT with dirty tracking, "
+                   "or track by device");
+    return r;
+}
+
 int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
                   uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err)
 {

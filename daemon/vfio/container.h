@@ -122,3 +122,5 @@ extern pthread_mutex_t container_tracking_lock;
 int container_init(struct container *c, const struct container_ops *ops, const char *name, int fd,
                    const struct kernel_calls *calls, struct mig_error *err);
 void container_clear(struct container *c);
+/* An iommufd where a type1 container was expected: -EOPNOTSUPP and what to do. */
+int container_refuse_compatible(const char *name, struct mig_error *err);

@@ -191,6 +191,8 @@ static int find_hwpts(struct iommufd_container *f, struct mig_error *err)
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r, "container %s: looking for HWPTs: %s", c->name,
                              strerror(-r));
+    if (r == 0 && iommufd_container_ioas(c->fd, c->calls))
+        return container_refuse_compatible(c->name, err);
     if (r == 0) {
         r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                           "container %s: its iommufd has no HWPT that can track writes", c->name);

@@ -16,6 +16,7 @@
 #define KIOFD_IOAS_MAP       KIOFD_REQUEST(5)
 #define KIOFD_IOAS_UNMAP     KIOFD_REQUEST(6)
 #define KIOFD_OPTION         KIOFD_REQUEST(7)
+#define KIOFD_VFIO_IOAS      KIOFD_REQUEST(8)
 #define KIOFD_HWPT_ALLOC     KIOFD_REQUEST(9)
 #define KIOFD_GET_HW_INFO    KIOFD_REQUEST(10)
 #define KIOFD_HWPT_SET_DIRTY KIOFD_REQUEST(11)
@@ -58,6 +59,13 @@ struct kiofd_option {
     uint64_t value;
 };
 
+/* The IOAS on which requests of a type1 container work. GET: -ENODEV where there is none. */
+#define KIOFD_VFIO_IOAS_GET 0u
+struct kiofd_vfio_ioas {
+    uint32_t size, ioas_id;
+    uint16_t op, reserved;
+};
+
 #define KIOFD_HWPT_DIRTY_TRACKING (1u << 1)
 /* The first 40 bytes: what 6.7 knows; a later kernel takes them too. */
 struct kiofd_hwpt_alloc {
@@ -91,6 +99,7 @@ _Static_assert(sizeof(struct kiofd_ioas_map) == 40, "struct iommu_ioas_map");
 _Static_assert(sizeof(struct kiofd_ioas_map_file) == 40, "struct iommu_ioas_map_file");
 _Static_assert(sizeof(struct kiofd_ioas_unmap) == 24, "struct iommu_ioas_unmap");
 _Static_assert(sizeof(struct kiofd_option) == 24, "struct iommu_option");
+_Static_assert(sizeof(struct kiofd_vfio_ioas) == 12, "struct iommu_vfio_ioas");
 _Static_assert(sizeof(struct kiofd_hwpt_alloc) == 40, "struct iommu_hwpt_alloc up to data_uptr");
 _Static_assert(sizeof(struct kiofd_hw_info) == 40, "struct iommu_hw_info");
 _Static_assert(sizeof(struct kiofd_set_dirty) == 16, "struct iommu_hwpt_set_dirty_tracking");

@@ -12,6 +12,12 @@ bool iommufd_is(int fd, const struct kernel_calls *calls)
     return kernel_ioctl(calls, fd, KIOFD_DESTROY, &nothing) == -EINVAL;
 }
 
+uint32_t iommufd_container_ioas(int fd, const struct kernel_calls *calls)
+{
+    struct kiofd_vfio_ioas arg = {.size = sizeof arg, .op = KIOFD_VFIO_IOAS_GET};
+    return kernel_ioctl(calls, fd, KIOFD_VFIO_IOAS, &arg) == 0 ? arg.ioas_id : 0;
+}
+
 int iommufd_destroy(int fd, const struct kernel_calls *calls, uint32_t id)
 {
     struct kiofd_destroy arg = {.size = sizeof arg, .id = id};

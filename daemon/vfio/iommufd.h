@@ -6,6 +6,8 @@
 
 /* Whether the descriptor is an iommufd, also one that plays a type1 container. Changes nothing. */
 bool iommufd_is(int fd, const struct kernel_calls *calls);
+/* The IOAS behind the requests of a type1 container, which this iommufd then answers; 0: it plays none. */
+uint32_t iommufd_container_ioas(int fd, const struct kernel_calls *calls);
 /* -EBUSY while something uses it. */
 int iommufd_destroy(int fd, const struct kernel_calls *calls, uint32_t id);
 int iommufd_ioas_alloc(int fd, const struct kernel_calls *calls, uint32_t *ret_ioas);

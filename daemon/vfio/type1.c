@@ -220,15 +220,8 @@ static int learn(struct type1 *t, struct mig_error *err)
 int container_new_type1(struct container **ret, const char *name, int fd, const struct kernel_calls *calls,
                         struct mig_error *err)
 {
-    if (iommufd_is(fd, calls)) {
-        int r = mig_error_set(
-            err, MIG_ERR_NOT_SUPPORTED, 0,
-            "container %s is an iommufd that plays a type1 container, and there the kernel tracks nothing",
-            name);
-        mig_error_hint(err,
-                       "let its owner attach the device to an HWPT with dirty tracking, or track by device");
-        return r;
-    }
+    if (iommufd_is(fd, calls))
+        return container_refuse_compatible(name, err);
     struct type1 *t = calloc(1, sizeof *t);
     if (!t)
         return mig_error_oom(err);

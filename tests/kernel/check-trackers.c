@@ -350,16 +350,6 @@ static void cost_of_reads(void)
     close(fd);
 }
 
-static void iommufd_as_container(void)
-{
-    struct scene s = {0};
-    uint32_t ioas;
-    int fd = open_iommufd(&ioas);
-    LAB_EQUAL(container_new_type1(&s.container, "dma0", fd, NULL, &s.e), -EOPNOTSUPP);
-    lab_note("%s", s.e.message);
-    close(fd);
-}
-
 static void device_log_with_mtty(void)
 {
     struct scene s = {0};
@@ -418,7 +408,6 @@ int main(void)
         {"iommufd: an HWPT without tracking is refused in words", iommufd_without_tracking},
         {"iommufd: entries of 2 MiB report 512 pages, split ones a page", huge_entries},
         {"what reading the bitmap costs", cost_of_reads},
-        {"iommufd that plays a container is recognised", iommufd_as_container},
         {"device log of mtty: exact bits, unmap, late mappings", device_log_with_mtty},
     };
     return lab_run(cases, ELEMENTS(cases));

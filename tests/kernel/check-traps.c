@@ -234,6 +234,39 @@ static void iommufd_turned_off(void)
     close(fd);
 }
 
+/* An iommufd that plays the container of a group answers everything but the question which pages were
+ * written: it is told as what it is, and no tracker takes it for a clean one. */
+static void plays_type1(void)
+{
+    struct scene s = {0};
+    const char *sysfs = lab_edu(0);
+    if (!sysfs)
+        lab_skip("no edu device");
+    int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        lab_skip("this kernel has no iommufd");
+    LAB_EQUAL(iommufd_container_ioas(fd, NULL), 0);
+    begin(&s, PAGES);
+    LAB_CHECK(container_new(&s.container[0], "dma0", fd, NULL, 0, 0, NULL, &s.e) < 0);
+    LAB_CHECK(strstr(s.e.message, "type1") == NULL);
+    mig_error_clear(&s.e);
+    int edu = lab_open_by_group_of_iommufd(sysfs, fd);
+    uint32_t ioas = iommufd_container_ioas(fd, NULL);
+    LAB_CHECK(ioas != 0);
+    lab_type1_map(fd, s.region->map, s.region->size_bytes, IOVA);
+    lab_edu_dma(edu, IOVA + 3 * 4096, 64);
+    LAB_CHECK(container_new(&s.container[0], "dma0", fd, NULL, 0, 0, NULL, &s.e) < 0);
+    LAB_EQUAL(s.e.code, MIG_ERR_NOT_SUPPORTED);
+    LAB_CHECK(strstr(s.e.message, "plays a type1 container") != NULL);
+    lab_note("%s (%s)", s.e.message, s.e.hint);
+    mig_error_clear(&s.e);
+    LAB_EQUAL(container_new_type1(&s.container[0], "dma0", fd, NULL, &s.e), -EOPNOTSUPP);
+    mig_error_clear(&s.e);
+    close(edu);
+    end(&s);
+    close(fd);
+}
+
 /* Two devices with an HWPT each on one IOAS: each HWPT has the bits of its device only. */
 static void two_hwpts(void)
 {
@@ -426,6 +459,7 @@ int main(void)
         {"type1: a workload that wrote everything is not taken for a blind container", everything_is_written},
         {"type1: somebody else turns tracking off", type1_turned_off},
         {"iommufd: tracking that is off is an error, and no bits have two readers", iommufd_turned_off},
+        {"iommufd: one that plays a type1 container knows nothing, and is told as that", plays_type1},
         {"iommufd: two devices with an HWPT each on one IOAS", two_hwpts},
         {"type1, iommufd and an untracked device over the same memory", mixed},
         {"device log: more mappings than ranges are accepted, and a wish for larger pages",

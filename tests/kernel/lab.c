@@ -135,7 +135,7 @@ const char *lab_edu(unsigned wanted)
 
 /* ---- opening ---- */
 
-int lab_open_by_group(const char *sysfs, int *container)
+static int open_by_group(const char *sysfs, int container, bool fresh)
 {
     char link[400], target[400], path[500];
     snprintf(link, sizeof link, "%s/iommu_group", sysfs);
@@ -147,16 +147,26 @@ int lab_open_by_group(const char *sysfs, int *container)
     int group = open(path, O_RDWR | O_CLOEXEC);
     if (group < 0)
         lab_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-    bool fresh = *container < 0;
+    LAB_EQUAL(kernel_ioctl(NULL, group, KVFIO_GROUP_SET_CONTAINER, &container), 0);
     if (fresh)
-        *container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-    LAB_EQUAL(kernel_ioctl(NULL, group, KVFIO_GROUP_SET_CONTAINER, container), 0);
-    if (fresh)
-        LAB_EQUAL(kernel_ioctl(NULL, *container, KVFIO_SET_IOMMU, (void *)(uintptr_t)KVFIO_TYPE1V2_IOMMU), 0);
+        LAB_EQUAL(kernel_ioctl(NULL, container, KVFIO_SET_IOMMU, (void *)(uintptr_t)KVFIO_TYPE1V2_IOMMU), 0);
     int device = kernel_ioctl(NULL, group, KVFIO_GROUP_GET_DEVICE_FD, strrchr(sysfs, '/') + 1);
     LAB_CHECK(device >= 0);
     close(group);
     return device;
+}
+
+int lab_open_by_group(const char *sysfs, int *container)
+{
+    bool fresh = *container < 0;
+    if (fresh)
+        *container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+    return open_by_group(sysfs, *container, fresh);
+}
+
+int lab_open_by_group_of_iommufd(const char *sysfs, int iommufd)
+{
+    return open_by_group(sysfs, iommufd, true);
 }
 
 int lab_open_by_cdev(const char *sysfs, int iommufd, uint32_t *ret_devid)

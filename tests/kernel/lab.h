@@ -51,6 +51,8 @@ const char *lab_new_mtty(unsigned ports);
 const char *lab_edu(unsigned n);
 /* By group: into a type1 v2 container, which is made when *container is -1. */
 int lab_open_by_group(const char *sysfs, int *container);
+/* By group too, and the iommufd plays its type1 v2 container. */
+int lab_open_by_group_of_iommufd(const char *sysfs, int iommufd);
 /* By cdev: bound to the iommufd. */
 int lab_open_by_cdev(const char *sysfs, int iommufd, uint32_t *ret_devid);
 /* pt: an IOAS or an HWPT; 0 or -errno. */

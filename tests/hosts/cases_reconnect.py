@@ -3,13 +3,14 @@
 blackout the migration goes on soon after the network is back and sends no page more than was in flight or dirty; in the blackout the
 source runs on; after the decision both sides find out who runs as soon as they can talk.
 
-The case reconnect-matrix is the whole table and takes minutes: it runs only when it is named. MIGD_CUTS says how long the cuts are
-("1 5"; 20 is possible, too)."""
+The cases reconnect-matrix and reconnect-matrix-tls are the whole table and take a quarter of an hour each: they run only when they are named.
+MIGD_CUTS says how long the cuts are ("1 5"; 20 is possible, too)."""
 import json
 import os
 import subprocess
 import time
 
+from cases_tls import configure, give_certificates
 from stage import expect, tool, wait_for
 from workload import Workload
 
@@ -65,6 +66,10 @@ def status(host, name):
     return json.loads(out) if code == 0 else {"state": "", "phase": "", "round": 0, "memory-normal": 0, "memory-constant": 0}
 
 
+def migrations(host):
+    return {m["Id"] for m in json.loads(host.run("migctl", "--json", "list", "migrations"))["migrations"]}
+
+
 def pages(st):
     return st["memory-normal"] + st["memory-constant"]
 
@@ -75,9 +80,10 @@ class Run:
     def __init__(self, w, source, destination, *options):
         self.w, self.source, self.destination, self.network = w, source, destination, Network(source)
         self.unit = f"migctl-{time.monotonic_ns()}"
-        self.before = len(json.loads(source.try_run("migctl", "--json", "list", "migrations")[1] or "[]"))
+        before = migrations(source)
         cap = () if "--bandwidth" in options else ("--bandwidth", CAP)
         source.start(self.unit, "migctl", "start", w.name, destination.name, "--verify", *cap, *options)
+        wait_for("the migration begun", lambda: migrations(source) - before or not source.alive(self.unit), 30, 0.02)  # no older one is judged in its place
 
     def status(self):
         return status(self.source, self.w.name)
@@ -141,8 +147,12 @@ def swap(w, source, destination):
     return destination, source
 
 
-def begin(stage, rate=300):
+def begin(stage, rate=300, tls=False):
     w = Workload(stage, size_mib=SIZE_MIB, rate=rate)
+    if tls:
+        give_certificates(stage)
+        for host in stage.hosts:
+            configure(host)
     for host in stage.hosts:
         host.run("systemctl", "start", "migd")
     w.place(stage.a)
@@ -175,9 +185,11 @@ def case_reconnect(stage):
     expect(all(r["reconnects"] for r in rows if r["cut"] != 1 or r["kind"] == "reset"), "a cut did not lead to a reconnect: this proves nothing")
 
 
-def case_reconnect_matrix(stage):
+def matrix(stage, tls):
     """All of them."""
-    w, source, destination = begin(stage)
+    w, source, destination = begin(stage, tls=tls)
+    found = json.loads(source.try_run("migctl", "--json", "check", w.name, destination.name)[1])["findings"]
+    expect(tls == ("transport-plain" not in [f["code"] for f in found]), f"not over what was wanted: {found}")
     rows = []
     cuts = [int(c) for c in os.environ.get("MIGD_CUTS", "1 5").split()]
     for phase in ("round-0", "later-round", "switch-over"):
@@ -190,7 +202,15 @@ def case_reconnect_matrix(stage):
     check_on(rows)
 
 
-case_reconnect_matrix.named_only = True
+def case_reconnect_matrix(stage):
+    matrix(stage, tls=False)
+
+
+def case_reconnect_matrix_tls(stage):
+    matrix(stage, tls=True)
+
+
+case_reconnect_matrix.named_only = case_reconnect_matrix_tls.named_only = True
 
 
 def stays(run, word, begun, seconds, what):

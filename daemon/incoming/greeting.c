@@ -64,28 +64,26 @@ static const char *outcome_word(const struct record *r)
     return r->state == RECORD_ACTIVE ? "active" : r->state == RECORD_RETURNED ? "returned" : "pending";
 }
 
-/* True when the HELLO was a question; it has been answered then. */
-static bool answer_question(struct greeting *g)
+bool greeting_answer(const struct greeter *greeter, struct frame_stream *stream, struct json_object *hello)
 {
     const char *id, *token;
-    bool query = json_get_string(g->hello, "query", &id) == 0;
-    if (!query && json_get_string(g->hello, "outcome", &id) < 0)
+    bool query = json_get_string(hello, "query", &id) == 0;
+    if (!query && json_get_string(hello, "outcome", &id) < 0)
         return false;
     struct record r;
     struct mig_error err = MIG_ERROR_INIT;
-    int found = record_read(g->greeter->runtime_dir, id, !query, &r);
-    if (found < 0 || json_get_string(g->hello, "token", &token) < 0 ||
-        !greeting_token_equals(r.token, token)) {
+    int found = record_read(greeter->runtime_dir, id, !query, &r);
+    if (found < 0 || json_get_string(hello, "token", &token) < 0 || !greeting_token_equals(r.token, token)) {
         mig_error_set(&err, MIG_ERR_NO_SUCH_MIGRATION, 0, "There is no record of migration %.32s here", id);
         make_printable(err.message);
-        dialogue_refuse(&g->stream, &err);
+        dialogue_refuse(stream, &err);
         return true;
     }
     _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
     const char *word = query ? decision_word(&r) : outcome_word(&r);
-    log_info("migration %s: %s asks, the answer is %s", r.id, g->channel->peer, word);
+    log_info("migration %s: %s asks, the answer is %s", r.id, stream->channel->peer, word);
     if (o && json_add_string(o, query ? "decision" : "outcome", word) == 0)
-        frame_send_json(&g->stream, WIRE_HELLO, o, NULL);
+        frame_send_json(stream, WIRE_HELLO, o, NULL);
     return true;
 }
 
@@ -112,40 +110,45 @@ static void part_in_peace(struct channel *c)
 }
 
 /* Told in plain text to a peer that cannot be told otherwise; but nothing of this host's files. */
-static void refuse_plainly(struct greeting *g, int r, const struct mig_error *why)
+static void refuse_plainly(struct frame_stream *stream, int r, const struct mig_error *why)
 {
     struct mig_error told = *why;
     if (r == -ENOKEY) {
         mig_error_set(&told, MIG_ERR_PEER_REFUSED, 0, "this host has no certificate that it could show");
         mig_error_hint(&told, "the log of migd there says why");
     }
-    dialogue_refuse(&g->stream, &told);
-    part_in_peace(g->channel);
+    dialogue_refuse(stream, &told);
+    part_in_peace(stream->channel);
 }
 
-static int secure(struct greeting *g, struct mig_error *err)
+static int secure(const struct greeter *greeter, struct frame_stream *stream, struct mig_error *err)
 {
-    int r = security_accept(g->greeter->security, &g->channel, err);
-    g->stream.channel = g->channel;
+    int r = security_accept(greeter->security, &stream->channel, err);
     if (r == -EPROTONOSUPPORT || r == -ENOKEY)
-        refuse_plainly(g, r, err);
+        refuse_plainly(stream, r, err);
     else if (r < 0)
-        part_in_peace(g->channel);
+        part_in_peace(stream->channel);
     return r;
+}
+
+int greeting_hear(const struct greeter *greeter, struct frame_stream *stream, struct json_object **ret,
+                  struct mig_error *err)
+{
+    struct wire_header h;
+    int r = secure(greeter, stream, err);
+    if (r == 0)
+        r = frame_recv(stream, &h, err);
+    if (r == 0 && h.type != WIRE_HELLO)
+        r = mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "the first frame is of type %u, not HELLO", h.type);
+    return r < 0 ? r : frame_recv_json(stream, &h, ret, err);
 }
 
 static void *greet(void *userdata)
 {
     struct greeting *g = userdata;
-    struct wire_header h;
     struct mig_error err = MIG_ERROR_INIT;
-    int r = secure(g, &err);
-    if (r == 0)
-        r = frame_recv(&g->stream, &h, &err);
-    if (r == 0 && h.type != WIRE_HELLO)
-        r = mig_error_set(&err, MIG_ERR_PEER_PROTOCOL, 0, "the first frame is of type %u, not HELLO", h.type);
-    if (r == 0)
-        r = frame_recv_json(&g->stream, &h, &g->hello, &err);
+    int r = greeting_hear(g->greeter, &g->stream, &g->hello, &err);
+    g->channel = g->stream.channel;
     /* Who has said HELLO is a guest, and not ended for another any more. */
     if (admission_leave(&g->greeter->admission, &g->place)) {
         log_info("Connection from %s ended: it had said nothing yet, and others want its place",
@@ -164,7 +167,7 @@ static void *greet(void *userdata)
         greeting_free(g);
         return NULL;
     }
-    if (answer_question(g) || loop_post(g->greeter->loop, hand_over, g) < 0)
+    if (greeting_answer(g->greeter, &g->stream, g->hello) || loop_post(g->greeter->loop, hand_over, g) < 0)
         greeting_free(g);
     return NULL;
 }

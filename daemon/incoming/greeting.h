@@ -33,6 +33,12 @@ struct greeter {
     _Atomic unsigned running; /* threads under way */
     int cancel_fd;            /* ends them all */
 };
+/* What the thread of a greeting does. Shakes hands on stream->channel, which may be another one afterwards,
+ * also when this fails, and reads HELLO. *ret is the caller's. */
+int greeting_hear(const struct greeter *g, struct frame_stream *stream, struct json_object **ret,
+                  struct mig_error *err);
+/* True when the HELLO was a question of a peer in doubt; it has been answered then. */
+bool greeting_answer(const struct greeter *g, struct frame_stream *stream, struct json_object *hello);
 /* Main thread: run(userdata) on a thread of its own that is counted among the greetings and ends with them.
  * It posts nothing. -EBUSY when there are GREETING_THREADS_MAX. */
 int greeter_run(struct greeter *g, void (*run)(void *userdata), void *userdata);

@@ -18,6 +18,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/page-sender.c daemon/outgoing/page-sender.h \
 	daemon/outgoing/page-stream.c daemon/outgoing/page-stream.h \
 	daemon/outgoing/reconnect.c \
+	daemon/outgoing/resume-answer.c daemon/outgoing/resume-answer.h \
 	daemon/outgoing/rollback.c daemon/outgoing/rollback.h \
 	daemon/outgoing/rounds.c \
 	daemon/outgoing/setup.c \

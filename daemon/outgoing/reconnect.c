@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/log.h"
 #include "outgoing/job.h"
+#include "outgoing/resume-answer.h"
 #include "transport/security.h"
 #include <poll.h>
 #include <string.h>
@@ -47,21 +48,6 @@ bool job_may_reconnect(const struct job *j, int r, const struct mig_error *err)
            !j->blackout_usec;
 }
 
-static int get_numbers(struct json_object *o, const char *key, uint64_t *ret, size_t wanted)
-{
-    struct json_object *array;
-    size_t n;
-    if (json_get_array(o, key, &array, &n) < 0 || n != wanted)
-        return -EPROTO;
-    for (size_t i = 0; i < n; i++) {
-        struct json_object *number = json_object_array_get_idx(array, i);
-        if (!json_object_is_type(number, json_type_int) || json_object_get_int64(number) < 0)
-            return -EPROTO;
-        ret[i] = json_object_get_uint64(number);
-    }
-    return 0;
-}
-
 struct lost {
     uint64_t pages, began_usec;
     struct page_round part; /* of the round that broke: what it had sent */
@@ -71,15 +57,13 @@ struct lost {
 static int work_in(struct job *j, struct json_object *answer, uint64_t *taken, struct lost *lost,
                    struct mig_error *err)
 {
-    uint64_t applied[WIRE_CONNECTIONS_MAX], pages;
-    char key[sizeof j->resume_key];
-    if (json_copy_string(answer, "resume-key", key, sizeof key) < 0 || !key[0] ||
-        get_numbers(answer, "applied", applied, j->npage_channels) < 0 ||
-        get_numbers(answer, "state-taken", taken, j->domain->ndevices) < 0 ||
-        page_stream_put_back(j->pages, applied, &pages) < 0)
+    struct resume_answer a = {.state_taken = taken};
+    uint64_t pages;
+    if (resume_answer_read(&a, answer, j->npage_channels, j->domain->ndevices) < 0 ||
+        page_stream_put_back(j->pages, a.applied, &pages) < 0)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
                              "%s answered the resume with values that cannot be", j->destination);
-    memcpy(j->resume_key, key, sizeof key);
+    memcpy(j->resume_key, a.key, sizeof a.key);
     lost->pages += pages;
     return 0;
 }

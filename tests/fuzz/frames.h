@@ -8,9 +8,13 @@
 #include "memory-channel.h"
 #include "transport/frame.h"
 
-#define CHOICE_RAW      1u /* the bytes as they are */
-#define CHOICE_MESSAGES 2u /* fuzz-frames: a control connection */
-#define CHOICE_SUMS     4u /* payload checksums are made right, too */
+#define CHOICE_RAW          1u  /* the bytes as they are */
+#define CHOICE_MESSAGES     2u  /* fuzz-frames: a control connection */
+#define CHOICE_SUMS         4u  /* payload checksums are made right, too */
+#define CHOICE_ACKNOWLEDGED 8u  /* fuzz-state: the destination says what it has taken */
+#define CHOICE_PARTS        16u /* fuzz-state: the second half comes over another connection */
+#define CHOICE_STATE        32u /* fuzz-acknowledgements: a state connection */
+#define CHOICE_TLS          64u /* fuzz-greeting: this host takes TLS only */
 
 #define INPUT_MAX_BYTES (96u << 10)
 

@@ -37,7 +37,9 @@ static int memory_recvv(struct channel *c, struct iovec *iov, int iovcnt)
 
 static int memory_wait_readable(struct channel *c, uint64_t timeout_usec)
 {
-    return 0;
+    struct memory_channel *m = (struct memory_channel *)c;
+    m->waited = !m->waited;
+    return m->paced && (m->waited || m->left_bytes == 0) ? -ETIMEDOUT : 0;
 }
 
 static void memory_nothing(struct channel *c)

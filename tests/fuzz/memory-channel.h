@@ -10,6 +10,8 @@ struct memory_channel {
     struct channel base;
     const uint8_t *data;
     size_t left_bytes;
+    bool paced,
+        waited; /* at every other look there is nothing to receive yet, and at the end there is silence */
 };
 
 /* Borrows data; nothing is to be freed afterwards. */

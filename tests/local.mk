@@ -8,6 +8,7 @@ include tests/simdev/local.mk
 include tests/bench/local.mk
 include tests/api/local.mk
 include tests/fuzz/local.mk
+include tests/recorded/local.mk
 include tests/examples/local.mk
 include tests/e2e/local.mk
 include tests/hosts/local.mk

@@ -257,7 +257,8 @@ static void note_pieces(struct page_sender *s, bool copied)
         const struct wire_extent *e = &s->pieces.table[i];
         note_run(s, e->offset >> REGION_PAGE_SHIFT, e->length >> REGION_PAGE_SHIFT,
                  copied ? at : s->batch.region->map + e->offset);
-        at += copied ? e->length : 0;
+        if (copied)
+            at += e->length;
     }
 }
 

@@ -15,7 +15,9 @@
 #include <cmocka.h>
 
 #define MEMORY_BYTES (UINT64_C(4) << 20)
-#define STATE_BYTES  600000u /* more than a socket holds */
+#ifndef STATE_BYTES
+#define STATE_BYTES 600000u /* more than a socket holds */
+#endif
 
 /* The n-th call of any fake fails; 0: none. */
 extern atomic_int fault_countdown;

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test
-TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test
+check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded
+TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -29,4 +29,8 @@ tests_unit_test_reconnect_SOURCES = tests/unit/test-reconnect.c tests/fake/cutte
 tests_unit_test_reconnect_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_link_test_SOURCES = tests/unit/test-link-test.c tests/fake/two-sides.c tests/fake/two-sides.h
 tests_unit_test_link_test_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_recorded_SOURCES = tests/unit/test-recorded.c tests/fake/recording.c tests/fake/recording.h tests/fake/two-sides.c tests/fake/two-sides.h
+# As it was recorded: a device state of a few frames.
+tests_unit_test_recorded_CPPFLAGS = $(AM_CPPFLAGS) -DSTATE_BYTES=6000u
+tests_unit_test_recorded_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

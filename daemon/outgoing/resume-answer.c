@@ -10,7 +10,9 @@ static int get_numbers(struct json_object *o, const char *key, uint64_t *ret, si
         return -EPROTO;
     for (size_t i = 0; i < n; i++) {
         struct json_object *number = json_object_array_get_idx(array, i);
-        if (!json_object_is_type(number, json_type_int) || json_object_get_int64(number) < 0)
+        /* json-c clips what is beyond 64 bits to the largest number. */
+        if (!json_object_is_type(number, json_type_int) || json_object_get_int64(number) < 0 ||
+            json_object_get_uint64(number) > INT64_MAX)
             return -EPROTO;
         ret[i] = json_object_get_uint64(number);
     }

@@ -14,7 +14,7 @@ fuzz_corpus = \
 	tests/fuzz/corpus/acknowledgements/other-type tests/fuzz/corpus/acknowledgements/pages tests/fuzz/corpus/acknowledgements/state \
 	tests/fuzz/corpus/acknowledgements/state-all tests/fuzz/corpus/acknowledgements/state-break \
 	tests/fuzz/corpus/acknowledgements/state-unknown-device tests/fuzz/corpus/acknowledgements/too-many tests/fuzz/corpus/resume/answer \
-	tests/fuzz/corpus/resume/answer-negative tests/fuzz/corpus/resume/answer-wrong-count tests/fuzz/corpus/resume/attach \
+	tests/fuzz/corpus/resume/answer-beyond-64-bits tests/fuzz/corpus/resume/answer-negative tests/fuzz/corpus/resume/answer-wrong-count tests/fuzz/corpus/resume/attach \
 	tests/fuzz/corpus/resume/key tests/fuzz/corpus/resume/next-key tests/fuzz/corpus/resume/no-key tests/fuzz/corpus/resume/wrong-key \
 	tests/fuzz/corpus/greeting/client-hello tests/fuzz/corpus/greeting/client-hello-to-tls tests/fuzz/corpus/greeting/hello \
 	tests/fuzz/corpus/greeting/no-hello tests/fuzz/corpus/greeting/outcome tests/fuzz/corpus/greeting/path \

@@ -9,6 +9,7 @@
  */
 #include "service.h"
 #include "api/api.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/log.h"
 #include "base/ratelimit.h"
@@ -77,6 +78,17 @@ static int lock_runtime_dir(struct service *s, struct mig_error *err)
 
 /* ---- the second half of the start: the saved domains are there ---- */
 
+static void configure_incoming(struct service *s)
+{
+    const struct config *c = s->config;
+    const struct patience_limits limits = {
+        .progress_usec = c->progress_usec ? c->progress_usec : USEC_INFINITY,
+        .receive_usec = c->receive_usec ? c->receive_usec : USEC_INFINITY,
+    };
+    incoming_set_accept_overrides(s->incoming, c->accept_overrides);
+    incoming_set_patience(s->incoming, &limits);
+}
+
 static int open_listener(struct service *s, struct mig_error *err)
 {
     const struct incoming_callbacks callbacks = {.started = api_add_migration, .userdata = s->api};
@@ -84,7 +96,7 @@ static int open_listener(struct service *s, struct mig_error *err)
                          s->config->runtime_dir, &callbacks, err);
     if (r < 0)
         return r;
-    incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
+    configure_incoming(s);
     incoming_set_security(s->incoming, s->security);
     s->outgoing.decision_address = incoming_address(s->incoming);
     api_set_peer_address(s->api, s->outgoing.decision_address);
@@ -191,7 +203,7 @@ static void reload(void *userdata)
         configure_security(s);
         ratelimit_set(s->total, s->config->total_bytes_per_sec);
         if (s->incoming)
-            incoming_set_accept_overrides(s->incoming, s->config->accept_overrides);
+            configure_incoming(s);
         log_write(LOG_NOTICE, &(struct log_fields){.message = MESSAGE_CONFIGURATION_LOADED},
                   "The configuration was read again");
     }

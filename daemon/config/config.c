@@ -99,6 +99,16 @@ static int set_reconnect(struct config *c, const char *value)
     return parse_usec(value, &c->reconnect_usec);
 }
 
+static int set_progress(struct config *c, const char *value)
+{
+    return parse_usec(value, &c->progress_usec);
+}
+
+static int set_receive(struct config *c, const char *value)
+{
+    return parse_usec(value, &c->receive_usec);
+}
+
 static int set_max_downtime(struct config *c, const char *value)
 {
     uint64_t usec;
@@ -182,6 +192,10 @@ static const struct key keys[] = {
      "most 255 "
      "characters",
      "", true},
+    {"Peer", "ProgressTimeout", set_progress, "a time with its unit, such as 5min, or 0 for no limit", "5min",
+     true},
+    {"Peer", "ReceiveTimeout", set_receive, "a time with its unit, such as 72h, or 0 for no limit", "72h",
+     true},
     {"Metrics", "Listen", set_metrics_listen, "unix:PATH, 127.0.0.1:PORT, [::1]:PORT or nothing", "", false},
     {"Migration", "MaxDowntime", set_max_downtime, "a time above 0 with its unit, such as 300ms", "300ms",
      true},
@@ -289,6 +303,8 @@ void config_init(struct config *c)
                          .max_downtime_usec = 300000,
                          .reconnect_usec = 30000000,
                          .accept_overrides = true,
+                         .progress_usec = UINT64_C(300000000),
+                         .receive_usec = UINT64_C(259200000000),
                          .peer_tls = true,
                          .match_devices = "vendor device driver",
                          .reservation_usec = UINT64_C(60000000)};

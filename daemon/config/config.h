@@ -23,6 +23,8 @@ struct config {
     char listen[256];         /* [Peer] Listen; "": no listener */
     char metrics_listen[256]; /* [Metrics] Listen; "": nobody may scrape */
     bool accept_overrides;    /* [Peer] AcceptOverrides */
+    uint64_t progress_usec;   /* [Peer] ProgressTimeout; 0: no limit */
+    uint64_t receive_usec;    /* [Peer] ReceiveTimeout; 0: no limit */
     bool peer_tls;            /* [Peer] Security; else plain */
     /* [Peer] where certificates are; "": where they usually are. */
     char certificate_folder[256], ca_file[256], certificate_file[256], key_file[256];

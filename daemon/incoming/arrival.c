@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "incoming/arrival.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/log.h"
+#include "loop/loop.h"
 #include "migration/journal.h"
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +17,7 @@ static void ended(void *userdata, int result)
     struct arrival *a = userdata;
     struct session *s = &a->session;
     /* The migration stays visible, its thread and descriptors need not. */
+    a->looking = loop_timer_free(a->looking);
     a->worker = worker_free(a->worker);
     close_fd(&s->wake_fd);
     close_fd(&a->cancel_fd);
@@ -50,6 +53,7 @@ static void op_shutdown(struct migration *m, void *engine)
     op_cancel(m, a);
     if (!a->worker)
         return;
+    a->looking = loop_timer_free(a->looking);
     a->worker = worker_free(a->worker);
     a->session.domain = domain_unref(a->session.domain);
     migration_unref(m); /* the worker's: its ending is told to nobody any more */
@@ -69,6 +73,7 @@ static void op_destroy(struct migration *m, void *engine)
 {
     struct arrival *a = engine;
     struct session *s = &a->session;
+    loop_timer_free(a->looking);
     worker_free(a->worker);
     json_object_put(s->hello);
     close_fd(&s->wake_fd);
@@ -92,6 +97,24 @@ static const struct migration_ops ops = {.doubtful = op_doubtful,
                                          .shutdown = op_shutdown,
                                          .resolve = op_resolve,
                                          .destroy = op_destroy};
+
+static void look(void *userdata)
+{
+    struct arrival *a = userdata;
+    session_look_after(&a->session, &a->patience);
+    loop_timer_arm(a->looking, patience_interval_usec(&a->patience));
+}
+
+/* One that a daemon before this one left has nothing to receive. */
+static int start_looking(struct arrival *a)
+{
+    if (a->session.recovering || patience_interval_usec(&a->patience) == USEC_INFINITY)
+        return 0;
+    int r = loop_timer_new(&a->looking, a->setup.loop, look, a);
+    if (r == 0)
+        look(a);
+    return r;
+}
 
 static int run(struct worker *w, void *userdata)
 {
@@ -155,14 +178,16 @@ int arrival_start(struct arrival *a, struct mig_error *err)
     if (s->recovering)
         migration_forbid_cancel(m);
     migration_ref(m); /* the worker's */
-    int r = worker_start(&a->worker, a->setup.loop, "migd-in", run, ended, a);
+    int r = start_looking(a);
+    if (r == 0)
+        r = worker_start(&a->worker, a->setup.loop, "migd-in", run, ended, a);
     if (r < 0) {
         domain_give_back(s->domain);
         s->domain = domain_unref(s->domain);
         s->hello = NULL; /* stays with the caller */
         migration_unref(m);
         migration_unref(m);
-        return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot start a worker: %s", strerror(-r));
+        return mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot start a worker or its timer: %s", strerror(-r));
     }
     if (!s->recovering)
         migration_log_begun(m);

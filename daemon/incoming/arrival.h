@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* An incoming migration as the main thread has it: the session, its worker, and what is done when it ends. */
 #pragma once
+#include "incoming/patience.h"
 #include "incoming/session.h"
 #include "loop/worker.h"
 
@@ -19,6 +20,8 @@ struct arrival {
     struct session session;
     struct worker *worker; /* NULL once it has ended */
     int cancel_fd;
+    struct patience patience; /* the limits are the caller's, before arrival_start */
+    struct loop_timer *looking;
 };
 
 /* Borrows the domain. The arrival goes with its migration, whose reference is the caller's until

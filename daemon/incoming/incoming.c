@@ -36,6 +36,7 @@ struct incoming {
     struct loop_timer *rest; /* without descriptors accepting would only spin */
     struct incoming_callbacks callbacks;
     bool accept_overrides;
+    struct patience_limits patience;
     struct arrival **arrivals; /* those to which connections may still come */
     size_t narrivals;
 };
@@ -110,6 +111,7 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
         return r;
     struct session *s = &a->session;
     s->accept_overrides = in->accept_overrides;
+    a->patience.limits = in->patience;
     s->control = channel;
     s->control_stream = *stream;
     s->control_stream.channel = channel;
@@ -307,6 +309,7 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
     in->loop = loop;
     in->registry = registry;
     in->accept_overrides = true;
+    in->patience = (struct patience_limits){USEC_INFINITY, USEC_INFINITY};
     in->callbacks = *callbacks;
     in->runtime_dir = strdup(runtime_dir);
     if (!in->runtime_dir)
@@ -366,6 +369,11 @@ struct incoming *incoming_free(struct incoming *in)
 void incoming_set_accept_overrides(struct incoming *in, bool accept)
 {
     in->accept_overrides = accept;
+}
+
+void incoming_set_patience(struct incoming *in, const struct patience_limits *limits)
+{
+    in->patience = *limits;
 }
 
 void incoming_set_security(struct incoming *in, struct security *security)

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "domain/registry.h"
+#include "incoming/patience.h"
 #include "migration/migration.h"
 #include "migration/record.h"
 
@@ -26,6 +27,8 @@ struct incoming *incoming_free(struct incoming *i);
 DEFINE_CLEANUP(struct incoming *, incoming_free)
 /* Whether a source's operator may overrule what is found here; true at first. */
 void incoming_set_accept_overrides(struct incoming *i, bool accept);
+/* For migrations that begin from now on; none at first. */
+void incoming_set_patience(struct incoming *i, const struct patience_limits *limits);
 /* How connections are protected; borrowed. NULL, which it is at first: not at all. Before the loop runs. */
 void incoming_set_security(struct incoming *i, struct security *security);
 /* The address that the listener is bound to; "" when it is off. */

@@ -14,6 +14,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/heartbeat.c \
 	daemon/incoming/here.c daemon/incoming/here.h \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
+	daemon/incoming/patience.c daemon/incoming/patience.h \
 	daemon/incoming/populate.c daemon/incoming/populate.h \
 	daemon/incoming/probe.c daemon/incoming/probe.h \
 	daemon/incoming/receive.c \

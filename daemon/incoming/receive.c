@@ -26,6 +26,30 @@ void session_fail(struct session *s, const struct mig_error *why)
     eventfd_write(s->wake_fd, 1);
 }
 
+/* Under the lock as a whole: what no longer receives is never failed by this. */
+void session_look_after(struct session *s, struct patience *p)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    pthread_mutex_lock(&s->lock);
+    uint64_t mark = s->fences + s->counters.normal_pages + s->counters.zero_pages;
+    if (s->receiving)
+        mark += state_apply_device_bytes(s->state) + state_apply_vmm_bytes(s->state);
+    if (patience_look(p, now_usec(), mark, !s->receiving, &err) < 0 && s->receiving &&
+        !mig_error_is_set(&s->failure)) {
+        s->failure = err;
+        pthread_cond_broadcast(&s->attached_cond);
+        eventfd_write(s->wake_fd, 1);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void set_receiving(struct session *s, bool receiving)
+{
+    pthread_mutex_lock(&s->lock);
+    s->receiving = receiving;
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* All page connections have brought their fence of a round: tell the source. The one that comes last does. */
 static void on_fence(void *userdata, unsigned connection, uint32_t round)
 {
@@ -33,6 +57,7 @@ static void on_fence(void *userdata, unsigned connection, uint32_t round)
     bool all = true;
     pthread_mutex_lock(&s->lock);
     s->fence_round[connection] = round + 1;
+    s->fences++;
     for (size_t i = 0; i < s->nconnections; i++)
         all &= s->fence_round[i] == round + 1;
     pthread_mutex_unlock(&s->lock);
@@ -195,11 +220,13 @@ int session_receive(struct session *s, struct mig_error *err)
     for (;;) {
         migration_set_phase(s->migration, MIG_PHASE_RECEIVE);
         migration_set_verdict(s->migration, "Receiving memory and device state");
+        set_receiving(s, true);
         r = start_threads(s, err);
         if (r == 0)
             session_set_resumable(s, true);
         if (r == 0)
             r = until_prepare(s, err);
+        set_receiving(s, false);
         if (r == 0)
             break;
         r = session_resume(s, r, err);

@@ -7,6 +7,7 @@
 #pragma once
 #include "domain/domain.h"
 #include "incoming/apply.h"
+#include "incoming/patience.h"
 #include "incoming/state-apply.h"
 #include "migration/dialogue.h"
 #include "migration/migration.h"
@@ -55,7 +56,8 @@ struct session {
     pthread_mutex_t lock; /* what follows, and attached */
     pthread_cond_t attached_cond;
     size_t nconnections, nattached;
-    bool closed; /* nothing attaches any more */
+    bool closed;    /* nothing attaches any more */
+    bool receiving; /* the source has the word: session_look_after may end it */
     /* resume.c: how a source whose connections broke comes back. */
     uint64_t reconnect_usec; /* how long it tries, by its own word; 0: a break is the end */
     bool resumable;          /* lock: agreed, everything was attached once, and prepare has not come */
@@ -68,6 +70,7 @@ struct session {
     struct session_connection pages[WIRE_CONNECTIONS_MAX];
     struct session_connection state_connection;
     uint32_t fence_round[WIRE_CONNECTIONS_MAX]; /* round + 1 of the newest fence of each connection */
+    uint64_t fences;                            /* that came, of all connections */
     struct mig_error failure;                   /* the first of any thread */
     int wake_fd; /* readable: cancelled, or a thread failed; the worker's waits poll it */
     int cancel_fd;
@@ -113,6 +116,8 @@ int session_receive(
     struct session *s,
     struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
 void session_fail(struct session *s, const struct mig_error *why); /* any thread */
+/* Main thread, until the session has ended: fails it when the source takes too long for what it brings. */
+void session_look_after(struct session *s, struct patience *p);
 /* Ends and joins the threads: afterwards nobody writes memory or device state any more. Always before the
  * workload runs and before what came is dropped. */
 void session_end_receiving(struct session *s);

@@ -434,6 +434,8 @@ void scene_listen(struct scene *s)
                                   s->tcp ? "127.0.0.1:0" : s->address, -1, s->destination_dir, &cb, NULL),
                      0);
     incoming_set_accept_overrides(s->incoming, !s->refuse_overrides);
+    if (s->limits.progress_usec)
+        incoming_set_patience(s->incoming, &s->limits);
     if (s->tcp)
         snprintf(s->address, sizeof s->address, "%s", incoming_address(s->incoming));
 }

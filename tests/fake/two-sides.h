@@ -83,8 +83,9 @@ struct scene {
     struct outgoing_context context;
     struct ratelimit *total; /* set before it runs: the cap over what the source sends; NULL: none */
     bool late;
-    bool refuse_overrides; /* at the destination; set before it runs */
-    bool tcp;              /* set before it runs: over TCP, the source listening on every address */
+    bool refuse_overrides;         /* at the destination; set before it runs */
+    struct patience_limits limits; /* the same; 0: none */
+    bool tcp;                      /* set before it runs: over TCP, the source listening on every address */
 };
 
 /* ndevices: 0 to 2 on each side, with migration flags STOP_COPY, P2P and PRE_COPY. */

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded
-TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded
+check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience
+TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -33,4 +33,6 @@ tests_unit_test_recorded_SOURCES = tests/unit/test-recorded.c tests/fake/recordi
 # As it was recorded: a device state of a few frames.
 tests_unit_test_recorded_CPPFLAGS = $(AM_CPPFLAGS) -DSTATE_BYTES=6000u
 tests_unit_test_recorded_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_patience_SOURCES = tests/unit/test-patience.c
+tests_unit_test_patience_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

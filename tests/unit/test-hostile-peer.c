@@ -621,6 +621,65 @@ static const struct attack attacks[] = {
     AD(garbage_when_prepared),
 };
 
+/* ---- and those that only use up time: the destination has limits of its own ---- */
+
+static bool ends(struct line *l, unsigned msec)
+{
+    return poll(&(struct pollfd){.fd = l->channel->fd, .events = POLLIN}, 1, (int)msec) > 0;
+}
+
+/* A page frame that grows by a byte at a time: never silent, never whole. */
+static void attack_trickle(struct peer *p)
+{
+    struct wire_header h = {.magic = htole32(WIRE_MAGIC),
+                            .version = WIRE_VERSION,
+                            .type = WIRE_PAGES,
+                            .sequence = htole64(1),
+                            .length = htole64(REGION_PAGE_SIZE)};
+    uint64_t begun = now_usec();
+    assert_true(come_in(p));
+    h.header_checksum = htole64(XXH3_64bits(&h, offsetof(struct wire_header, header_checksum)));
+    assert_int_equal(send(p->pages.channel->fd, &h, sizeof h, MSG_NOSIGNAL), sizeof h);
+    while (!ends(&p->control, 20)) {
+        assert_true(now_usec() - begun < STEP_USEC);
+        (void)!send(p->pages.channel->fd, "", 1, MSG_NOSIGNAL);
+    }
+    assert_true(now_usec() - begun > 300 * USEC_PER_MSEC);
+}
+
+/* The same on control, which its worker reads. */
+static void attack_trickle_on_control(struct peer *p)
+{
+    assert_true(come_in(p));
+    for (uint64_t begun = now_usec(); !ends(&p->pages, 100);) {
+        static const uint8_t magic[] = {0x4d, 0x49, 0x47, 0x44, 1, 2};
+        static size_t at;
+        assert_true(now_usec() - begun < STEP_USEC);
+        (void)!send(p->control.channel->fd, &magic[MIN(at++, sizeof magic - 1)], 1, MSG_NOSIGNAL);
+    }
+}
+
+/* It lives, and says so, and does nothing. */
+static void attack_only_pings(struct peer *p)
+{
+    assert_true(come_in(p));
+    for (uint64_t begun = now_usec(); !ends(&p->pages, 20);) {
+        assert_true(now_usec() - begun < STEP_USEC);
+        say(&p->control, "ping");
+    }
+}
+
+/* Round after round without an end: each is progress, and all of it takes too long. */
+static void attack_endless_rounds(struct peer *p)
+{
+    uint64_t begun = now_usec();
+    assert_true(come_in(p));
+    for (uint32_t round = 0; fence(p, round); round++)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    assert_true(now_usec() - begun > 1200 * USEC_PER_MSEC);
+    assert_true(now_usec() - begun < STEP_USEC);
+}
+
 /* ---- the daemon's side ---- */
 
 static void attack_is_over(void *userdata)
@@ -664,13 +723,14 @@ static void look(void *userdata)
         loop_timer_arm(w->timer, 5000);
 }
 
-static void suffer(const struct attack *a)
+static void suffer_within(const struct attack *a, struct patience_limits limits)
 {
     size_t fds = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
     struct scene s;
     struct peer p = {.scene = &s, .attack = a};
     struct watch w = {.peer = &p, .deadline_usec = deadline_in(30 * USEC_PER_SEC)};
     make_scene(&s, 1);
+    s.limits = limits;
     scene_listen(&s);
     snprintf(p.id, sizeof p.id, "%s", SCENE_ID);
     assert_int_equal(loop_timer_new(&w.timer, s.loop, look, &w), 0);
@@ -696,6 +756,21 @@ static void suffer(const struct attack *a)
     if (count_entries("/proc/self/fd") != fds || count_entries("/proc/self/task") != threads)
         fail_msg("%s: %zu descriptors and %zu threads, before it were %zu and %zu", a->name,
                  count_entries("/proc/self/fd"), count_entries("/proc/self/task"), fds, threads);
+}
+
+static void suffer(const struct attack *a)
+{
+    suffer_within(a, (struct patience_limits){0});
+}
+
+static void test_time_is_limited(void **state)
+{
+    static const struct attack slow[] = {A(trickle), A(trickle_on_control), A(only_pings), A(endless_rounds)};
+    const struct patience_limits limits = {400 * USEC_PER_MSEC, 1500 * USEC_PER_MSEC};
+    for (size_t i = 0; i < ELEMENTS(slow); i++) {
+        print_message("%s\n", slow[i].name);
+        suffer_within(&slow[i], limits);
+    }
 }
 
 static void test_attacks(void **state)
@@ -787,6 +862,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attacks),
+        cmocka_unit_test(test_time_is_limited),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_slow_peers_do_not_keep_others_out),
     };

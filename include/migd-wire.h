@@ -31,7 +31,8 @@
  *                                                  ◀──  MESSAGE {"message": "loading"} at once and each second until the next, if HELLO and its answer
  *                                                       had "heartbeat": true; silence of 8 s then ends the migration at the source
  *                                                  ◀──  MESSAGE {"message": "prepared", ...}: loaded, does not run
- *   control: MESSAGE {"message": "verify"}         ──▶  strict verify only; the destination answers on control with DIGESTS frames and
+ *   control: MESSAGE {"message": "verify"}         ──▶  strict verify only ("verify" of HELLO); the destination answers on control with DIGESTS frames,
+ *                                                       taken before its VMM loaded, which may write memory, and of what came later anew, and
  *                                                  ◀──  MESSAGE {"message": "verified"}
  *            [source writes its decision record]
  *   control: MESSAGE {"message": "commit"}         ──▶  [destination records ACCEPTED]

@@ -104,6 +104,15 @@ static void count_pages(struct applier *a, uint64_t bytes)
     atomic_fetch_add_explicit(&c->payload_bytes, bytes, memory_order_relaxed);
 }
 
+/* The frame's extents are in place. */
+static void mark_pages(struct applier *a, struct region *r, uint32_t count)
+{
+    if (!a->apply->mark || !atomic_load(a->apply->mark))
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        region_mark(r, a->table[i].offset >> REGION_PAGE_SHIFT, a->table[i].length >> REGION_PAGE_SHIFT);
+}
+
 /* The memory of the frame's extents. surely: this thread will write it, and a fault that cannot be served
  * would be a signal. Extents that touch are one piece. */
 static int prepare_places(struct applier *a, uint32_t region, struct region *r, uint32_t count, bool surely,
@@ -151,6 +160,7 @@ static int apply_pages(struct applier *a, const struct wire_header *h, struct mi
         rc = frame_payload_end(a->stream, &payload, err);
     if (rc < 0)
         return rc;
+    mark_pages(a, r, count);
     count_pages(a, sum);
     return 0;
 }
@@ -213,6 +223,7 @@ static int apply_packed(struct applier *a, const struct wire_header *h, struct m
         memcpy(r->map + a->table[i].offset, pages, a->table[i].length);
         pages += a->table[i].length;
     }
+    mark_pages(a, r, count);
     count_pages(a, sum);
     return 0;
 }
@@ -234,6 +245,7 @@ static int apply_zero(struct applier *a, const struct wire_header *h, struct mig
         return rc;
     for (uint32_t i = 0; i < count; i++)
         pages_zero(r, a->table[i].offset >> REGION_PAGE_SHIFT, a->table[i].length >> REGION_PAGE_SHIFT);
+    mark_pages(a, r, count);
     atomic_fetch_add_explicit(&a->apply->counters->zero_pages, sum >> REGION_PAGE_SHIFT,
                               memory_order_relaxed);
     return 0;

@@ -17,6 +17,8 @@ struct apply {
     struct region *const *regions; /* borrowed */
     size_t nregions;
     struct apply_counters *counters;
+    const _Atomic bool
+        *mark; /* while true, pages that are in place are marked in their region; may be NULL */
     /* Per connection: frames of it (HELLO included) that are in place, also what came of them is known then;
      * written by its thread. NULL: nobody asks. */
     uint64_t *applied;

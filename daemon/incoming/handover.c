@@ -8,7 +8,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "incoming/session.h"
-#include "memory/pages.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,6 @@
 #define DECISION_TIMEOUT_USEC (120 * USEC_PER_SEC)
 #define DONE_TIMEOUT_USEC     (5 * USEC_PER_SEC)
 #define ASK_INTERVAL_MSEC     500
-#define DIGEST_BATCH_PAGES    4096u
 
 int session_write_record(struct session *s, enum record_state state, struct mig_error *err)
 {
@@ -43,7 +41,10 @@ static int load(struct session *s, struct mig_error *err)
     struct controller *c = s->domain->controller;
     int fd = state_apply_vmm_fd(s->state);
     if (fd >= 0 && state_apply_vmm_bytes(s->state) > 0) {
-        int r = c->ops->load(c, fd, deadline_in(VMM_TIMEOUT_USEC), err);
+        int r = session_note_digests(s, err);
+        if (r < 0)
+            return r;
+        r = c->ops->load(c, fd, deadline_in(VMM_TIMEOUT_USEC), err);
         if (r < 0)
             return mig_error_wrap(err, "The VMM does not take its state over");
     }
@@ -58,32 +59,12 @@ static int say(struct session *s, const char *name, struct mig_error *err)
     return r;
 }
 
-/* Strict verify: a digest of every page, region by region, in order. */
-static int send_digests(struct session *s, struct mig_error *err)
+static int verify(struct session *s, struct mig_error *err)
 {
     migration_set_phase(s->migration, MIG_PHASE_VERIFY);
-    _cleanup_free_ uint64_t *digests = malloc(DIGEST_BATCH_PAGES * sizeof *digests);
-    if (!digests)
-        return mig_error_oom(err);
-    for (uint32_t i = 0; i < s->nregions; i++) {
-        for (uint64_t first = 0; first < s->regions[i]->npages; first += DIGEST_BATCH_PAGES) {
-            uint64_t n = MIN(s->regions[i]->npages - first, (uint64_t)DIGEST_BATCH_PAGES);
-            pages_digest(s->regions[i], first, n, digests);
-            for (uint64_t k = 0; k < n; k++)
-                digests[k] = htole64(digests[k]);
-            struct wire_header h = {.type = WIRE_DIGESTS,
-                                    .region = i,
-                                    .offset = first * REGION_PAGE_SIZE,
-                                    .length = n * sizeof *digests};
-            struct iovec iov = {digests, h.length};
-            pthread_mutex_lock(&s->send_lock);
-            int r = frame_send(&s->control_stream, &h, &iov, 1);
-            pthread_mutex_unlock(&s->send_lock);
-            if (r < 0)
-                return mig_error_set(err, MIG_ERR_PEER_LOST, -r, "Sending digests to the source: %s",
-                                     strerror(-r));
-        }
-    }
+    int r = session_send_digests(s, err);
+    if (r < 0)
+        return r;
     migration_set_phase(s->migration, MIG_PHASE_PREPARED);
     return say(s, "verified", err);
 }
@@ -99,7 +80,7 @@ static int await_decision(struct session *s, struct mig_error *err)
         int name, r = dialogue_receive(&s->control_stream, &expect, &name, &o, NULL, err);
         if (r < 0 || name == 0)
             return r;
-        r = send_digests(s, err);
+        r = verify(s, err);
         if (r < 0)
             return r;
     }

@@ -8,6 +8,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/compare-space.c \
 	daemon/incoming/compare.c daemon/incoming/compare.h \
 	daemon/incoming/course.c \
+	daemon/incoming/digests.c \
 	daemon/incoming/apply.c daemon/incoming/apply.h \
 	daemon/incoming/greeting.c daemon/incoming/greeting.h \
 	daemon/incoming/handover.c \

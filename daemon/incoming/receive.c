@@ -191,6 +191,7 @@ static int start_threads(struct session *s, struct mig_error *err)
     s->apply = (struct apply){.regions = s->regions,
                               .nregions = s->nregions,
                               .counters = &s->counters,
+                              .mark = &s->digested,
                               .applied = s->applied,
                               .acknowledge = s->reconnect_usec > 0,
                               .fence = on_fence,
@@ -277,6 +278,7 @@ void session_close(struct session *s)
     session_set_resumable(s, false);
     s->control = channel_free(s->control);
     s->state = state_apply_free(s->state);
+    session_free_digests(s);
     free(s->regions);
     s->regions = NULL;
 }

@@ -52,6 +52,8 @@ struct session {
     struct apply apply;
     struct apply_counters counters;
     struct state_apply *state;
+    uint64_t **digests;    /* digests.c: per region; NULL: not noted */
+    _Atomic bool digested; /* they are: who applies pages marks them in their region */
 
     pthread_mutex_t lock; /* what follows, and attached */
     pthread_cond_t attached_cond;
@@ -108,6 +110,11 @@ bool session_may_attach(struct session *s, struct json_object *hello);
 /* The worker, when receiving failed with r and *err: 0 when the source is back on a new control connection,
  * everything else must attach anew. Else what the session ends with. */
 int session_resume(struct session *s, int r, struct mig_error *err);
+/* digests.c */
+/* Before a VMM loads: what is sent below is about the memory as it is now. */
+int session_note_digests(struct session *s, struct mig_error *err);
+int session_send_digests(struct session *s, struct mig_error *err);
+void session_free_digests(struct session *s);
 /* heartbeat.c: from "prepare" until the answer to it. The end of it comes before the control connection's. */
 int session_start_heartbeat(struct session *s, struct mig_error *err);
 void session_end_heartbeat(struct session *s);

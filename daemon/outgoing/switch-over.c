@@ -14,8 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAUSE_TIMEOUT_USEC     (10 * USEC_PER_SEC)
-#define PREPARE_TIMEOUT_USEC   (60 * USEC_PER_SEC)
+#define PAUSE_TIMEOUT_USEC   (10 * USEC_PER_SEC)
+#define PREPARE_TIMEOUT_USEC (60 * USEC_PER_SEC)
+/* A destination digests all of its memory before its VMM loads: at this rate at the least. */
+#define DIGEST_BYTES_PER_USEC  500
 #define HEARTBEAT_TIMEOUT_USEC (8 * USEC_PER_SEC) /* eight of them that did not come */
 /* A peer, or a link, that only trickles must not keep a paused workload waiting. */
 #define SEND_LIMIT_MIN_USEC (10 * USEC_PER_SEC)
@@ -168,14 +170,22 @@ static void set_state_bytes(struct migration_counters *c, void *userdata)
     c->vmm_bytes = state_stream_vmm_bytes(j->state);
 }
 
-static int too_slow(const struct job *j, struct mig_error *err)
+static int too_slow(const struct job *j, uint64_t timeout_usec, struct mig_error *err)
 {
     int r = mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
                           "%s did not take the state over within %llu s, though migd there is alive",
-                          j->destination, (unsigned long long)(PREPARE_TIMEOUT_USEC / USEC_PER_SEC));
+                          j->destination, (unsigned long long)(timeout_usec / USEC_PER_SEC));
     mig_error_hint(err, "look at the devices and at the VMM of the workload there: one of them does not come "
                         "to an end with its state");
     return r;
+}
+
+static uint64_t prepare_timeout(const struct job *j)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; j->options.verify == VERIFY_STRICT && i < j->set.nregions; i++)
+        bytes += j->regions[i]->size_bytes;
+    return PREPARE_TIMEOUT_USEC + bytes / DIGEST_BYTES_PER_USEC;
 }
 
 /* Loading may take its time, but a destination that says nothing at all is not waited for: the workload is
@@ -183,12 +193,11 @@ static int too_slow(const struct job *j, struct mig_error *err)
 static int await_prepared(struct job *j, struct mig_error *err)
 {
     static const char *const names[] = {"prepared", "loading", NULL}, *const old_names[] = {"prepared", NULL};
-    uint64_t until_usec = deadline_in(PREPARE_TIMEOUT_USEC), now;
+    uint64_t timeout_usec = prepare_timeout(j), until_usec = deadline_in(timeout_usec), now;
     while ((now = now_usec()) < until_usec) {
         const struct dialogue_expect expect = {
             .names = j->heartbeat ? names : old_names,
-            .timeout_usec =
-                j->heartbeat ? MIN(HEARTBEAT_TIMEOUT_USEC, until_usec - now) : PREPARE_TIMEOUT_USEC,
+            .timeout_usec = j->heartbeat ? MIN(HEARTBEAT_TIMEOUT_USEC, until_usec - now) : timeout_usec,
             .what = "the answer PREPARED"};
         _cleanup_(json_object_putp) struct json_object *o = NULL;
         int name, r = dialogue_receive(&j->control_stream, &expect, &name, &o, NULL, err);
@@ -200,7 +209,7 @@ static int await_prepared(struct job *j, struct mig_error *err)
         if (r < 0 || name == 0)
             return r;
     }
-    return too_slow(j, err);
+    return too_slow(j, timeout_usec, err);
 }
 
 static int prepare(struct job *j, struct mig_error *err)

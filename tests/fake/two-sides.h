@@ -58,6 +58,8 @@ struct fake_controller {
     bool runs;
     bool loaded;
     unsigned load_msec; /* so long it takes */
+    struct region
+        *load_writes; /* loading writes its last page, as QEMU's under KVM does; NULL: it does not */
 };
 
 struct side {

@@ -8,6 +8,7 @@
  * loop and this bus.
  */
 #include "service.h"
+#include "api/api-guests.h"
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -47,6 +48,7 @@ struct service {
     struct api *api;
     struct metrics *metrics;
     struct hook *hook;
+    struct guests *guests;
     struct restore *restore;
     struct security *security;
     struct ratelimit *total; /* of all outgoing migrations */
@@ -200,6 +202,7 @@ static void reload(void *userdata)
         *s->config = next;
         api_set_defaults(s->api, &defaults);
         hook_configure(s->hook, s->config);
+        guests_configure(s->guests, s->config);
         configure_security(s);
         ratelimit_set(s->total, s->config->total_bytes_per_sec);
         if (s->incoming)
@@ -241,6 +244,7 @@ static void service_clear(struct service *s)
     restore_free(s->restore);
     api_free(s->api); /* its migrations join their workers, which use what the listener owns */
     incoming_free(s->incoming);
+    guests_free(s->guests);
     hook_free(s->hook);
     security_free(s->security);
     ratelimit_free(s->total);
@@ -294,6 +298,11 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
     r = api_new(&s->api, &options, err);
     if (r < 0)
         return r;
+    const struct guests_ops guests_ops = api_guests_ops(s->api);
+    r = guests_new(&s->guests, s->loop, s->registry, s->hook, &guests_ops, err);
+    if (r < 0)
+        return r;
+    guests_configure(s->guests, s->config);
     s->outgoing.known_bandwidth = api_known_bandwidth;
     s->outgoing.userdata = s->api;
     loop_set_terminate(s->loop, terminate, s);

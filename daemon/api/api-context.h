@@ -85,6 +85,12 @@ int api_log_control_export(struct api *a);
 
 /* api-domain.c */
 struct api_domain *api_find_domain(struct api *a, const char *name);
+/* Of this name, not yet with any parts; saved: it outlives the daemon. Busy while migd ends. */
+int api_register_domain(struct api *a, const char *name, bool incoming, bool saved, struct api_domain **ret,
+                        struct mig_error *err);
+/* Off the bus, out of the registry and of the store, whatever it is doing. The caller drops the reference,
+ * where devices may be slow to let go. */
+struct domain *api_release_domain(struct api *a, struct api_domain *ad);
 /* Takes it off the bus and out of the registry; the caller has a reference of its own to the domain. */
 void api_remove_domain(struct api *a, struct api_domain *ad);
 struct api_domain *api_domain_free(struct api_domain *ad);

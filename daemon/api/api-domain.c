@@ -186,6 +186,18 @@ static void nothing(void *work)
 
 static const struct api_job_ops release_ops = {.run = drop_domain, .finish = dropped, .free = nothing};
 
+struct domain *api_release_domain(struct api *a, struct api_domain *ad)
+{
+    struct domain *d = domain_ref(ad->domain);
+    domain_stop_watching(d);
+    domain_forget_saved(d);
+    record_forget(a->o.runtime_dir, d->name); /* says nothing of who bears the name next */
+    log_write(LOG_INFO, &(struct log_fields){.message = MESSAGE_DOMAIN_RELEASED, .domain = d->name},
+              "domain %s is released", d->name);
+    api_remove_domain(a, ad);
+    return d;
+}
+
 static int check_release(struct domain *d, bool force, struct mig_error *err)
 {
     int r = domain_check_idle(d, err);
@@ -207,13 +219,7 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
         check_release(ad->domain, force, &e) < 0)
         return api_error(error, &e);
-    struct domain *d = domain_ref(ad->domain);
-    domain_stop_watching(d);
-    domain_forget_saved(d);
-    record_forget(a->o.runtime_dir, d->name); /* says nothing of who bears the name next */
-    log_write(LOG_INFO, &(struct log_fields){.message = MESSAGE_DOMAIN_RELEASED, .domain = d->name},
-              "domain %s is released", d->name);
-    api_remove_domain(a, ad);
+    struct domain *d = api_release_domain(a, ad);
     int r = api_job_start(a, m, NULL, "Release", &release_ops, d, &e);
     if (r >= 0)
         return r;

@@ -11,8 +11,8 @@
 #include "migd-bus.h"
 #include <string.h>
 
-static int register_domain(struct api *a, const char *name, bool incoming, bool saved,
-                           struct api_domain **ret, struct mig_error *err)
+int api_register_domain(struct api *a, const char *name, bool incoming, bool saved, struct api_domain **ret,
+                        struct mig_error *err)
 {
     if (a->quitting)
         return mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
@@ -51,7 +51,7 @@ static int method_register_domain(sd_bus_message *m, void *userdata, sd_bus_erro
     if (r < 0)
         return r;
     if (api_options_read(m, options, ELEMENTS(options), &e) < 0 ||
-        register_domain(a, name, incoming, saved, &ad, &e) < 0)
+        api_register_domain(a, name, incoming, saved, &ad, &e) < 0)
         return api_error(error, &e);
     return sd_bus_reply_method_return(m, "o", ad->path);
 }

@@ -176,6 +176,11 @@ static int set_reservation(struct config *c, const char *value)
     return 0;
 }
 
+static int set_arrival_wait(struct config *c, const char *value)
+{
+    return parse_usec(value, &c->arrival_wait_usec) < 0 ? -EINVAL : 0;
+}
+
 static const struct key keys[] = {
     {"Daemon", "RuntimeDirectory", set_runtime_dir, "an absolute path", "", false},
     {"Daemon", "LogLevel", set_log_level, "emerg, alert, crit, err, warning, notice, info, debug or 0 to 7",
@@ -215,6 +220,7 @@ static const struct key keys[] = {
      "ADDRESS=LABEL with blanks between them, such as 0000:17:00.*=blue", "", true},
     {"Libvirt", "ReservationTimeout", set_reservation, "a time above 0 with its unit, such as 60s", "60s",
      true},
+    {"Libvirt", "ArrivalWait", set_arrival_wait, "a time with its unit, such as 10s, or 0", "0", true},
 };
 
 _Static_assert(CONFIG_CONNECTIONS_MAX == WIRE_CONNECTIONS_MAX, "what is taken here can be had");

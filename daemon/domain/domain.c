@@ -158,6 +158,14 @@ static void set_borrowed(struct domain *d, bool borrowed)
     pthread_mutex_unlock(&d->lock);
 }
 
+bool domain_is_borrowed(struct domain *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool borrowed = d->borrowed;
+    pthread_mutex_unlock(&d->lock);
+    return borrowed;
+}
+
 int domain_borrow(struct domain *d, const char *migration_id, struct mig_error *err)
 {
     int r = domain_check_idle(d, err);

@@ -165,3 +165,5 @@ void domain_stop_watching(struct domain *d);
 /* One migration at a time: Busy names the other. */
 int domain_borrow(struct domain *d, const char *migration_id, struct mig_error *err);
 void domain_give_back(struct domain *d);
+/* Any thread. */
+bool domain_is_borrowed(struct domain *d);

@@ -3,6 +3,7 @@ libmigd_la_SOURCES += \
 	daemon/domain/domain.c daemon/domain/domain.h \
 	daemon/domain/kernel-devices.c daemon/domain/kernel-devices.h \
 	daemon/domain/opened.c daemon/domain/opened.h \
+	daemon/domain/qemu-guest.c daemon/domain/qemu-guest.h \
 	daemon/domain/registry.c daemon/domain/registry.h \
 	daemon/domain/restore-all.c \
 	daemon/domain/restore-kernel.c \

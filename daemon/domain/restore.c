@@ -10,6 +10,7 @@
 #include "domain/structure.h"
 #include "domain/uffd-again.h"
 #include "vmm/controller-dbus.h"
+#include "vmm/controller-libvirt.h"
 #include "vmm/controller-qmp.h"
 #include <fcntl.h>
 #include <inttypes.h>
@@ -188,6 +189,9 @@ static int restore_controller(struct domain *d, struct sd_bus *bus, struct json_
                                 json_u64_or(o, "timeout", CONTROLLER_DEFAULT_TIMEOUT_USEC), err);
     else if (strcmp(type, "qmp") == 0 && path)
         r = controller_new_qmp(&c, path, json_u64_or(o, "timeout", CONTROLLER_DEFAULT_TIMEOUT_USEC), err);
+    else if (strcmp(type, "libvirt") == 0 && path)
+        r = controller_new_libvirt(
+            &c, d->name, path, json_u64_or(o, "timeout", CONTROLLER_DEFAULT_TIMEOUT_USEC), NULL, NULL, err);
     else
         r = mig_error_set(err, MIG_ERR_FAILED, 0, "its VMM controller of type %.40s cannot be made again",
                           type);

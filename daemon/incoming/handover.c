@@ -186,7 +186,7 @@ int session_run_workload(struct session *s, struct mig_error *err)
         }
     }
     int vmm = c->ops->resume(c, deadline_in(VMM_TIMEOUT_USEC), r < 0 ? NULL : &why);
-    if (vmm < 0 && !s->may_have_run &&
+    if (vmm < 0 && (!s->may_have_run || c->ops->resume_settles) &&
         !s->domain->ndevices) { /* nothing has run: a VMM that cannot resume gives the workload back */
         struct mig_error record_error;
         if (session_write_record(s, RECORD_RETURNED, &record_error) == 0) {

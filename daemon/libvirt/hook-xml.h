@@ -30,6 +30,10 @@ DEFINE_CLEANUP(struct hook_xml *, hook_xml_free)
 const char *hook_xml_name(const struct hook_xml *x);
 const char *hook_xml_uuid(const struct hook_xml *x);
 
+/* The path of a QMP monitor on a UNIX socket, one that libvirt does not use itself; "": there is none.
+ * Borrowed. */
+const char *hook_xml_monitor(const struct hook_xml *x);
+
 size_t hook_xml_count(const struct hook_xml *x);
 /* Address and whether libvirt binds it (managed) as in the XML, the rest from the metadata. Borrowed. */
 const struct match_device *hook_xml_device(const struct hook_xml *x, size_t i);

@@ -260,6 +260,7 @@ static struct hook_event event_of(const struct hook_call *c)
                                .name = c->name,
                                .uuid = hook_xml_uuid(c->xml),
                                .xml = c->text,
+                               .monitor = hook_xml_monitor(c->xml),
                                .incoming = c->incoming,
                                .pid = c->pid};
 }

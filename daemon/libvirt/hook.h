@@ -34,8 +34,9 @@ enum hook_operation {
 struct hook_event {
     enum hook_operation operation;
     const char *name, *uuid, *xml;
-    bool incoming; /* its QEMU waits for a migration: nothing is loaded yet */
-    pid_t pid;     /* of its QEMU; 0: not known */
+    const char *monitor; /* path of a QMP monitor that libvirt does not use; "": it has none */
+    bool incoming;       /* its QEMU waits for a migration: nothing is loaded yet */
+    pid_t pid;           /* of its QEMU; 0: not known */
 };
 
 /* Whoever moves memory for libvirt's domains fills this. */

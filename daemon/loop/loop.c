@@ -41,7 +41,9 @@ struct loop {
 
     int mail_fd;
     struct event *mail_event;
-    pthread_mutex_t lock; /* mails */
+    pthread_mutex_t lock; /* mails, calls */
+    pthread_cond_t called;
+    bool ended; /* nobody runs it any more */
     struct mail *first, **last;
     size_t nmails;
 };
@@ -110,9 +112,9 @@ static void take_mails(evutil_socket_t fd, short what, void *userdata)
         ring(l);
 }
 
-void loop_retract(struct loop *l, void (*fn)(void *userdata), void *userdata)
+/* Under the lock. */
+static void drop_mails(struct loop *l, void (*fn)(void *userdata), void *userdata)
 {
-    pthread_mutex_lock(&l->lock);
     for (struct mail **at = &l->first; *at;) {
         struct mail *m = *at;
         if (m->fn != fn || m->userdata != userdata) {
@@ -122,6 +124,12 @@ void loop_retract(struct loop *l, void (*fn)(void *userdata), void *userdata)
         unlink_mail(l, at);
         free(m);
     }
+}
+
+void loop_retract(struct loop *l, void (*fn)(void *userdata), void *userdata)
+{
+    pthread_mutex_lock(&l->lock);
+    drop_mails(l, fn, userdata);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -166,6 +174,7 @@ int loop_new(struct loop **ret)
     l->signal_fd = l->mail_fd = -1;
     l->last = &l->first;
     pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->called, NULL);
     l->base = new_base();
     if (!l->base)
         return -ENOMEM;
@@ -202,6 +211,7 @@ struct loop *loop_free(struct loop *l)
     close_fd(&l->mail_fd);
     if (l->masked)
         pthread_sigmask(SIG_SETMASK, &l->old_mask, NULL);
+    pthread_cond_destroy(&l->called);
     pthread_mutex_destroy(&l->lock);
     free(l);
     return NULL;
@@ -212,7 +222,15 @@ struct event_base *loop_base(struct loop *l)
     return l->base;
 }
 
-int loop_run(struct loop *l)
+static void set_ended(struct loop *l, bool ended)
+{
+    pthread_mutex_lock(&l->lock);
+    l->ended = ended;
+    pthread_cond_broadcast(&l->called);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static int run(struct loop *l)
 {
     while (!l->exiting) {
         if (l->prepare)
@@ -225,6 +243,14 @@ int loop_run(struct loop *l)
     int code = l->code;
     l->exiting = false;
     l->code = 0;
+    return code;
+}
+
+int loop_run(struct loop *l)
+{
+    set_ended(l, false);
+    int code = run(l);
+    set_ended(l, true);
     return code;
 }
 
@@ -270,6 +296,44 @@ int loop_post(struct loop *l, void (*fn)(void *userdata), void *userdata)
     ring(l);
     return 0;
 }
+
+/* ---- calls from other threads ---- */
+
+struct call {
+    struct loop *loop;
+    int (*fn)(void *userdata);
+    void *userdata;
+    int result;
+    bool done;
+};
+
+static void answer_call(void *userdata)
+{
+    struct call *c = userdata;
+    int result = c->fn(c->userdata);
+    pthread_mutex_lock(&c->loop->lock);
+    c->result = result;
+    c->done = true;
+    pthread_cond_broadcast(&c->loop->called);
+    pthread_mutex_unlock(&c->loop->lock);
+}
+
+int loop_call(struct loop *l, int (*fn)(void *userdata), void *userdata)
+{
+    struct call c = {.loop = l, .fn = fn, .userdata = userdata, .result = -ECANCELED};
+    int r = loop_post(l, answer_call, &c);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&l->lock);
+    while (!c.done && !l->ended)
+        pthread_cond_wait(&l->called, &l->lock);
+    if (!c.done)
+        drop_mails(l, answer_call, &c);
+    pthread_mutex_unlock(&l->lock);
+    return c.result;
+}
+
+/* ---- timers ---- */
 
 struct loop_timer {
     struct event *event;

@@ -32,6 +32,9 @@ void loop_set_prepare(struct loop *l, void (*prepare)(void *userdata), void *use
 /* Any thread: fn(userdata) runs once on the main thread, in order of posting. -ENOMEM; nothing runs after
  * loop_free. */
 int loop_post(struct loop *l, void (*fn)(void *userdata), void *userdata);
+/* Another thread: fn(userdata) runs on the main thread, and this returns what it returned. -ECANCELED when
+ * the loop has ended and fn was not called; -ENOMEM. */
+int loop_call(struct loop *l, int (*fn)(void *userdata), void *userdata);
 /* Main thread: takes back what was posted with these two and has not run yet, before userdata is freed. */
 void loop_retract(struct loop *l, void (*fn)(void *userdata), void *userdata);
 

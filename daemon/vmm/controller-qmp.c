@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/log.h"
-#include "vmm/qmp.h"
+#include "vmm/qemu-commands.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,37 +33,11 @@ static int open_monitor(struct controller *c, uint64_t *deadline_usec, struct qm
     return qmp_open(ret, q->path, *deadline_usec, err);
 }
 
-static struct json_object *one_string(const char *key, const char *value)
-{
-    struct json_object *o = json_object_new_object();
-    if (o && json_add_string(o, key, value) < 0) {
-        json_object_put(o);
-        return NULL;
-    }
-    return o;
-}
-
-/* What query-status or query-migrate says; "" when it says nothing. */
-static int ask_status(struct qmp *q, const char *command, char *word, size_t size, uint64_t deadline_usec,
-                      struct mig_error *err)
-{
-    _cleanup_(json_object_putp) struct json_object *o = NULL;
-    int r = qmp_call(q, command, NULL, -1, deadline_usec, &o, err);
-    if (r < 0)
-        return r;
-    const char *status = json_text_or_null(o, "status"), *why = json_text_or_null(o, "error-desc");
-    snprintf(word, size, "%s", status ? status : "");
-    if (why && strcmp(word, "failed") == 0)
-        return mig_error_set(err, MIG_ERR_CONTROLLER, 0, "QEMU at %s: %.300s", qmp_path(q), why);
-    return 0;
-}
-
 static int run_command(struct controller *c, const char *command, uint64_t deadline_usec,
                        struct mig_error *err)
 {
-    _cleanup_(qmp_freep) struct qmp *q = NULL;
-    int r = open_monitor(c, &deadline_usec, &q, err);
-    return r < 0 ? r : qmp_call(q, command, NULL, -1, deadline_usec, NULL, err);
+    struct controller_qmp *q = from_base(c);
+    return qemu_command(q->path, command, MIN(deadline_usec, deadline_in(q->timeout_usec)), err);
 }
 
 /* QEMU answers `stop` when no vCPU runs and all I/O that it had begun has ended. */
@@ -89,23 +63,6 @@ static int op_depart(struct controller *c, uint64_t deadline_usec, struct mig_er
 
 /* ---- the state ---- */
 
-static int set_ignore_shared(struct qmp *q, bool on, uint64_t deadline_usec, struct mig_error *err)
-{
-    struct json_object *o = json_object_new_object(), *list = json_object_new_array(),
-                       *one = one_string("capability", "x-ignore-shared");
-    if (!o || !list || !one || json_add_bool(one, "state", on) < 0 || json_object_array_add(list, one) < 0) {
-        json_object_put(one);
-        json_object_put(list);
-        json_object_put(o);
-        return mig_error_oom(err);
-    }
-    if (json_add(o, "capabilities", list) < 0) {
-        json_object_put(o);
-        return mig_error_oom(err);
-    }
-    return qmp_call(q, "migrate-set-capabilities", o, -1, deadline_usec, NULL, err);
-}
-
 static int set_bandwidth(struct qmp *q, uint64_t deadline_usec, struct mig_error *err)
 {
     struct json_object *o = json_object_new_object();
@@ -118,16 +75,16 @@ static int set_bandwidth(struct qmp *q, uint64_t deadline_usec, struct mig_error
 
 static int pass_fd(struct qmp *q, int fd, uint64_t deadline_usec, struct mig_error *err)
 {
-    struct json_object *o = one_string("fdname", STATE_FD);
+    struct json_object *o = qmp_argument("fdname", STATE_FD);
     return o ? qmp_call(q, "getfd", o, fd, deadline_usec, NULL, err) : mig_error_oom(err);
 }
 
 static int begin(struct qmp *q, const char *command, int fd, uint64_t deadline_usec, struct mig_error *err)
 {
-    int r = set_ignore_shared(q, true, deadline_usec, err);
+    int r = qemu_ignore_shared(q, true, deadline_usec, err);
     if (r == 0)
         r = pass_fd(q, fd, deadline_usec, err);
-    struct json_object *o = r == 0 ? one_string("uri", "fd:" STATE_FD) : NULL;
+    struct json_object *o = r == 0 ? qmp_argument("uri", "fd:" STATE_FD) : NULL;
     if (r == 0 && !o)
         return mig_error_oom(err);
     return r < 0 ? r : qmp_call(q, command, o, -1, deadline_usec, NULL, err);
@@ -138,7 +95,7 @@ static int await(struct qmp *q, uint64_t deadline_usec, struct mig_error *err)
 {
     for (;;) {
         char word[40];
-        int r = ask_status(q, "query-migrate", word, sizeof word, deadline_usec, err);
+        int r = qemu_ask_status(q, "query-migrate", word, sizeof word, deadline_usec, err);
         if (r < 0 || strcmp(word, "completed") == 0)
             return r;
         if (strcmp(word, "failed") == 0 || strcmp(word, "cancelled") == 0)
@@ -155,11 +112,9 @@ static int await(struct qmp *q, uint64_t deadline_usec, struct mig_error *err)
 /* What is told to nobody: the failure before it is. */
 static void undo(struct qmp *q, bool cancel, uint64_t deadline_usec)
 {
-    struct mig_error e = MIG_ERROR_INIT;
     if (cancel)
         (void)qmp_call(q, "migrate_cancel", NULL, -1, deadline_usec, NULL, NULL);
-    if (set_ignore_shared(q, false, deadline_usec, &e) < 0)
-        log_mig_error(LOG_NOTICE, NULL, &e, "QEMU keeps the capability x-ignore-shared");
+    qemu_heed_shared(q, deadline_usec);
 }
 
 static int seal(struct controller *c, int fd, struct mig_error *err)
@@ -209,7 +164,7 @@ static int op_load(struct controller *c, int state_fd, uint64_t deadline_usec, s
     char word[40] = "";
     int r = open_monitor(c, &deadline_usec, &q, err);
     if (r == 0)
-        r = ask_status(q, "query-status", word, sizeof word, deadline_usec, err);
+        r = qemu_ask_status(q, "query-status", word, sizeof word, deadline_usec, err);
     if (r == 0 && strcmp(word, "inmigrate") != 0) {
         r = mig_error_set(err, MIG_ERR_CONTROLLER, 0, "QEMU at %s does not wait for a migration: it is %s",
                           qmp_path(q), word);

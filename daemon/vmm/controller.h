@@ -10,7 +10,10 @@
 
 struct controller;
 struct controller_ops {
-    const char *kind; /* "none", "dbus", "qmp" */
+    const char *kind; /* "none", "dbus", "qmp", "libvirt" */
+    /* After a resume that failed at the destination it is certain that nothing of it runs there, also when a
+     * daemon before this one has tried already. */
+    bool resume_settles;
     int (*pause)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     int (*resume)(struct controller *c, uint64_t deadline_usec, struct mig_error *err);
     /* The VMM's own state. *ret_fd: a memfd with the state from 0 to its end, owned by the caller; -1 when it

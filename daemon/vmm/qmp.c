@@ -150,6 +150,16 @@ static int refused(const struct qmp *q, const char *command, struct json_object 
     return r;
 }
 
+struct json_object *qmp_argument(const char *key, const char *value)
+{
+    struct json_object *o = json_object_new_object();
+    if (o && json_add_string(o, key, value) < 0) {
+        json_object_put(o);
+        return NULL;
+    }
+    return o;
+}
+
 int qmp_call(struct qmp *q, const char *command, struct json_object *arguments, int fd,
              uint64_t deadline_usec, struct json_object **ret, struct mig_error *err)
 {

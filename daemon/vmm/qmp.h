@@ -23,6 +23,8 @@ DEFINE_CLEANUP(struct qmp *, qmp_free)
  * "return" holds, for json_object_put; ret may be NULL. An error of QEMU's is told in its words. */
 int qmp_call(struct qmp *q, const char *command, struct json_object *arguments, int fd,
              uint64_t deadline_usec, struct json_object **ret, struct mig_error *err);
+/* {key: value}, the arguments of many commands; NULL without memory. */
+struct json_object *qmp_argument(const char *key, const char *value);
 /* What the human monitor answers; malloc'ed. */
 int qmp_human(struct qmp *q, const char *line, uint64_t deadline_usec, char **ret, struct mig_error *err);
 /* The process that listens on the socket, as the kernel knows it. */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "api/api-guests.h"
+#include "api/api-context.h"
+
+static int add(const char *name, bool incoming, struct domain **ret, void *userdata, struct mig_error *err)
+{
+    struct api_domain *ad;
+    int r = api_register_domain(userdata, name, incoming, true, &ad, err);
+    if (r == 0)
+        *ret = ad->domain;
+    return r;
+}
+
+/* It has no devices of migd's that could be slow to let go. */
+static void take_off(struct domain *d, void *userdata)
+{
+    struct api_domain *ad = api_find_domain(userdata, d->name);
+    if (ad && ad->domain == d)
+        domain_unref(api_release_domain(userdata, ad));
+}
+
+struct guests_ops api_guests_ops(struct api *a)
+{
+    return (struct guests_ops){.add = add, .remove = take_off, .userdata = a};
+}

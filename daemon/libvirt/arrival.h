@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guests that arrive and wait, each in a hook of libvirt's, for the migration that moves their memory. A hook
+ * waits on a helper thread; the worker of the migration lets it go. Any thread.
+ */
+#pragma once
+#include "domain/domain.h"
+
+struct arrivals;
+int arrivals_new(struct arrivals **ret);
+struct arrivals *arrivals_free(struct arrivals *a);
+
+struct arrival_wait {
+    struct domain *domain; /* incoming */
+    uint64_t first_usec;   /* until a migration must have begun */
+    int cancel_fd;
+    /* None has: makes it an ordinary domain. -EBUSY: one begins just now. */
+    int (*settle)(void *userdata);
+    void *userdata;
+};
+/* 0: it was let go, or nobody came. PeerLost when its migration ended without a decision for this side;
+ * Cancelled. */
+int arrivals_wait(struct arrivals *a, const struct arrival_wait *w, struct mig_error *err);
+/* The controller's barrier; userdata: the arrivals. */
+void arrivals_let_go(const char *domain, void *userdata);

@@ -25,6 +25,7 @@ static const struct {
     {"status", VERB_STATUS},   {"set", VERB_SET},           {"cancel", VERB_CANCEL},
     {"resolve", VERB_RESOLVE}, {"release", VERB_RELEASE},   {"explain", VERB_EXPLAIN},
     {"check", VERB_CHECK},     {"open", VERB_OPEN},         {"link-test", VERB_LINK_TEST},
+    {"evacuate", VERB_EVACUATE},
 };
 
 static int find_option(const char *name, size_t length, enum option_id *ret)

@@ -23,7 +23,7 @@
       "a QEMU by its QMP socket: its RAM, what its CPUs and its devices write, and who pauses it")           \
     X(OPT_NO_CONTAINERS, "no-containers", NULL, VERB_REGISTER, 0,                                            \
       "with --qmp: do not read what devices write from QEMU's VFIO containers")                              \
-    X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT, 0,                                         \
+    X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT | VERB_START | VERB_EVACUATE, 0,            \
       "change nothing, only show what was found (with --pid) or what would be done")                         \
     X(OPT_APPLY, "apply", NULL, VERB_LIBVIRT, 0, "prepare: change the definition of the domain")             \
     X(OPT_WITHOUT_MIGD, "without-migd", "WHAT", VERB_LIBVIRT, 0,                                             \
@@ -56,37 +56,46 @@
       "migd maps (and pins) the memory of the domain for it")                                                \
     X(OPT_WITHOUT_STATE, "without-state", NULL, VERB_OPEN, 0,                                                \
       "it has no state that migd should move; its writes are tracked all the same")                          \
-    X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START | VERB_CHECK, 0,                                        \
+    X(OPT_BANDWIDTH, "bandwidth", "RATE", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                        \
       "send at most this per second, like 500M; 0: no cap")                                                  \
-    X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START | VERB_CHECK, 0,                                  \
+    X(OPT_MAX_DOWNTIME, "max-downtime", "TIME", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                  \
       "switch over when the blackout fits into this, like 300ms")                                            \
-    X(OPT_TIMEOUT, "timeout", "TIME", VERB_START | VERB_CHECK, 0,                                            \
+    X(OPT_TIMEOUT, "timeout", "TIME", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                            \
       "give rounds at most this long, like 10min; 0: no limit")                                              \
-    X(OPT_ON_STALL, "on-stall", "POLICY", VERB_START | VERB_CHECK, 0,                                        \
+    X(OPT_ON_STALL, "on-stall", "POLICY", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                        \
       "when it does not converge: abort (default), force, wait")                                             \
     X(OPT_GATE, "gate", "POLICY", VERB_START | VERB_CHECK, 0,                                                \
       "when a device wrote after it stopped: strict (default), resend, off")                                 \
     X(OPT_GATE_RESENDS, "gate-resends", "N", VERB_START | VERB_CHECK, 0,                                     \
       "how often --gate=resend sends again")                                                                 \
-    X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START | VERB_CHECK, 0,                                         \
+    X(OPT_MAX_ROUNDS, "max-rounds", "N", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                         \
       "rounds before the stall policy applies; 0: no limit")                                                 \
     X(OPT_RECONNECT_TIMEOUT, "reconnect-timeout", "TIME", VERB_START | VERB_CHECK, 0,                        \
       "how long connections that broke before the blackout are tried again (30s); 0: not at all")            \
     X(OPT_BLACKOUT_LIMIT, "blackout-limit", "TIME", VERB_START | VERB_CHECK, 0,                              \
       "roll back when sending in the blackout takes longer; 0 (default): by bytes and bandwidth, 10s or "    \
       "more")                                                                                                \
-    X(OPT_CONNECTIONS, "connections", "N", VERB_START | VERB_CHECK, 0,                                       \
+    X(OPT_CONNECTIONS, "connections", "N", VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                       \
       "data connections; 0 (default): chosen by migd")                                                       \
     X(OPT_CHECKSUM, "checksum", NULL, VERB_START | VERB_CHECK, 0, "checksum every payload on the wire")      \
     X(OPT_VERIFY, "verify", "MODE", VERB_START | VERB_CHECK, OPTION_OPTIONAL,                                \
       "prove that no page was lost: strict (the default of a bare --verify), post, off")                     \
     X(OPT_COMPRESSION, "compression", "CODEC", VERB_START | VERB_CHECK, 0,                                   \
       "pack pages for the wire: off, lz4, zstd, adaptive")                                                   \
-    X(OPT_ALLOW, "allow", "CODE", VERB_START | VERB_CHECK, OPTION_REPEATS,                                   \
+    X(OPT_ALLOW, "allow", "CODE", VERB_START | VERB_CHECK | VERB_EVACUATE, OPTION_REPEATS,                   \
       "overrule this finding of check (migctl explain lists codes)")                                         \
     X(OPT_WITHOUT_P2P, "without-p2p", NULL, VERB_START | VERB_CHECK, 0, "the same as --allow device-no-p2p") \
     X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START | VERB_CHECK, 0,                                    \
       "name of the domain at the destination, if it differs")                                                \
+    X(OPT_ENGINE, "engine", "WHICH", VERB_START | VERB_CHECK, 0,                                             \
+      "of a libvirt domain: auto (default), libvirt: QEMU moves everything; native: not available yet")      \
+    X(OPT_PERSISTENT, "persistent", NULL, VERB_START | VERB_CHECK, 0,                                        \
+      "of a libvirt domain: define it at the destination")                                                   \
+    X(OPT_UNDEFINE_SOURCE, "undefine-source", NULL, VERB_START | VERB_CHECK, 0,                              \
+      "of a libvirt domain: remove its definition here when it has left")                                    \
+    X(OPT_AUTO_CONVERGE, "auto-converge", NULL, VERB_START | VERB_CHECK | VERB_EVACUATE, 0,                  \
+      "of a libvirt domain: slow its CPUs until it converges; does nothing about a device's DMA")            \
+    X(OPT_PARALLEL, "parallel", "N", VERB_EVACUATE, 0, "move so many at a time (1)")                         \
     X(OPT_DOMAIN, "domain", "NAME", VERB_LINK_TEST, 0, "say how long this domain would take")                \
     X(OPT_DETACH, "detach", NULL, VERB_START, 0, "do not follow: print the migration's id and return")       \
     X(OPT_WAIT, "wait", NULL, VERB_STATUS | VERB_CANCEL, 0, "wait until the migration has ended")            \

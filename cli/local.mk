@@ -3,6 +3,7 @@ noinst_LTLIBRARIES += libmigctl.la
 libmigctl_la_SOURCES = \
 	cli/args.c cli/args.h \
 	cli/bus-json.c cli/bus-json.h \
+	cli/check-report.c cli/check-report.h \
 	cli/bus.c cli/bus.h \
 	cli/discover.c cli/discover.h cli/discover-devices.c cli/discover-memory.c \
 	cli/discover-view.c cli/discover-view.h \
@@ -29,7 +30,8 @@ libmigctl_la_SOURCES = \
 	cli/table.c cli/table.h \
 	cli/verb-cancel.c cli/verb-check.c cli/verb-config.c cli/verb-devices.c cli/verb-explain.c cli/verb-link-test.c cli/verb-list.c cli/verb-monitor.c cli/verb-open.c cli/verb-register.c cli/verb-release.c \
 	cli/verb-resolve.c cli/verb-set.c cli/verb-show.c cli/verb-start.c cli/verb-status.c \
-	cli/verbs.h \
+	cli/verb-evacuate.c cli/verbs.h \
+	cli/vm.c cli/vm.h \
 	cli/wrap.c cli/wrap.h
 libmigctl_la_LIBADD = libmigd.la $(LIBXML_LIBS)
 

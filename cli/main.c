@@ -32,8 +32,13 @@ static const struct verb verbs[] = {
      "HOST is written as the DESTINATION of start. The link is full for some seconds; TotalBandwidth= of "
      "migd.conf\nholds. What is measured is what both hosts are configured for, TLS or plain.",
      verb_link_test},
+    {"evacuate", VERB_EVACUATE, 1, 64, "HOST...", "move every running libvirt domain away from this host",
+     "The smallest in memory goes first. Each HOST is tried in turn; a definition on disk moves with its domain. "
+     "At the\nend it is said what stayed, and why; exit code 1 then.",
+     verb_evacuate},
     {"start", VERB_START, 2, 2, "NAME DESTINATION", "migrate a domain and follow it until it ends",
-     "DESTINATION is HOST[:PORT], [V6]:PORT or unix:PATH. Ctrl-C ends the following, not the migration (exit "
+     "DESTINATION is HOST[:PORT], [V6]:PORT or unix:PATH. A NAME that is not registered is looked for among "
+     "libvirt's domains.\nCtrl-C ends the following, not the migration (exit "
      "code 130).",
      verb_start},
     {"monitor", VERB_MONITOR, 0, 1, "[NAME|ID]", "follow a migration that runs", NULL, verb_monitor},

@@ -30,6 +30,10 @@ static const struct option_key {
     {"compression", WORD, "off lz4 zstd adaptive ", false},
     {"without-p2p", FLAG, NULL, false},
     {"peer-domain", TEXT, NULL, false},
+    {"engine", WORD, "auto libvirt native ", false},
+    {"persistent", FLAG, NULL, false},
+    {"undefine-source", FLAG, NULL, false},
+    {"auto-converge", FLAG, NULL, false},
 };
 
 static bool has_word(const char *words, const char *text)
@@ -160,9 +164,19 @@ static const struct {
     {OPT_COMPRESSION, "compression"},
     {OPT_WITHOUT_P2P, "without-p2p"},
     {OPT_PEER_DOMAIN, "peer-domain"},
+    {OPT_ENGINE, "engine"},
+    {OPT_PERSISTENT, "persistent"},
+    {OPT_UNDEFINE_SOURCE, "undefine-source"},
+    {OPT_AUTO_CONVERGE, "auto-converge"},
 };
 
 int migration_options_append(sd_bus_message *m, const struct args *args, struct mig_error *err)
+{
+    return migration_options_append_and(m, args, NULL, err);
+}
+
+int migration_options_append_and(sd_bus_message *m, const struct args *args, const char *const *flags,
+                                 struct mig_error *err)
 {
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r < 0)
@@ -176,6 +190,9 @@ int migration_options_append(sd_bus_message *m, const struct args *args, struct 
         if ((r = migration_option_append(m, wanted[i].key, value, false, err)) < 0)
             return r;
     }
+    for (; flags && *flags; flags++)
+        if ((r = migration_option_append(m, *flags, "", false, err)) < 0)
+            return r;
     if ((r = append_allowed(m, args, err)) < 0)
         return r;
     r = sd_bus_message_close_container(m);

@@ -11,3 +11,6 @@ int migration_option_append(sd_bus_message *m, const char *key, const char *text
                             struct mig_error *err);
 /* Those of the command line, as the whole a{sv} of Domain.Migrate and Domain.Check. */
 int migration_options_append(sd_bus_message *m, const struct args *args, struct mig_error *err);
+/* And these keys, which are flags; NULL ends them. */
+int migration_options_append_and(sd_bus_message *m, const struct args *args, const char *const *flags,
+                                 struct mig_error *err);

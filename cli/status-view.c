@@ -119,6 +119,9 @@ enum runs_at status_runs_at(sd_bus *bus, struct json_object *status)
     if (incoming)
         return is(status, "error", "Returned") || !json_flag(status, "paused") ? RUNS_AT_SOURCE
                                                                                : RUNS_UNKNOWN;
+    /* migd has no domain of it; it ended as failed only after libvirt had said that it runs here. */
+    if (is(status, "engine", "libvirt"))
+        return RUNS_AT_SOURCE;
 
     _cleanup_free_ char *path = NULL;
     _cleanup_json_ struct json_object *domain = NULL;

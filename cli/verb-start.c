@@ -7,15 +7,16 @@
 #include "migration-options.h"
 #include "output.h"
 #include "verbs.h"
+#include "vm.h"
 #include <stdio.h>
 #include <string.h>
 
-static int begin(sd_bus *bus, const struct args *args, char **ret_path, struct mig_error *err)
+static int begin(sd_bus *bus, const char *domain, const struct args *args, char **ret_path,
+                 struct mig_error *err)
 {
-    _cleanup_free_ char *domain = NULL;
     _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-    int r = bus_domain_path(bus, args->positional[0], &domain, err);
-    if (r < 0 || (r = bus_new_call(bus, domain, MIGD_IFACE_DOMAIN, "Migrate", &m, err)) < 0)
+    int r = bus_new_call(bus, domain, MIGD_IFACE_DOMAIN, "Migrate", &m, err);
+    if (r < 0)
         return r;
     if ((r = sd_bus_message_append(m, "s", args->positional[1])) < 0)
         return bus_message_failed(r, err);
@@ -48,14 +49,18 @@ int verb_start(const struct args *args)
     struct mig_error err = MIG_ERROR_INIT;
     _cleanup_bus_ sd_bus *bus = NULL;
     _cleanup_(follow_freep) struct follow *follow = NULL;
-    _cleanup_free_ char *path = NULL;
-    bool detach = args_has(args, OPT_DETACH);
-    if (bus_open(&bus, &err) < 0)
+    _cleanup_free_ char *path = NULL, *domain = NULL;
+    bool detach = args_has(args, OPT_DETACH), vm;
+    if (bus_open(&bus, &err) < 0 || vm_find(bus, args, &domain, &vm, &err) < 0)
         return output_error(&err);
+    if (args_has(args, OPT_DRY_RUN))
+        return vm_report(bus, args, args->positional[1], true);
     /* Before it begins: the first round may be over sooner than we could ask. */
     if (!detach && follow_new(&follow, bus, &err) < 0)
         return output_error(&err);
-    if (begin(bus, args, &path, &err) < 0)
+    int r = vm ? vm_begin(bus, args, args->positional[0], args->positional[1], NULL, &path, &err)
+               : begin(bus, domain, args, &path, &err);
+    if (r < 0)
         return output_error(&err);
     if (!detach)
         return follow_to_the_end(follow, bus, path, progress_mode_for_stdout());

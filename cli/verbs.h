@@ -23,6 +23,7 @@
 #define VERB_OPEN      (1u << 14)
 #define VERB_LIBVIRT   (1u << 15)
 #define VERB_LINK_TEST (1u << 16)
+#define VERB_EVACUATE  (1u << 17)
 #define VERB_ALL       (~0u)
 
 struct verb {
@@ -52,4 +53,5 @@ int verb_explain(const struct args *args);
 int verb_config(const struct args *args);
 int verb_devices(const struct args *args);
 int verb_link_test(const struct args *args);
+int verb_evacuate(const struct args *args);
 int verb_libvirt(const struct args *args);

@@ -18,6 +18,8 @@
 #include "domain/restore.h"
 #include "incoming/incoming.h"
 #include "libvirt/hook.h"
+#include "libvirt/virt-events.h"
+#include "libvirt/vm-engine.h"
 #include "loop/bus.h"
 #include "loop/fdstore.h"
 #include "loop/loop.h"
@@ -49,6 +51,7 @@ struct service {
     struct metrics *metrics;
     struct hook *hook;
     struct guests *guests;
+    struct vm_context vm;
     struct restore *restore;
     struct security *security;
     struct ratelimit *total; /* of all outgoing migrations */
@@ -136,6 +139,7 @@ static int start_serving(struct service *s, struct mig_error *err)
         .userdata = s->api,
     };
     recover_migrations(&recovery);
+    vm_engine_recover(&s->vm, api_observer(s->api), api_add_migration, s->api);
     return take_name(s, err);
 }
 
@@ -253,6 +257,7 @@ static void service_clear(struct service *s)
     loop_timer_free(s->end_timer);
     watchdog_free(s->watchdog);
     bus_free(s->bus);
+    virt_events_use(NULL);
     loop_free(s->loop);
     fdstore_done();
     close_fd(&s->lock_fd);
@@ -292,6 +297,9 @@ static int build(struct service *s, const char *bus_address, struct mig_error *e
         return r;
     hook_configure(s->hook, s->config);
     options.hook = s->hook;
+    s->vm = (struct vm_context){.loop = s->loop, .runtime_dir = s->config->runtime_dir, .hook = s->hook};
+    options.vm = &s->vm;
+    virt_events_use(s->loop);
     options.migration_started = metrics_started;
     options.migration_ended = metrics_ended;
     options.userdata = s->metrics;

@@ -810,7 +810,103 @@
       "The nodes below /dev/vfio and /dev/iommu belong to root unless somebody said otherwise, and the "     \
       "service may only open the devices that its unit allows.",                                             \
       "Give the user or group of migd access to /dev/vfio and /dev/iommu (a udev rule), and look at "        \
-      "DeviceAllow= in its unit.")
+      "DeviceAllow= in its unit.")                                                                           \
+    X(FINDING_VM_BUSY, "vm-busy", ERROR, false,                                                              \
+      "libvirt does something else with this domain",                                                        \
+      "libvirt has one long job for a domain at a time: a migration, a save, a backup, a dump. Another "     \
+      "one is refused while it runs, whoever began it.",                                                     \
+      "Wait for it, or end it: virsh domjobinfo NAME, virsh domjobabort NAME.")                              \
+    X(FINDING_VM_CPU_DIFFERS, "vm-cpu-differs", ERROR, true,                                                 \
+      "The destination's CPU lacks what the guest has been given",                                           \
+      "A guest keeps the CPU that it was started with. The libvirt of the destination compared that CPU"     \
+      " with what its own host and QEMU can offer and said that something is missing: the guest would "      \
+      "not be started there, or would meet an instruction that does not exist. With host-passthrough, "      \
+      "whatever the two hosts differ in is a difference for the guest.",                                     \
+      "Start the guest with a CPU model that all hosts have (mode='custom'), or choose another "             \
+      "destination.")                                                                                        \
+    X(FINDING_VM_DEFINITION_STAYS, "vm-definition-stays", NOTE, false,                                       \
+      "What libvirt keeps of the domain differs between the two hosts afterwards",                           \
+      "A persistent domain has a definition on disk beside the running guest. Unless it is asked for, a"     \
+      " migration leaves that definition at the source, where it can be started a second time by "           \
+      "mistake, and the guest at the destination is transient: it is gone there when it is shut off.",       \
+      "migctl start --persistent --undefine-source moves the definition as well.")                           \
+    X(FINDING_VM_DESTINATION_UNREACHABLE, "vm-destination-unreachable", ERROR, false,                        \
+      "The libvirt of the destination does not answer",                                                      \
+      "With engine=libvirt the libvirt of this host connects to the one of the destination by the "          \
+      "address that DestinationUri= makes of the host's name, and so does migd for its check. TLS wants"     \
+      " certificates in /etc/pki/CA and /etc/pki/libvirt on both hosts and a listening "                     \
+      "libvirtd-tls.socket or virtproxyd-tls.socket at the destination.",                                    \
+      "Try virsh -c URI list as root on this host; migctl config Libvirt shows what the URI is made "        \
+      "from.")                                                                                               \
+    X(FINDING_VM_DEVICE, "vm-device", ERROR, true,                                                           \
+      "The guest has a device of the host, which QEMU may not be able to move",                              \
+      "With engine=libvirt QEMU moves everything, devices of the host included: PCI functions and "          \
+      "mediated devices whose driver can migrate, from QEMU 8.1 on. USB and SCSI devices cannot be "         \
+      "moved. Whether this device's driver can is told by migctl devices, and in the end by QEMU, which"     \
+      " refuses before anything is lost. At the destination libvirt's hook of migd chooses the device "      \
+      "that takes its place.",                                                                               \
+      "See migctl devices; take a device that cannot move away from the guest first (virsh "                 \
+      "detach-device).")                                                                                     \
+    X(FINDING_VM_DISK_CACHE, "vm-disk-cache", WARNING, false,                                                \
+      "A disk is cached by the host",                                                                        \
+      "With cache=writeback, writethrough or the default, data of the disk are in this host's page "         \
+      "cache, and the destination may have old ones in its own. QEMU drops them at the switch-over "         \
+      "where it knows how, which older ones do not.",                                                        \
+      "cache='none' in the <driver> of the disk is right for a guest that migrates.")                        \
+    X(FINDING_VM_DISK_LOCAL, "vm-disk-local", ERROR, true,                                                   \
+      "A disk lies in a file system of this host alone",                                                     \
+      "A migration moves memory and devices, not disks: the destination opens the same path. A file on "     \
+      "a file system that is not shared is another file there, or none, and a guest on another disk "        \
+      "than its own is destroyed. libvirt refuses it too, until it is told that it is safe.",                \
+      "Put the disk on shared storage (NFS, a cluster file system, iSCSI, Ceph). --allow vm-disk-local "     \
+      "where the file is the same on both hosts by other means.")                                            \
+    X(FINDING_VM_EXISTS, "vm-exists", ERROR, false,                                                          \
+      "The destination has a domain of this name or UUID already",                                           \
+      "The guest may run once only: a domain with the same UUID that is active at the destination is "       \
+      "the same guest. Another domain of the same name is in the way until one of them is renamed.",         \
+      "Look at it with virsh at the destination; --peer-domain NAME gives the guest another name there.")    \
+    X(FINDING_VM_MACHINE_MISSING, "vm-machine-missing", ERROR, false,                                        \
+      "The destination's QEMU has not this machine type, architecture or accelerator",                       \
+      "A guest keeps the machine that it was started with: chipset, its version, and whether KVM runs "      \
+      "it. The libvirt of the destination has been asked for exactly this one and does not have it, "        \
+      "mostly because QEMU is older there.",                                                                 \
+      "Give the destination a QEMU that is at least as new as here; see virsh domcapabilities there.")       \
+    X(FINDING_VM_MEMORY_SHORT, "vm-memory-short", WARNING, false,                                            \
+      "The destination has less free memory than the guest has",                                             \
+      "What is free now may become more, since the kernel gives up caches; but a guest that does not "       \
+      "fit into the memory of its host is killed or swapped.",                                               \
+      "Choose another destination, or make room there.")                                                     \
+    X(FINDING_VM_NAME_TOO_LONG, "vm-name-too-long", ERROR, false,                                            \
+      "The name of the domain is longer than a migration's may be",                                          \
+      "libvirt's names have no limit that matters; those of migd's objects and records have 63 "             \
+      "characters.",                                                                                         \
+      "virsh domrename gives a domain that is shut off a shorter name.")                                     \
+    X(FINDING_VM_NOT_RUNNING, "vm-not-running", ERROR, false,                                                \
+      "The domain does not run",                                                                             \
+      "There is nothing to move live: a domain that is shut off, crashed or being shut down has no "         \
+      "guest, and its definition is copied by virsh dumpxml and virsh define.",                              \
+      "Start it first, or copy its definition.")                                                             \
+    X(FINDING_VM_OPTION_UNSUPPORTED, "vm-option-unsupported", ERROR, false,                                  \
+      "An option is one of migd's own engine, which QEMU does not have",                                     \
+      "With engine=libvirt QEMU moves memory and devices. The gate, the proof of pages, checksums and "      \
+      "migd's packing are parts of migd's own transfer, and an option that does nothing is worse than "      \
+      "none.",                                                                                               \
+      "Leave the option out.")                                                                               \
+    X(FINDING_VM_PAUSED, "vm-paused", NOTE, false,                                                           \
+      "The guest is paused, and will be at the destination",                                                 \
+      "A guest that somebody has paused is moved as it is: nothing runs at the source, and nothing at "      \
+      "the destination until it is resumed.",                                                                \
+      "virsh resume NAME at the destination, or here before the migration.")                                 \
+    X(FINDING_VM_QEMU_OLDER, "vm-qemu-older", WARNING, false,                                                \
+      "The destination's QEMU is older than this host's",                                                    \
+      "QEMU promises that a guest moves to a newer QEMU. To an older one it works as long as the "           \
+      "machine type is known there and nothing of the device state is new.",                                 \
+      "Bring the destination up to date first.")                                                             \
+    X(FINDING_VM_SAME_HOST, "vm-same-host", ERROR, false,                                                    \
+      "The destination is this host",                                                                        \
+      "The two libvirts say the same UUID of the host. Either the name leads here, or two hosts were "       \
+      "cloned with one UUID, which libvirt takes for one host.",                                             \
+      "Look where the name leads; host_uuid in libvirtd.conf tells cloned hosts apart.")
 /* clang-format on */
 
 enum finding_severity { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };

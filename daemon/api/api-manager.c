@@ -6,6 +6,7 @@
 #include "api/api-link-test.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
+#include "api/api-vm.h"
 #include "base/log.h"
 #include "domain/saved.h"
 #include "migd-bus.h"
@@ -133,7 +134,9 @@ static const struct api_method methods[] = {
     {"RegisterDomain", method_register_domain}, {"GetDomain", method_get_domain},
     {"GetMigration", method_get_migration},     {"GetConfiguration", method_get_configuration},
     {"ListDevices", api_method_list_devices},   {"LinkTest", api_method_link_test},
-    {"LibvirtHook", api_method_libvirt_hook},   {NULL, NULL},
+    {"LibvirtHook", api_method_libvirt_hook},   {"ListVms", api_method_list_vms},
+    {"CheckVm", api_method_check_vm},           {"StartVm", api_method_start_vm},
+    {NULL, NULL},
 };
 
 static const sd_bus_vtable vtable[] = {
@@ -156,6 +159,13 @@ static const sd_bus_vtable vtable[] = {
         "LibvirtHook",
         SD_BUS_ARGS("s", name, "s", operation, "s", sub_operation, "s", extra, "s", xml, "a{sv}", options),
         SD_BUS_RESULT("i", status, "s", xml, "s", message), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("ListVms", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("aa{sv}", vms),
+                            api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("CheckVm", SD_BUS_ARGS("s", name, "s", host, "a{sv}", options),
+                            SD_BUS_RESULT("aa{sv}", findings, "a{sv}", plan), api_authorized,
+                            SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD_WITH_ARGS("StartVm", SD_BUS_ARGS("s", name, "s", host, "a{sv}", options),
+                            SD_BUS_RESULT("o", migration), api_authorized, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("PeerAddress", "s", get_peer_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_VTABLE_END,

@@ -38,13 +38,15 @@ static int apply_words(const struct words *w, struct migration_options *o, struc
 /* Keys that may change come first. */
 #define RUNNING_KEYS 9u
 
+#define START_KEYS   16u
+
 static int read_options(sd_bus_message *m, struct migration_options *o, bool running_only,
-                        struct mig_error *err)
+                        const struct api_option *more, size_t nmore, struct mig_error *err)
 {
     struct migration_options next = *o;
     struct words w = {0};
     bool without_p2p = false; /* another word for allowing one of the findings */
-    const struct api_option options[] = {
+    struct api_option options[START_KEYS + API_MORE_OPTIONS_MAX] = {
         {"bandwidth", API_U64, &next.bandwidth_bytes_per_sec},
         {"max-downtime", API_U64, &next.max_downtime_usec},
         {"timeout", API_U64, &next.timeout_usec},
@@ -62,7 +64,9 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
         {"allow", API_STRINGS, &w.allow},
         {"peer-domain", API_STRING, &w.peer_domain},
     };
-    int r = api_options_read(m, options, running_only ? RUNNING_KEYS : ELEMENTS(options), err);
+    for (size_t i = 0; i < nmore; i++)
+        options[START_KEYS + i] = more[i];
+    int r = api_options_read(m, options, running_only ? RUNNING_KEYS : START_KEYS + nmore, err);
     if (r == 0)
         r = apply_words(&w, &next, err);
     if (r == 0)
@@ -74,12 +78,18 @@ static int read_options(sd_bus_message *m, struct migration_options *o, bool run
 
 int api_read_start_options(sd_bus_message *m, struct migration_options *o, struct mig_error *err)
 {
-    return read_options(m, o, false, err);
+    return read_options(m, o, false, NULL, 0, err);
+}
+
+int api_read_start_options_and(sd_bus_message *m, struct migration_options *o, const struct api_option *more,
+                               size_t nmore, struct mig_error *err)
+{
+    return read_options(m, o, false, more, MIN(nmore, (size_t)API_MORE_OPTIONS_MAX), err);
 }
 
 int api_read_running_options(sd_bus_message *m, struct migration_options *o, struct mig_error *err)
 {
-    return read_options(m, o, true, err);
+    return read_options(m, o, true, NULL, 0, err);
 }
 
 static int append_allowed(sd_bus_message *m, const struct migration_options *o)

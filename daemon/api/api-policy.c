@@ -43,6 +43,9 @@ static const struct {
     {MIGD_IFACE_MANAGER, "ListDevices", REGISTER}, /* opens devices that nobody holds */
     {MIGD_IFACE_MANAGER, "LinkTest", MIGRATE},     /* connects to a peer, and fills the link for seconds */
     {MIGD_IFACE_MANAGER, "LibvirtHook", ONLY_ROOT},
+    {MIGD_IFACE_MANAGER, "ListVms", MIGRATE}, /* these ask libvirt, where migd may do everything */
+    {MIGD_IFACE_MANAGER, "CheckVm", MIGRATE},
+    {MIGD_IFACE_MANAGER, "StartVm", MIGRATE},
     {MIGD_IFACE_DOMAIN, "AddMemory", REGISTER},
     {MIGD_IFACE_DOMAIN, "MakeMemory", REGISTER},
     {MIGD_IFACE_DOMAIN, "OpenMemory", REGISTER},

@@ -13,12 +13,14 @@ struct api;
 struct loop;
 struct sd_bus;
 struct hook;
+struct vm_context;
 
 struct api_options { /* borrowed for as long as the api lives */
     struct loop *loop;
     struct sd_bus *bus;
     struct registry *registry;
     struct hook *hook; /* of libvirt; NULL: none */
+    const struct vm_context *vm;
     const char *runtime_dir;
     const struct outgoing_context *outgoing;
     const struct config *config;       /* as it holds now, for showing */

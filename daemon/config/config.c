@@ -181,6 +181,19 @@ static int set_arrival_wait(struct config *c, const char *value)
     return parse_usec(value, &c->arrival_wait_usec) < 0 ? -EINVAL : 0;
 }
 
+static int set_libvirt_uri(struct config *c, const char *value)
+{
+    return set_word(c->libvirt_uri, sizeof c->libvirt_uri, value);
+}
+
+static int set_destination_uri(struct config *c, const char *value)
+{
+    const char *host = strstr(value, "%h");
+    return host && !strchr(host + 1, '%') && strchr(value, '%') == host
+               ? set_word(c->destination_uri, sizeof c->destination_uri, value)
+               : -EINVAL;
+}
+
 static const struct key keys[] = {
     {"Daemon", "RuntimeDirectory", set_runtime_dir, "an absolute path", "", false},
     {"Daemon", "LogLevel", set_log_level, "emerg, alert, crit, err, warning, notice, info, debug or 0 to 7",
@@ -221,6 +234,11 @@ static const struct key keys[] = {
     {"Libvirt", "ReservationTimeout", set_reservation, "a time above 0 with its unit, such as 60s", "60s",
      true},
     {"Libvirt", "ArrivalWait", set_arrival_wait, "a time with its unit, such as 10s, or 0", "0", true},
+    {"Libvirt", "Uri", set_libvirt_uri, "an address of libvirt, such as qemu:///system", "qemu:///system",
+     true},
+    {"Libvirt", "DestinationUri", set_destination_uri,
+     "an address of libvirt with one %h for the host, such as qemu+tls://%h/system", "qemu+tls://%h/system",
+     true},
 };
 
 _Static_assert(CONFIG_CONNECTIONS_MAX == WIRE_CONNECTIONS_MAX, "what is taken here can be had");
@@ -313,7 +331,9 @@ void config_init(struct config *c)
                          .receive_usec = UINT64_C(259200000000),
                          .peer_tls = true,
                          .match_devices = "vendor device driver",
-                         .reservation_usec = UINT64_C(60000000)};
+                         .reservation_usec = UINT64_C(60000000),
+                         .libvirt_uri = "qemu:///system",
+                         .destination_uri = "qemu+tls://%h/system"};
     for (size_t i = 0; i < ELEMENTS(keys); i++) {
         set_text(c->settings[i].value, sizeof c->settings[i].value, keys[i].preset);
         set_text(c->settings[i].origin, sizeof c->settings[i].origin, "default");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "libvirt/hook-xml.h"
-#include "libvirt/xml-library.h"
+#include "libvirt/xml-walk.h"
 #include "migd-bus.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,66 +21,14 @@ struct hook_xml {
     bool swapped;
 };
 
-/* ---- the tree ---- */
-
-static bool is_element(const xmlNode *node, const char *name)
-{
-    return node->type == XML_ELEMENT_NODE && strcmp((const char *)node->name, name) == 0;
-}
-
-static xmlNode *child(const xmlNode *node, const char *name)
-{
-    for (xmlNode *n = node ? node->children : NULL; n; n = n->next)
-        if (is_element(n, name) && !n->ns)
-            return n;
-    return NULL;
-}
-
-/* Of an attribute without a namespace; false when it is missing or too long. */
-static bool attribute(const xmlNode *node, const char *name, char *ret, size_t size)
-{
-    xmlChar *value = xml_library.xmlGetNoNsProp(node, (const xmlChar *)name);
-    bool fits = value && strlen((const char *)value) < size;
-    snprintf(ret, size, "%s", fits ? (const char *)value : "");
-    (*xml_library.xmlFree)(value);
-    return fits;
-}
-
-static bool has_attribute(const xmlNode *node, const char *name, const char *wanted)
-{
-    char value[64];
-    return attribute(node, name, value, sizeof value) && strcmp(value, wanted) == 0;
-}
-
-static void text_of(const xmlNode *node, char *ret, size_t size)
-{
-    xmlChar *text = node ? xml_library.xmlNodeGetContent(node) : NULL;
-    snprintf(ret, size, "%s", text && strlen((const char *)text) < size ? (const char *)text : "");
-    (*xml_library.xmlFree)(text);
-}
-
-/* libvirt writes 0x1c, and takes 28 and 034 as well. */
-static bool number_attribute(const xmlNode *node, const char *name, unsigned long max, unsigned *ret)
-{
-    char text[24], *end;
-    if (!attribute(node, name, text, sizeof text) || text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 0);
-    if (errno || *end || value > max)
-        return false;
-    *ret = (unsigned)value;
-    return true;
-}
-
 /* ---- what it says ---- */
 
 static bool pci_address(const xmlNode *node, char ret[MATCH_TEXT_MAX])
 {
     unsigned domain = 0, bus, slot, function = 0;
-    number_attribute(node, "domain", 0xffffffff, &domain);
-    number_attribute(node, "function", 7, &function);
-    if (!number_attribute(node, "bus", 0xff, &bus) || !number_attribute(node, "slot", 0x1f, &slot))
+    xml_number(node, "domain", 0xffffffff, &domain);
+    xml_number(node, "function", 7, &function);
+    if (!xml_number(node, "bus", 0xff, &bus) || !xml_number(node, "slot", 0x1f, &slot))
         return false;
     snprintf(ret, MATCH_TEXT_MAX, "%04x:%02x:%02x.%x", domain, bus, slot, function);
     return true;
@@ -91,16 +39,16 @@ static bool read_device(const xmlNode *node, struct place *ret)
 {
     struct place p = {.wish = MATCH_DEVICE_INIT};
     struct match_device *wish = &p.wish;
-    bool interface = is_element(node, "interface") && has_attribute(node, "type", "hostdev");
-    bool hostdev = is_element(node, "hostdev") && has_attribute(node, "mode", "subsystem");
-    p.address = child(child(node, "source"), "address");
+    bool interface = xml_is(node, "interface") && xml_has(node, "type", "hostdev");
+    bool hostdev = xml_is(node, "hostdev") && xml_has(node, "mode", "subsystem");
+    p.address = xml_child(xml_child(node, "source"), "address");
     if (!p.address || !(interface || hostdev))
         return false;
-    wish->may_bind = has_attribute(node, "managed", "yes");
-    wish->mediated = hostdev && has_attribute(node, "type", "mdev");
+    wish->may_bind = xml_has(node, "managed", "yes");
+    wish->mediated = hostdev && xml_has(node, "type", "mdev");
     if (wish->mediated)
-        return attribute(p.address, "uuid", wish->address, sizeof wish->address) && (*ret = p, true);
-    if (interface ? !has_attribute(p.address, "type", "pci") : !has_attribute(node, "type", "pci"))
+        return xml_attribute(p.address, "uuid", wish->address, sizeof wish->address) && (*ret = p, true);
+    if (interface ? !xml_has(p.address, "type", "pci") : !xml_has(node, "type", "pci"))
         return false;
     return pci_address(p.address, wish->address) && (*ret = p, true);
 }
@@ -129,18 +77,18 @@ static void read_note(const xmlNode *node, struct match_device *wish)
                {"subsystem-vendor", &wish->subvendor},
                {"subsystem-device", &wish->subdevice}};
     for (size_t i = 0; i < ELEMENTS(ids); i++)
-        if (number_attribute(node, ids[i].name, 0xffff, &value))
+        if (xml_number(node, ids[i].name, 0xffff, &value))
             *ids[i].to = (uint16_t)value;
-    if (number_attribute(node, "numa-node", 0xffff, &value))
+    if (xml_number(node, "numa-node", 0xffff, &value))
         wish->numa_node = (int)value;
-    attribute(node, "driver", wish->driver, sizeof wish->driver);
-    attribute(node, "type", wish->type, sizeof wish->type);
-    attribute(node, "label", wish->label, sizeof wish->label);
+    xml_attribute(node, "driver", wish->driver, sizeof wish->driver);
+    xml_attribute(node, "type", wish->type, sizeof wish->type);
+    xml_attribute(node, "label", wish->label, sizeof wish->label);
 }
 
 static bool is_ours(const xmlNode *node, const char *name)
 {
-    return is_element(node, name) && node->ns &&
+    return xml_is(node, name) && node->ns &&
            strcmp((const char *)node->ns->href, MIGD_XML_NAMESPACE) == 0;
 }
 
@@ -149,7 +97,7 @@ static void read_notes(struct hook_xml *x, const xmlNode *devices)
     char address[MATCH_TEXT_MAX];
     for (xmlNode *node = devices->children; node; node = node->next)
         for (size_t i = 0; is_ours(node, "device") && i < x->n; i++)
-            if (attribute(node, "address", address, sizeof address) &&
+            if (xml_attribute(node, "address", address, sizeof address) &&
                 strcmp(address, x->places[i].wish.address) == 0) {
                 read_note(node, &x->places[i].wish);
                 x->places[i].note = node;
@@ -181,11 +129,11 @@ static void read_monitor(struct hook_xml *x, const xmlNode *line)
 
 static int read_domain(struct hook_xml *x, const xmlNode *root, struct mig_error *err)
 {
-    const xmlNode *devices = child(root, "devices"), *metadata = child(root, "metadata");
+    const xmlNode *devices = xml_child(root, "devices"), *metadata = xml_child(root, "metadata");
     struct place p;
     int r = 0;
-    text_of(child(root, "name"), x->name, sizeof x->name);
-    text_of(child(root, "uuid"), x->uuid, sizeof x->uuid);
+    xml_text(xml_child(root, "name"), x->name, sizeof x->name);
+    xml_text(xml_child(root, "uuid"), x->uuid, sizeof x->uuid);
     for (xmlNode *n = devices ? devices->children : NULL; r == 0 && n; n = n->next)
         if (n->type == XML_ELEMENT_NODE && !n->ns && read_device(n, &p))
             r = add_device(x, &p, err);
@@ -200,34 +148,13 @@ static int read_domain(struct hook_xml *x, const xmlNode *root, struct mig_error
 
 int hook_xml_parse(struct hook_xml **ret, const char *text, struct mig_error *err)
 {
-    size_t size = strlen(text);
-    if (size > HOOK_XML_MAX)
-        return mig_error_set(err, MIG_ERR_LIMIT, 0, "the domain XML has more than %zu bytes", HOOK_XML_MAX);
-    int r = xml_library_load(err);
-    if (r < 0)
-        return r;
     _cleanup_(hook_xml_freep) struct hook_xml *x = calloc(1, sizeof *x);
-    xmlParserCtxt *context = x ? xml_library.xmlNewParserCtxt() : NULL;
-    if (!context)
+    if (!x)
         return mig_error_oom(err);
     x->declared = strncmp(text, "<?xml", 5) == 0;
-    x->doc = xml_library.xmlCtxtReadMemory(context, text, (int)size, NULL, NULL,
-                                           XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
-    const xmlError *e = xml_library.xmlCtxtGetLastError(context);
-    const xmlNode *root = x->doc ? xml_library.xmlDocGetRootElement(x->doc) : NULL;
-    if (!root)
-        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "the domain XML is none: line %d: %.*s",
-                          e ? e->line : 0, e && e->message ? (int)strcspn(e->message, "\n") : 0,
-                          e && e->message ? e->message : "");
-    else if (x->doc->intSubset || x->doc->extSubset)
-        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                          "the domain XML has a DTD, which libvirt's never has");
-    else if (!is_element(root, "domain"))
-        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "the XML is that of a %.40s, not of a domain",
-                          (const char *)root->name);
-    else
-        r = read_domain(x, root, err);
-    xml_library.xmlFreeParserCtxt(context);
+    int r = xml_parse_domain(text, &x->doc, err);
+    if (r == 0)
+        r = read_domain(x, xml_library.xmlDocGetRootElement(x->doc), err);
     if (r == 0)
         *ret = TAKE_PTR(x);
     return r;

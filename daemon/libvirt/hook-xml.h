@@ -16,7 +16,6 @@
 #pragma once
 #include "libvirt/match.h"
 
-#define HOOK_XML_MAX         ((size_t)4 << 20)
 #define HOOK_XML_DEVICES_MAX 256u
 
 struct hook_xml;

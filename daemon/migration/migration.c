@@ -107,6 +107,7 @@ int migration_new(struct migration **ret, struct loop *loop, const char *id,
     }
     snprintf(s->domain, sizeof s->domain, "%s", domain);
     snprintf(s->peer, sizeof s->peer, "%s", peer);
+    snprintf(s->engine, sizeof s->engine, "native");
     s->direction = direction;
     s->phase = MIG_PHASE_SETUP;
     s->options = *options;
@@ -405,6 +406,13 @@ void migration_set_proof(struct migration *m, const char *gate, const char *veri
     if (verify)
         snprintf(m->status.verify, sizeof m->status.verify, "%s", verify);
     changed(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void migration_set_engine_word(struct migration *m, const char *engine)
+{
+    pthread_mutex_lock(&m->lock);
+    snprintf(m->status.engine, sizeof m->status.engine, "%s", engine);
     pthread_mutex_unlock(&m->lock);
 }
 

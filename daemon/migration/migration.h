@@ -38,6 +38,7 @@ struct migration_status { /* a snapshot; a plain value */
     char id[MIGRATION_ID_LEN + 1];
     char domain[64];
     char peer[256];
+    char engine[12]; /* "native": migd's own; "libvirt": QEMU moves everything */
     enum migration_direction direction;
     enum mig_state state;
     enum mig_phase phase;
@@ -116,6 +117,7 @@ void migration_set_round(struct migration *m, uint32_t round);
 void migration_set_verdict(struct migration *m, const char *format, ...) _printf_(2, 3);
 void migration_set_paused(struct migration *m, bool paused);
 void migration_set_proof(struct migration *m, const char *gate, const char *verify); /* NULL: as it is */
+void migration_set_engine_word(struct migration *m, const char *engine);
 /* fn(counters, userdata) under the lock. */
 void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata),
                       void *userdata);

@@ -43,6 +43,7 @@ class LibvirtStage(Stage):
         host.uuid = str(uuid.uuid4())  # two libvirtds that believe to be the same host refuse to migrate
         host.write("/etc/libvirt/qemu.conf", QEMU_CONF)
         host.write("/etc/libvirt/libvirtd.conf", f'host_uuid = "{host.uuid}"\nauth_tcp = "none"\nauth_unix_rw = "none"\nlog_outputs = "3:journald"\n')
+        host.write("/etc/migd/migd.conf.d/05-libvirt.conf", f"[Libvirt]\nDestinationUri=qemu+tcp://%h:{LIBVIRT_PORT}/system\n")
         # No default network: its bridge and dnsmasq are nothing that a case needs.
         for path in ("/etc/libvirt/qemu/networks/autostart/default.xml",):
             if os.path.lexists(host.host_path(path)):

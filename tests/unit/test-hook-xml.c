@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The domain XML of a hook: what is read from it, and that nothing changes but what is swapped. */
 #include "libvirt/hook-xml.h"
+#include "libvirt/xml-walk.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -162,7 +163,7 @@ static void there_are_limits(void **state)
 {
     struct mig_error e = MIG_ERROR_INIT;
     struct hook_xml *x = NULL;
-    size_t size = HOOK_XML_MAX + 100;
+    size_t size = XML_DOMAIN_MAX + 100;
     _cleanup_free_ char *text = malloc(size);
     memset(text, ' ', size);
     memcpy(text, "<domain>", 8);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * migctl evacuate: moves the running domains of libvirt's to other hosts, the one with the least memory first:
+ * what is cheap is safe soonest, and a host that fills up meanwhile refuses the large ones, not all of them.
+ * Migrations are migd's: they go on when this process ends, and only those that it had not begun stay.
+ */
+#include "base/format.h"
+#include "base/parse.h"
+#include "bus.h"
+#include "json-util.h"
+#include "output.h"
+#include "status-view.h"
+#include "verbs.h"
+#include "vm.h"
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_MSEC    250
+#define PARALLEL_MAX 16
+
+struct move {
+    struct json_object *vm; /* borrowed from the list */
+    const char *host;
+    int first, tried; /* hosts: with which it began, and how many have refused */
+    char *path;       /* of its migration while it runs */
+    bool ended, moved;
+    uint64_t elapsed_usec, downtime_usec;
+    struct mig_error error;
+};
+
+struct evacuation {
+    sd_bus *bus;
+    const struct args *args;
+    struct move *moves;
+    size_t n, running, parallel;
+};
+
+static uint64_t cost_of(struct json_object *vm)
+{
+    uint64_t resident = json_u64(vm, "resident"), memory = json_u64(vm, "memory");
+    return resident && resident < memory ? resident : memory;
+}
+
+static int by_cost(const void *a, const void *b)
+{
+    uint64_t x = cost_of(((const struct move *)a)->vm), y = cost_of(((const struct move *)b)->vm);
+    return x < y ? -1 : x > y;
+}
+
+static const char *name_of(const struct move *m)
+{
+    return json_str(m->vm, "name");
+}
+
+/* A definition on disk goes with its domain; one that has none gets none. */
+static const char *const *flags_for(const struct move *m)
+{
+    static const char *const with_definition[] = {"persistent", "undefine-source", NULL};
+    return json_flag(m->vm, "persistent") ? with_definition : NULL;
+}
+
+_printf_(2, 3) static void say(const struct move *m, const char *format, ...)
+{
+    char name[256], text[900];
+    va_list ap;
+    if (arg_json)
+        return;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    snprintf(name, sizeof name, "%s", name_of(m));
+    output_make_safe(name);
+    output_make_safe(text);
+    printf("%s: %s\n", name, text);
+    fflush(stdout);
+}
+
+/* On the next host that takes it; false: none did. */
+static bool begin(struct evacuation *e, struct move *m)
+{
+    while (m->tried < e->args->n_positional) {
+        m->host = e->args->positional[(m->first + m->tried++) % e->args->n_positional];
+        m->error = MIG_ERROR_INIT;
+        if (vm_begin(e->bus, e->args, name_of(m), m->host, flags_for(m), &m->path, &m->error) == 0) {
+            say(m, "on its way to %s", m->host);
+            return true;
+        }
+        say(m, "not to %s: %s", m->host, m->error.message);
+    }
+    return false;
+}
+
+static void take_end(struct move *m, struct json_object *status)
+{
+    m->moved = strcmp(json_str(status, "state"), "completed") == 0;
+    m->elapsed_usec = json_u64(status, "time-elapsed");
+    m->downtime_usec = json_u64(status, "downtime");
+    if (m->moved)
+        return;
+    mig_error_set(&m->error, mig_error_from_word(json_str(status, "error")), 0, "%s", json_str(status, "message"));
+    mig_error_hint(&m->error, "%s", json_str(status, "hint"));
+}
+
+static void look(struct evacuation *e, struct move *m)
+{
+    _cleanup_json_ struct json_object *status = NULL;
+    struct mig_error err = MIG_ERROR_INIT;
+    if (bus_migration_status(e->bus, m->path, &status, &err) < 0)
+        m->error = err;
+    else if (!status_ended(status))
+        return;
+    else
+        take_end(m, status);
+    free(TAKE_PTR(m->path));
+    if (m->moved)
+        say(m, "runs at %s now (%s, blackout %s)", m->host, FORMAT_USEC(m->elapsed_usec),
+            FORMAT_USEC(m->downtime_usec));
+    else
+        say(m, "not to %s: %s", m->host, m->error.message);
+    /* What is in doubt or was cancelled by somebody is not begun again elsewhere. */
+    if (!m->moved && m->error.code != MIG_ERR_CANCELLED && m->error.code != MIG_ERR_IN_DOUBT &&
+        status && strcmp(json_str(status, "state"), "failed") == 0 && begin(e, m))
+        return;
+    m->ended = true;
+    e->running--;
+}
+
+static void run(struct evacuation *e)
+{
+    for (size_t next = 0; next < e->n || e->running;) {
+        while (next < e->n && e->running < e->parallel) {
+            struct move *m = &e->moves[next++];
+            if (begin(e, m))
+                e->running++;
+            else
+                m->ended = true;
+        }
+        if (e->running)
+            poll(NULL, 0, LOOK_MSEC);
+        for (size_t i = 0; i < next; i++)
+            if (!e->moves[i].ended)
+                look(e, &e->moves[i]);
+    }
+}
+
+/* ---- what came of it ---- */
+
+static struct json_object *result_of(const struct move *m)
+{
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "domain", json_object_new_string(name_of(m)));
+    json_object_object_add(o, "memory", json_object_new_uint64(json_u64(m->vm, "memory")));
+    json_object_object_add(o, "host", json_object_new_string(m->moved && m->host ? m->host : ""));
+    if (m->moved) {
+        json_object_object_add(o, "time-elapsed", json_object_new_uint64(m->elapsed_usec));
+        json_object_object_add(o, "downtime", json_object_new_uint64(m->downtime_usec));
+    } else {
+        output_error_to_json(&m->error, o);
+    }
+    return o;
+}
+
+static int report(const struct evacuation *e)
+{
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    struct json_object *moved = json_object_new_array(), *stayed = json_object_new_array();
+    for (size_t i = 0; i < e->n; i++)
+        json_object_array_add(e->moves[i].moved ? moved : stayed, result_of(&e->moves[i]));
+    size_t left = json_length(stayed);
+    json_object_object_add(o, "moved", moved);
+    json_object_object_add(o, "stayed", stayed);
+    if (arg_json)
+        output_json(o);
+    else if (e->n == 0)
+        puts("No domain of libvirt's runs here.");
+    else
+        printf("\n%zu moved, %zu stayed%s\n", e->n - left, left, left ? ":" : ".");
+    for (size_t i = 0; !arg_json && i < e->n; i++) {
+        const struct move *m = &e->moves[i];
+        if (!m->moved)
+            say(m, "%s%s%s", m->error.message, m->error.hint[0] ? ". " : "", m->error.hint);
+    }
+    int r = output_finish();
+    return r != MIGD_EXIT_DONE ? r : left ? MIGD_EXIT_FAILED : MIGD_EXIT_DONE;
+}
+
+/* --dry-run: in which order, to where, and what is in the way. */
+static int rehearse(struct evacuation *e)
+{
+    _cleanup_json_ struct json_object *plans = json_object_new_array();
+    int code = MIGD_EXIT_DONE;
+    for (size_t i = 0; i < e->n; i++) {
+        struct move *m = &e->moves[i];
+        _cleanup_json_ struct json_object *findings = NULL, *plan = NULL;
+        m->host = e->args->positional[m->first];
+        if (vm_rehearse(e->bus, e->args, name_of(m), m->host, flags_for(m), &findings, &plan, &m->error) < 0) {
+            say(m, "not to %s: %s", m->host, m->error.message);
+            code = MIGD_EXIT_FAILED;
+            continue;
+        }
+        const char *why = "";
+        for (size_t k = json_length(findings); k-- > 0;)
+            if (strcmp(json_str(json_object_array_get_idx(findings, k), "severity"), "error") == 0)
+                why = json_str(json_object_array_get_idx(findings, k), "message");
+        if (*why)
+            say(m, "not to %s: %s", m->host, why);
+        else
+            say(m, "to %s, %s", m->host, FORMAT_BYTES(cost_of(m->vm)));
+        code = *why ? MIGD_EXIT_FAILED : code;
+        json_object_object_add(plan, "findings", json_object_get(findings));
+        json_object_array_add(plans, json_object_get(plan));
+    }
+    if (arg_json)
+        output_json(plans);
+    int r = output_finish();
+    return r != MIGD_EXIT_DONE ? r : code;
+}
+
+static int plan(struct evacuation *e, struct json_object *vms, struct mig_error *err)
+{
+    e->moves = calloc(json_length(vms) + 1, sizeof *e->moves);
+    if (!e->moves)
+        return mig_error_oom(err);
+    for (size_t i = 0; i < json_length(vms); i++) {
+        struct json_object *vm = json_object_array_get_idx(vms, i);
+        if (json_flag(vm, "active"))
+            e->moves[e->n++].vm = vm;
+    }
+    qsort(e->moves, e->n, sizeof *e->moves, by_cost);
+    for (size_t i = 0; i < e->n; i++)
+        e->moves[i].first = (int)(i % (size_t)e->args->n_positional);
+    return 0;
+}
+
+static int read_parallel(const struct args *args, size_t *ret, struct mig_error *err)
+{
+    const char *text = args_value(args, OPT_PARALLEL);
+    uint64_t n = 1;
+    if (text && (parse_unsigned(text, PARALLEL_MAX, &n) < 0 || n == 0))
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "parallel: \"%.40s\" is not a number from 1 to %d",
+                             text, PARALLEL_MAX);
+    *ret = n;
+    return 0;
+}
+
+int verb_evacuate(const struct args *args)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_json_ struct json_object *vms = NULL;
+    struct evacuation e = {.args = args};
+    int code;
+    if (read_parallel(args, &e.parallel, &err) < 0 || bus_open(&bus, &err) < 0 || vm_all(bus, &vms, &err) < 0 ||
+        plan(&e, vms, &err) < 0)
+        return output_error(&err);
+    e.bus = bus;
+    if (args_has(args, OPT_DRY_RUN)) {
+        code = rehearse(&e);
+    } else {
+        run(&e);
+        code = report(&e);
+    }
+    free(e.moves);
+    return code;
+}

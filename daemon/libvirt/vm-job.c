@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "libvirt/vm-job.h"
+#include "base/clock.h"
+#include "base/format.h"
+#include "base/log.h"
+#include "libvirt/vm-news.h"
+#include "libvirt/vm-record.h"
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* How long libvirt's last word on a job, which comes by another way than the call's answer, is waited for. */
+#define LAST_FIGURES_USEC (500 * USEC_PER_MSEC)
+
+/* ---- the call ---- */
+
+static int add_parameters(const struct vm_plan *p, virTypedParameterPtr *params, int *n)
+{
+    int max = 0, r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_URI, p->data_uri);
+    if (r == 0 && p->peer_name[0])
+        r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_DEST_NAME, p->peer_name);
+    if (r == 0 && p->bandwidth_mib)
+        r = virt.virTypedParamsAddULLong(params, n, &max, VIR_MIGRATE_PARAM_BANDWIDTH, p->bandwidth_mib);
+    if (r == 0 && p->connections > 1)
+        r = virt.virTypedParamsAddInt(params, n, &max, VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS,
+                                      (int)p->connections);
+    if (r == 0 && (p->flags & VIR_MIGRATE_TLS))
+        r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_TLS_DESTINATION, p->host);
+    return r;
+}
+
+static void *call(void *userdata)
+{
+    struct vm_job *j = userdata;
+    const struct vm_plan *p = &j->plan;
+    virTypedParameterPtr params = NULL;
+    int n = 0, r = add_parameters(p, &params, &n);
+    if (r == 0)
+        r = virt.virDomainMigrateToURI3(j->domain, p->destination_uri, params, (unsigned)n, p->flags);
+    if (r < 0)
+        virt_error(&j->call_error, MIG_ERR_FAILED, "libvirt could not move %s to %s", p->name, p->host);
+    virt.virTypedParamsFree(params, n);
+    j->call_result = r;
+    eventfd_write(j->call_end_fd, 1);
+    return NULL;
+}
+
+static int begin_call(struct vm_job *j, struct mig_error *err)
+{
+    struct vm_record record = {.plan = j->plan};
+    snprintf(record.id, sizeof record.id, "%s", migration_id(j->migration));
+    int r = vm_record_write(j->runtime_dir, &record, err);
+    if (r < 0)
+        return r;
+    migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
+    j->began_usec = now_usec();
+    r = pthread_create(&j->caller, NULL, call, j);
+    return r ? mig_error_set(err, MIG_ERR_NO_MEMORY, r, "cannot start a thread: %s", strerror(r)) : 0;
+}
+
+/* ---- before and after ---- */
+
+static int set_up(struct vm_job *j, struct mig_error *err)
+{
+    const struct vm_plan *p = &j->plan;
+    j->call_end_fd = eventfd(0, EFD_CLOEXEC);
+    if (j->call_end_fd < 0)
+        return mig_error_set(err, MIG_ERR_FAILED, errno, "no event descriptor: %s", strerror(errno));
+    int r = virt_link_open(&j->link, p->uri, err);
+    if (r == 0)
+        r = virt_link_domain(j->link, p->name, p->uuid, &j->domain, err);
+    if (r < 0)
+        return r;
+    j->news = vm_news_listen(virt_link_connection(j->link), j->domain);
+    migration_set_verdict(j->migration, "%s moves %s with libvirt: %s, allowed downtime %s",
+                          j->taken_up ? "Taken up: QEMU" : "QEMU", p->name, FORMAT_BYTES(p->memory_bytes),
+                          FORMAT_USEC(p->options.max_downtime_usec));
+    return 0;
+}
+
+static void count_last(struct migration_counters *c, void *userdata)
+{
+    vm_figures_count(c, userdata, true);
+}
+
+static void take_last_figures(struct vm_job *j)
+{
+    struct vm_figures last = {0};
+    uint64_t deadline = deadline_in(LAST_FIGURES_USEC);
+    while (j->news && !vm_news_completed(j->news, &last) && now_usec() < deadline)
+        poll(NULL, 0, 20);
+    if (last.total_bytes == 0 && (!j->domain || !vm_may_ask(j) || vm_figures_ask(&last, j->domain, true) < 0))
+        return;
+    migration_update(j->migration, count_last, &last);
+}
+
+static void clear(struct vm_job *j)
+{
+    if (virt_link_lives(j->link))
+        vm_news_end(j->news);
+    if (j->domain)
+        virt.virDomainFree(j->domain);
+    virt_link_free(j->link);
+    close_fd(&j->call_end_fd);
+}
+
+static void end_as(struct vm_job *j, enum mig_state state, const struct mig_error *err)
+{
+    j->state = state;
+    if (err)
+        j->error = *err;
+    if (state != MIG_STATE_IN_DOUBT)
+        vm_record_remove(j->runtime_dir, migration_id(j->migration));
+}
+
+static void completed(struct vm_job *j)
+{
+    take_last_figures(j);
+    struct migration_status st;
+    migration_get_status(j->migration, &st);
+    migration_set_paused(j->migration, false);
+    migration_set_verdict(j->migration, "Done: the workload runs at %s; blackout %s by QEMU's count", j->plan.host,
+                          FORMAT_USEC(st.counters.downtime_usec));
+    end_as(j, MIG_STATE_COMPLETED, NULL);
+}
+
+/* The call's own words are of use only where nobody had it stopped. */
+static void explain(struct vm_job *j, struct mig_error *err)
+{
+    struct migration_status st;
+    migration_get_status(j->migration, &st);
+    if (mig_error_is_set(&j->stop))
+        *err = j->stop;
+    else if (st.cancel_requested)
+        mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->plan.name);
+    else if (mig_error_is_set(&j->call_error))
+        *err = j->call_error;
+    else
+        mig_error_set(err, MIG_ERR_FAILED, 0, "libvirt ended the migration of %s, and does not say why any more",
+                      j->plan.name);
+    if (err->code == MIG_ERR_CANCELLED && !st.cancel_requested)
+        err->code = MIG_ERR_FAILED; /* somebody ended libvirt's job, by virsh or so */
+    if (!err->hint[0] && (j->plan.flags & VIR_MIGRATE_TLS) && strstr(err->message, "TLS"))
+        mig_error_hint(err, "migrations by TLS want certificates in /etc/pki/qemu on both hosts; Security= in "
+                            "migd.conf asks for TLS");
+}
+
+static void failed(struct vm_job *j, bool asked)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    char what[300] = "";
+    explain(j, &err);
+    migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
+    enum vm_place place = asked ? vm_outcome(j, what, sizeof what) : VM_HERE;
+    if (place == VM_THERE) {
+        completed(j);
+        return;
+    }
+    migration_set_paused(j->migration, place == VM_UNKNOWN);
+    if (place == VM_UNKNOWN) {
+        migration_set_verdict(j->migration, "Not known where %s runs: %s", j->plan.name, what);
+        mig_error_hint(&err, "look with virsh on both hosts, then migctl resolve %.8s --run if it runs here, "
+                             "--drop if it runs there",
+                       migration_id(j->migration));
+        end_as(j, MIG_STATE_IN_DOUBT, &err);
+        return;
+    }
+    migration_set_verdict(j->migration, "%s: the workload runs on here",
+                          err.code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
+    end_as(j, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED, &err);
+}
+
+static void run_call(struct vm_job *j)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    if (begin_call(j, &err) < 0) {
+        j->call_error = err;
+        failed(j, false);
+        return;
+    }
+    vm_watch(j);
+    pthread_join(j->caller, NULL);
+    if (j->call_result == 0)
+        completed(j);
+    else
+        failed(j, true);
+}
+
+/* Nobody waits for libvirt's answer any more: when its job is over, the two hosts are asked what came of it. */
+static void run_taken_up(struct vm_job *j)
+{
+    migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
+    j->began_usec = now_usec();
+    vm_watch(j);
+    failed(j, true);
+}
+
+void vm_job_run(struct vm_job *j)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    int r = set_up(j, &err);
+    if (r < 0 && !j->taken_up) {
+        j->call_error = err;
+        failed(j, false);
+    } else if (j->taken_up) {
+        run_taken_up(j);
+    } else {
+        run_call(j);
+    }
+    clear(j);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A migration that libvirt makes: everything its worker has in its hands. The call itself
+ * (virDomainMigrateToURI3) blocks until the end and has a thread of its own; the worker watches the job, sets
+ * what the operator changes, applies the policy and aborts.
+ *
+ * vm-job.c is the course, vm-watch.c what is done while it runs, vm-outcome.c who runs the guest afterwards.
+ */
+#pragma once
+#include "libvirt/hook.h"
+#include "libvirt/virt-link.h"
+#include "libvirt/vm-plan.h"
+#include "libvirt/vm-policy.h"
+#include <pthread.h>
+
+struct vm_news;
+
+struct vm_job {
+    struct migration *migration; /* borrowed: it owns us */
+    struct vm_plan plan;
+    struct hook *hook; /* borrowed; NULL: none */
+    const char *runtime_dir;
+    int cancel_fd;
+    bool taken_up; /* a daemon before us asked libvirt for it, and libvirt goes on */
+
+    struct virt_link *link;
+    virDomainPtr domain;
+    struct vm_news *news; /* what libvirt tells on the main thread */
+
+    /* The call. */
+    pthread_t caller;
+    int call_end_fd; /* readable when it has returned */
+    int call_result;
+    struct mig_error call_error;
+
+    /* What is watched. */
+    struct vm_figures figures;
+    struct vm_policy policy;
+    uint64_t began_usec;
+    uint64_t bandwidth_mib, max_downtime_msec; /* as they were set last */
+    bool forced, aborting, active_seen;
+    uint64_t force_usec, abort_tried_usec;
+    unsigned forced_at_pass;
+    struct mig_error stop; /* why it is being aborted */
+
+    /* How it ended, for the main thread. */
+    enum mig_state state;
+    struct mig_error error;
+};
+
+/* On the worker. */
+void vm_job_run(struct vm_job *j);
+
+/* vm-watch.c: until the call has returned, or the job that was taken up is over. */
+void vm_watch(struct vm_job *j);
+/* Not while its hook runs: libvirt would wait for the hook. */
+bool vm_may_ask(struct vm_job *j);
+
+enum vm_place { VM_HERE, VM_THERE, VM_UNKNOWN };
+/* vm-outcome.c: asks both libvirts until one says that it runs the guest, or the time is over. Fills what with
+ * what is known. */
+enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size);

@@ -20,11 +20,11 @@ static const struct {
     const char *name;
     unsigned bit;
 } verb_names[] = {
-    {"devices", VERB_DEVICES}, {"register", VERB_REGISTER}, {"list", VERB_LIST},
-    {"show", VERB_SHOW},       {"start", VERB_START},       {"monitor", VERB_MONITOR},
-    {"status", VERB_STATUS},   {"set", VERB_SET},           {"cancel", VERB_CANCEL},
-    {"resolve", VERB_RESOLVE}, {"release", VERB_RELEASE},   {"explain", VERB_EXPLAIN},
-    {"check", VERB_CHECK},     {"open", VERB_OPEN},         {"link-test", VERB_LINK_TEST},
+    {"devices", VERB_DEVICES},   {"register", VERB_REGISTER}, {"list", VERB_LIST},
+    {"show", VERB_SHOW},         {"start", VERB_START},       {"monitor", VERB_MONITOR},
+    {"status", VERB_STATUS},     {"set", VERB_SET},           {"cancel", VERB_CANCEL},
+    {"resolve", VERB_RESOLVE},   {"release", VERB_RELEASE},   {"explain", VERB_EXPLAIN},
+    {"check", VERB_CHECK},       {"open", VERB_OPEN},         {"link-test", VERB_LINK_TEST},
     {"evacuate", VERB_EVACUATE},
 };
 

@@ -98,8 +98,7 @@ static void print_json(const char *domain, const char *destination, struct json_
 {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     json_object_object_add(o, "domain", json_object_new_string(domain));
-    json_object_object_add(o, "destination",
-                           json_object_new_string(destination));
+    json_object_object_add(o, "destination", json_object_new_string(destination));
     json_object_object_add(o, "verdict", json_object_new_string(v->word));
     json_object_object_add(o, "sentence", json_object_new_string(v->sentence));
     json_object_object_add(o, "errors", json_object_new_uint64(v->errors));

@@ -33,7 +33,8 @@ static const struct verb verbs[] = {
      "migd.conf\nholds. What is measured is what both hosts are configured for, TLS or plain.",
      verb_link_test},
     {"evacuate", VERB_EVACUATE, 1, 64, "HOST...", "move every running libvirt domain away from this host",
-     "The smallest in memory goes first. Each HOST is tried in turn; a definition on disk moves with its domain. "
+     "The smallest in memory goes first. Each HOST is tried in turn; a definition on disk moves with its "
+     "domain. "
      "At the\nend it is said what stayed, and why; exit code 1 then.",
      verb_evacuate},
     {"start", VERB_START, 2, 2, "NAME DESTINATION", "migrate a domain and follow it until it ends",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * migctl evacuate: moves the running domains of libvirt's to other hosts, the one with the least memory first:
- * what is cheap is safe soonest, and a host that fills up meanwhile refuses the large ones, not all of them.
- * Migrations are migd's: they go on when this process ends, and only those that it had not begun stay.
+ * migctl evacuate: moves the running domains of libvirt's to other hosts, the one with the least memory
+ * first: what is cheap is safe soonest, and a host that fills up meanwhile refuses the large ones, not all of
+ * them. Migrations are migd's: they go on when this process ends, and only those that it had not begun stay.
  */
 #include "base/format.h"
 #include "base/parse.h"
@@ -99,7 +99,8 @@ static void take_end(struct move *m, struct json_object *status)
     m->downtime_usec = json_u64(status, "downtime");
     if (m->moved)
         return;
-    mig_error_set(&m->error, mig_error_from_word(json_str(status, "error")), 0, "%s", json_str(status, "message"));
+    mig_error_set(&m->error, mig_error_from_word(json_str(status, "error")), 0, "%s",
+                  json_str(status, "message"));
     mig_error_hint(&m->error, "%s", json_str(status, "hint"));
 }
 
@@ -120,8 +121,8 @@ static void look(struct evacuation *e, struct move *m)
     else
         say(m, "not to %s: %s", m->host, m->error.message);
     /* What is in doubt or was cancelled by somebody is not begun again elsewhere. */
-    if (!m->moved && m->error.code != MIG_ERR_CANCELLED && m->error.code != MIG_ERR_IN_DOUBT &&
-        status && strcmp(json_str(status, "state"), "failed") == 0 && begin(e, m))
+    if (!m->moved && m->error.code != MIG_ERR_CANCELLED && m->error.code != MIG_ERR_IN_DOUBT && status &&
+        strcmp(json_str(status, "state"), "failed") == 0 && begin(e, m))
         return;
     m->ended = true;
     e->running--;
@@ -195,7 +196,8 @@ static int rehearse(struct evacuation *e)
         struct move *m = &e->moves[i];
         _cleanup_json_ struct json_object *findings = NULL, *plan = NULL;
         m->host = e->args->positional[m->first];
-        if (vm_rehearse(e->bus, e->args, name_of(m), m->host, flags_for(m), &findings, &plan, &m->error) < 0) {
+        if (vm_rehearse(e->bus, e->args, name_of(m), m->host, flags_for(m), &findings, &plan, &m->error) <
+            0) {
             say(m, "not to %s: %s", m->host, m->error.message);
             code = MIGD_EXIT_FAILED;
             continue;
@@ -239,8 +241,8 @@ static int read_parallel(const struct args *args, size_t *ret, struct mig_error 
     const char *text = args_value(args, OPT_PARALLEL);
     uint64_t n = 1;
     if (text && (parse_unsigned(text, PARALLEL_MAX, &n) < 0 || n == 0))
-        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "parallel: \"%.40s\" is not a number from 1 to %d",
-                             text, PARALLEL_MAX);
+        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                             "parallel: \"%.40s\" is not a number from 1 to %d", text, PARALLEL_MAX);
     *ret = n;
     return 0;
 }
@@ -252,8 +254,8 @@ int verb_evacuate(const struct args *args)
     _cleanup_json_ struct json_object *vms = NULL;
     struct evacuation e = {.args = args};
     int code;
-    if (read_parallel(args, &e.parallel, &err) < 0 || bus_open(&bus, &err) < 0 || vm_all(bus, &vms, &err) < 0 ||
-        plan(&e, vms, &err) < 0)
+    if (read_parallel(args, &e.parallel, &err) < 0 || bus_open(&bus, &err) < 0 ||
+        vm_all(bus, &vms, &err) < 0 || plan(&e, vms, &err) < 0)
         return output_error(&err);
     e.bus = bus;
     if (args_has(args, OPT_DRY_RUN)) {

@@ -40,12 +40,12 @@ static void explain_missing(const char *name, struct mig_error *err)
 {
     struct mig_error said = *err;
     if (said.code == MIG_ERR_NO_SUCH_DOMAIN) {
-        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "there is no domain named %.80s: none is registered, and %s",
-                      name, said.message);
+        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0,
+                      "there is no domain named %.80s: none is registered, and %s", name, said.message);
         mig_error_hint(err, "migctl list shows those that are registered; %s", said.hint);
     } else if (said.code == MIG_ERR_NOT_SUPPORTED || said.code == MIG_ERR_PEER_UNREACHABLE) {
-        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "there is no domain named %.80s registered, and %s", name,
-                      said.message);
+        mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "there is no domain named %.80s registered, and %s",
+                      name, said.message);
         mig_error_hint(err, "migctl list shows those that are registered%s%s", said.hint[0] ? "; " : "",
                        said.hint);
     }
@@ -83,8 +83,8 @@ int vm_begin(sd_bus *bus, const struct args *args, const char *name, const char 
 }
 
 int vm_rehearse(sd_bus *bus, const struct args *args, const char *name, const char *host,
-             const char *const *flags, struct json_object **ret_findings, struct json_object **ret_plan,
-             struct mig_error *err)
+                const char *const *flags, struct json_object **ret_findings, struct json_object **ret_plan,
+                struct mig_error *err)
 {
     _cleanup_message_ sd_bus_message *reply = NULL;
     int r = call(bus, "CheckVm", args, name, host, flags, &reply, err);
@@ -135,8 +135,8 @@ int vm_report(sd_bus *bus, const struct args *args, const char *host, bool plan)
     const char *name = args->positional[0];
     if (!*host) {
         mig_error_set(&err, MIG_ERR_NO_SUCH_DOMAIN, 0, "there is no domain named %.80s registered", name);
-        mig_error_hint(&err, "migctl list shows those that are; for a libvirt domain: migctl check %.80s HOST",
-                       name);
+        mig_error_hint(
+            &err, "migctl list shows those that are; for a libvirt domain: migctl check %.80s HOST", name);
         return output_error(&err);
     }
     if (vm_rehearse(bus, args, name, host, NULL, &findings, &made, &err) < 0)

@@ -11,7 +11,8 @@ struct json_object;
  * for libvirt's. InvalidArgument for options that the other kind has. */
 int vm_find(sd_bus *bus, const struct args *args, char **ret_path, bool *ret_vm, struct mig_error *err);
 
-/* Asks for the check of a libvirt domain and prints it, and with `plan` how it would be moved; the exit code. */
+/* Asks for the check of a libvirt domain and prints it, and with `plan` how it would be moved; the exit code.
+ */
 int vm_report(sd_bus *bus, const struct args *args, const char *host, bool plan);
 
 /* Path of the migration that it began; the caller frees it. flags as in migration-options.h. */
@@ -19,7 +20,7 @@ int vm_begin(sd_bus *bus, const struct args *args, const char *name, const char 
              const char *const *flags, char **ret_path, struct mig_error *err);
 /* Findings and plan as JSON; the caller puts both. */
 int vm_rehearse(sd_bus *bus, const struct args *args, const char *name, const char *host,
-             const char *const *flags, struct json_object **ret_findings, struct json_object **ret_plan,
-             struct mig_error *err);
+                const char *const *flags, struct json_object **ret_findings, struct json_object **ret_plan,
+                struct mig_error *err);
 /* All domains of libvirt's on this host. */
 int vm_all(sd_bus *bus, struct json_object **ret, struct mig_error *err);

@@ -45,6 +45,8 @@ end
 complete -c migctl -x -s H -l host -a '(__fish_print_hostnames)'
 complete -c migctl -f -n 'not __migctl_verb >/dev/null' -a '(__migctl_verbs)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) start check release open show monitor status cancel resolve set' -a '(__migctl_names)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) start check' -a '(virsh -q list --name 2>/dev/null)'
+complete -c migctl -f -n 'contains -- (__migctl_verb) evacuate' -a '(__fish_print_hostnames)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) explain' -a '(migctl explain 2>/dev/null | string replace -r " .*" "")'
 complete -c migctl -f -n 'contains -- (__migctl_verb) devices open' -a '(__migctl_devices)'
 complete -c migctl -f -n 'contains -- (__migctl_verb) libvirt' -a 'enable-hook disable-hook prepare (virsh -q list --all --name 2>/dev/null)'

@@ -131,11 +131,16 @@ static int method_get_configuration(sd_bus_message *m, void *userdata, sd_bus_er
 }
 
 static const struct api_method methods[] = {
-    {"RegisterDomain", method_register_domain}, {"GetDomain", method_get_domain},
-    {"GetMigration", method_get_migration},     {"GetConfiguration", method_get_configuration},
-    {"ListDevices", api_method_list_devices},   {"LinkTest", api_method_link_test},
-    {"LibvirtHook", api_method_libvirt_hook},   {"ListVms", api_method_list_vms},
-    {"CheckVm", api_method_check_vm},           {"StartVm", api_method_start_vm},
+    {"RegisterDomain", method_register_domain},
+    {"GetDomain", method_get_domain},
+    {"GetMigration", method_get_migration},
+    {"GetConfiguration", method_get_configuration},
+    {"ListDevices", api_method_list_devices},
+    {"LinkTest", api_method_link_test},
+    {"LibvirtHook", api_method_libvirt_hook},
+    {"ListVms", api_method_list_vms},
+    {"CheckVm", api_method_check_vm},
+    {"StartVm", api_method_start_vm},
     {NULL, NULL},
 };
 

@@ -38,7 +38,7 @@ static int apply_words(const struct words *w, struct migration_options *o, struc
 /* Keys that may change come first. */
 #define RUNNING_KEYS 9u
 
-#define START_KEYS   16u
+#define START_KEYS 16u
 
 static int read_options(sd_bus_message *m, struct migration_options *o, bool running_only,
                         const struct api_option *more, size_t nmore, struct mig_error *err)

@@ -25,16 +25,11 @@ int api_append_vm_plan(sd_bus_message *m, const struct vm_plan *p)
     vm_plan_command(p, command, sizeof command);
     const struct {
         const char *key, *value;
-    } words[] = {{"domain", p->name},
-                 {"uuid", p->uuid},
-                 {"destination", p->host},
-                 {"peer-domain", p->peer_name},
-                 {"engine", p->engine},
-                 {"why", p->why},
-                 {"uri", p->uri},
-                 {"destination-uri", p->destination_uri},
-                 {"data-uri", p->data_uri},
-                 {"command", command}};
+    } words[] = {{"domain", p->name},       {"uuid", p->uuid},
+                 {"destination", p->host},  {"peer-domain", p->peer_name},
+                 {"engine", p->engine},     {"why", p->why},
+                 {"uri", p->uri},           {"destination-uri", p->destination_uri},
+                 {"data-uri", p->data_uri}, {"command", command}};
     int r = sd_bus_message_open_container(m, 'a', "{sv}");
     for (size_t i = 0; r >= 0 && i < ELEMENTS(words); i++)
         r = sd_bus_message_append(m, "{sv}", words[i].key, "s", words[i].value);
@@ -42,8 +37,8 @@ int api_append_vm_plan(sd_bus_message *m, const struct vm_plan *p)
         r = append_flags(m, p);
     if (r >= 0)
         r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "bandwidth", "t", p->bandwidth_mib << 20,
-                                  "max-downtime", "t", p->max_downtime_msec * USEC_PER_MSEC, "connections", "u",
-                                  (uint32_t)p->connections, "memory", "t", p->memory_bytes, "persistent", "b",
-                                  (int)p->persistent);
+                                  "max-downtime", "t", p->max_downtime_msec * USEC_PER_MSEC, "connections",
+                                  "u", (uint32_t)p->connections, "memory", "t", p->memory_bytes, "persistent",
+                                  "b", (int)p->persistent);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }

@@ -106,7 +106,8 @@ static int check_not_moving(struct api *a, const char *name, struct mig_error *e
     for (size_t i = 0; i < a->nmigrations; i++) {
         struct migration *m = a->migrations[i]->migration;
         enum mig_state state = migration_get_state(m);
-        if (strcmp(migration_domain(m), name) == 0 && (state == MIG_STATE_RUNNING || state == MIG_STATE_IN_DOUBT))
+        if (strcmp(migration_domain(m), name) == 0 &&
+            (state == MIG_STATE_RUNNING || state == MIG_STATE_IN_DOUBT))
             return mig_error_set(err, MIG_ERR_BUSY, 0, "%.80s has a migration already: %s (%s)", name,
                                  migration_id(m), mig_state_to_string(state));
     }
@@ -177,10 +178,10 @@ static int answer_list(void *work, sd_bus_message *reply)
     int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
     for (size_t i = 0; r >= 0 && i < w->nlist; i++) {
         struct vm_summary *s = &w->list[i];
-        r = sd_bus_message_append(reply, "a{sv}", 8, "name", "s", make_printable(s->name), "uuid", "s", s->uuid,
-                                  "state", "s", s->state, "active", "b", (int)s->active, "persistent", "b",
-                                  (int)s->persistent, "memory", "t", s->memory_bytes, "resident", "t",
-                                  s->resident_bytes, "vcpus", "u", (uint32_t)s->vcpus);
+        r = sd_bus_message_append(reply, "a{sv}", 8, "name", "s", make_printable(s->name), "uuid", "s",
+                                  s->uuid, "state", "s", s->state, "active", "b", (int)s->active,
+                                  "persistent", "b", (int)s->persistent, "memory", "t", s->memory_bytes,
+                                  "resident", "t", s->resident_bytes, "vcpus", "u", (uint32_t)s->vcpus);
     }
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }

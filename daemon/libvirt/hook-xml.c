@@ -88,8 +88,7 @@ static void read_note(const xmlNode *node, struct match_device *wish)
 
 static bool is_ours(const xmlNode *node, const char *name)
 {
-    return xml_is(node, name) && node->ns &&
-           strcmp((const char *)node->ns->href, MIGD_XML_NAMESPACE) == 0;
+    return xml_is(node, name) && node->ns && strcmp((const char *)node->ns->href, MIGD_XML_NAMESPACE) == 0;
 }
 
 static void read_notes(struct hook_xml *x, const xmlNode *devices)

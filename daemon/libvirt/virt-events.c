@@ -56,8 +56,8 @@ static void on_event(evutil_socket_t fd, short what, void *userdata)
         w->on_timer(w->id, w->opaque);
         return;
     }
-    int events = (what & EV_READ ? VIR_EVENT_HANDLE_READABLE : 0) |
-                 (what & EV_WRITE ? VIR_EVENT_HANDLE_WRITABLE : 0);
+    int events =
+        (what & EV_READ ? VIR_EVENT_HANDLE_READABLE : 0) | (what & EV_WRITE ? VIR_EVENT_HANDLE_WRITABLE : 0);
     w->on_handle(w->id, fd, events, w->opaque);
 }
 

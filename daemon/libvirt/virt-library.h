@@ -10,19 +10,16 @@
 
 /* clang-format off */
 #define VIRT_LIBRARY_TABLE(X)                                                                                \
-    X(virInitialize) X(virGetLastError) X(virResetLastError) X(virSetErrorFunc) X(virEventRegisterImpl)      \
-    X(virConnectOpen) X(virConnectClose) X(virConnectIsAlive) X(virConnectSetKeepAlive)\
-    X(virConnectGetCapabilities) X(virConnectGetDomainCapabilities) X(virConnectCompareCPU)                  \
-    X(virConnectGetVersion) X(virConnectGetLibVersion) X(virConnectListAllDomains)                           \
-    X(virConnectDomainEventRegisterAny) X(virConnectDomainEventDeregisterAny)                                \
-    X(virConnectRegisterCloseCallback) X(virConnectUnregisterCloseCallback)                                  \
+    X(virInitialize) X(virGetLastError) X(virSetErrorFunc) X(virEventRegisterImpl) X(virConnectOpen)         \
+    X(virConnectClose) X(virConnectIsAlive) X(virConnectSetKeepAlive) X(virConnectGetCapabilities)           \
+    X(virConnectGetDomainCapabilities) X(virConnectCompareCPU) X(virConnectGetVersion)                       \
+    X(virConnectListAllDomains) X(virConnectDomainEventRegisterAny) X(virConnectDomainEventDeregisterAny)    \
     X(virNodeGetFreeMemory) X(virDomainLookupByName) X(virDomainLookupByUUIDString) X(virDomainFree)         \
-    X(virDomainRef) X(virDomainGetName) X(virDomainGetUUIDString) X(virDomainGetXMLDesc) X(virDomainGetState)\
+    X(virDomainGetName) X(virDomainGetUUIDString) X(virDomainGetXMLDesc) X(virDomainGetState)                \
     X(virDomainGetInfo) X(virDomainIsPersistent) X(virDomainIsActive) X(virDomainMemoryStats)                \
     X(virDomainMigrateToURI3) X(virDomainMigrateSetMaxSpeed) X(virDomainMigrateSetMaxDowntime)               \
-    X(virDomainGetJobStats) X(virDomainAbortJob) X(virDomainResume)                                          \
-    X(virTypedParamsAddString) X(virTypedParamsAddULLong) X(virTypedParamsAddInt) X(virTypedParamsFree)      \
-    X(virTypedParamsGetULLong) X(virTypedParamsGetString)
+    X(virDomainGetJobStats) X(virDomainAbortJob) X(virTypedParamsAddString) X(virTypedParamsAddULLong)       \
+    X(virTypedParamsAddInt) X(virTypedParamsFree) X(virTypedParamsGetULLong)
 /* clang-format on */
 
 struct virt_library {

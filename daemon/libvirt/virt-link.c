@@ -8,9 +8,9 @@
 #include <string.h>
 
 /* A daemon that does not answer is dead after 5 s times 4. */
-#define KEEPALIVE_SEC    5
-#define KEEPALIVE_COUNT  3
-#define TRY_AGAIN_USEC   (500 * USEC_PER_MSEC)
+#define KEEPALIVE_SEC   5
+#define KEEPALIVE_COUNT 3
+#define TRY_AGAIN_USEC  (500 * USEC_PER_MSEC)
 
 struct virt_link {
     virConnectPtr connection; /* NULL between two attempts */
@@ -24,10 +24,11 @@ static int cannot_reach(const char *uri, struct mig_error *err)
     if (here)
         mig_error_hint(err, "see that libvirtd or virtqemud runs here (systemctl status libvirtd)");
     else
-        mig_error_hint(err,
-                       "try virsh -c %.120s list as root on this host; DestinationUri= in section [Libvirt] of "
-                       "migd.conf says how libvirt is reached",
-                       uri);
+        mig_error_hint(
+            err,
+            "try virsh -c %.120s list as root on this host; DestinationUri= in section [Libvirt] of "
+            "migd.conf says how libvirt is reached",
+            uri);
     return r;
 }
 
@@ -73,7 +74,7 @@ virConnectPtr virt_link_connection(struct virt_link *l)
 
 bool virt_link_lives(struct virt_link *l)
 {
-    return l->connection && virt.virConnectIsAlive(l->connection) == 1;
+    return l && l->connection && virt.virConnectIsAlive(l->connection) == 1;
 }
 
 int virt_link_renew(struct virt_link *l, uint64_t timeout_usec, int cancel_fd, struct mig_error *err)
@@ -110,7 +111,8 @@ int virt_link_domain(struct virt_link *l, const char *name, const char *uuid, vi
         return 0;
     if (virt_last_code() != VIR_ERR_NO_DOMAIN)
         return virt_error(err, MIG_ERR_FAILED, "libvirt at %.120s cannot be asked for %.80s", l->uri, name);
-    int r = mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "libvirt at %.120s has no domain named %.80s", l->uri, name);
+    int r = mig_error_set(err, MIG_ERR_NO_SUCH_DOMAIN, 0, "libvirt at %.120s has no domain named %.80s",
+                          l->uri, name);
     mig_error_hint(err, "virsh -c %.120s list --all shows those that it has", l->uri);
     return r;
 }

@@ -17,7 +17,7 @@ int virt_link_open(struct virt_link **ret, const char *uri, struct mig_error *er
 struct virt_link *virt_link_free(struct virt_link *l);
 DEFINE_CLEANUP(struct virt_link *, virt_link_free)
 virConnectPtr virt_link_connection(struct virt_link *l);
-bool virt_link_lives(struct virt_link *l);
+bool virt_link_lives(struct virt_link *l); /* NULL: no */
 /* Opens it anew if the daemon has gone away, and tries until cancel_fd (-1: none) is readable or the time is
  * over. Domains that came by it before are of no use after it. */
 int virt_link_renew(struct virt_link *l, uint64_t timeout_usec, int cancel_fd, struct mig_error *err);

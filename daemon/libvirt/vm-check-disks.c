@@ -9,10 +9,16 @@
 /* File systems that several hosts share; numbers that linux/magic.h lacks are those of their sources. */
 static bool is_shared(const char *path)
 {
-    static const unsigned shared[] = {NFS_SUPER_MAGIC, 0x7461636f /* OCFS2 */, 0x01161970 /* GFS2 */,
-                                      0x00c36400 /* CephFS */, 0xff534d42 /* CIFS */, 0xfe534d42 /* SMB2 */,
-                                      0x65735546 /* FUSE: GlusterFS and others */, 0x47504653 /* GPFS */,
-                                      0x0bd00bd0 /* Lustre */, AFS_SUPER_MAGIC};
+    static const unsigned shared[] = {NFS_SUPER_MAGIC,
+                                      0x7461636f /* OCFS2 */,
+                                      0x01161970 /* GFS2 */,
+                                      0x00c36400 /* CephFS */,
+                                      0xff534d42 /* CIFS */,
+                                      0xfe534d42 /* SMB2 */,
+                                      0x65735546 /* FUSE: GlusterFS and others */,
+                                      0x47504653 /* GPFS */,
+                                      0x0bd00bd0 /* Lustre */,
+                                      AFS_SUPER_MAGIC};
     struct statfs fs;
     if (statfs(path, &fs) < 0)
         return false;

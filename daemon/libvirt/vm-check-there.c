@@ -24,7 +24,8 @@ int vm_tell_finding(struct vm_look *l, enum finding_code code, const char *subje
 /* <host><uuid>...</uuid> of the capabilities, in place; NULL: they do not say. */
 static char *host_uuid(char *capabilities)
 {
-    char *from = capabilities ? strstr(capabilities, "<uuid>") : NULL, *to = from ? strstr(from, "</uuid>") : NULL;
+    char *from = capabilities ? strstr(capabilities, "<uuid>") : NULL,
+         *to = from ? strstr(from, "</uuid>") : NULL;
     if (!to)
         return NULL;
     *to = '\0';
@@ -60,10 +61,9 @@ static void look_for_twins(struct vm_look *l)
 static void look_for_machine(struct vm_look *l)
 {
     const struct vm_xml *x = &l->xml;
-    char *found = virt.virConnectGetDomainCapabilities(virt_link_connection(l->there), NULL,
-                                                       x->arch[0] ? x->arch : NULL,
-                                                       x->machine[0] ? x->machine : NULL,
-                                                       x->type[0] ? x->type : NULL, 0);
+    char *found = virt.virConnectGetDomainCapabilities(
+        virt_link_connection(l->there), NULL, x->arch[0] ? x->arch : NULL, x->machine[0] ? x->machine : NULL,
+        x->type[0] ? x->type : NULL, 0);
     struct mig_error said = MIG_ERROR_INIT;
     if (!found) {
         virt_error(&said, MIG_ERR_FAILED, "machine %s (%s, %s)", x->machine, x->arch, x->type);
@@ -85,7 +85,8 @@ static void compare_cpu(struct vm_look *l)
     const char *from = text ? strstr(text, same_as_host ? "<cpu>" : "<cpu ") : NULL;
     const char *to = from ? strstr(from, "</cpu>") : NULL;
     char *cpu = to ? strndup(from, (size_t)(to - from) + strlen("</cpu>")) : NULL;
-    if (cpu && virt.virConnectCompareCPU(virt_link_connection(l->there), cpu, 0) == VIR_CPU_COMPARE_INCOMPATIBLE)
+    if (cpu &&
+        virt.virConnectCompareCPU(virt_link_connection(l->there), cpu, 0) == VIR_CPU_COMPARE_INCOMPATIBLE)
         vm_tell(l, FINDING_VM_CPU_DIFFERS, l->xml.cpu_mode, NULL,
                 "the CPU of %s has not all that %s was given (%s)", l->plan->host, l->xml.name,
                 l->xml.cpu_mode[0] ? l->xml.cpu_mode : "custom");
@@ -109,8 +110,8 @@ static void look_at_memory(struct vm_look *l)
 {
     uint64_t free_bytes = virt.virNodeGetFreeMemory(virt_link_connection(l->there));
     if (free_bytes && free_bytes < l->xml.memory_bytes)
-        vm_tell(l, FINDING_VM_MEMORY_SHORT, "", NULL, "%s has %s of free memory, and %s has %s", l->plan->host,
-                FORMAT_BYTES(free_bytes), l->xml.name, FORMAT_BYTES(l->xml.memory_bytes));
+        vm_tell(l, FINDING_VM_MEMORY_SHORT, "", NULL, "%s has %s of free memory, and %s has %s",
+                l->plan->host, FORMAT_BYTES(free_bytes), l->xml.name, FORMAT_BYTES(l->xml.memory_bytes));
 }
 
 void vm_look_at_destination(struct vm_look *l)

@@ -35,8 +35,9 @@ static void look_at_definition(struct vm_look *l)
     if (l->persistent && (!q->persistent || !q->undefine_source))
         vm_tell(l, FINDING_VM_DEFINITION_STAYS, "", NULL, "%s%s%s", l->xml.name,
                 q->undefine_source ? "" : " stays defined here after it has left",
-                q->persistent ? "" : q->undefine_source ? " is transient at the destination"
-                                                        : ", and is transient at the destination");
+                q->persistent        ? ""
+                : q->undefine_source ? " is transient at the destination"
+                                     : ", and is transient at the destination");
     if (strlen(l->xml.name) >= sizeof l->plan->name)
         vm_tell(l, FINDING_VM_NAME_TOO_LONG, "", NULL, "the name %.70s... has more than %zu characters",
                 l->xml.name, sizeof l->plan->name - 1);
@@ -131,10 +132,10 @@ int vm_check(const struct vm_request *q, struct vm_plan *ret, struct findings *f
 const char *vm_state_word(int state)
 {
     static const char *const words[] = {
-        [VIR_DOMAIN_NOSTATE] = "unknown",     [VIR_DOMAIN_RUNNING] = "running",
-        [VIR_DOMAIN_BLOCKED] = "running",     [VIR_DOMAIN_PAUSED] = "paused",
+        [VIR_DOMAIN_NOSTATE] = "unknown",      [VIR_DOMAIN_RUNNING] = "running",
+        [VIR_DOMAIN_BLOCKED] = "running",      [VIR_DOMAIN_PAUSED] = "paused",
         [VIR_DOMAIN_SHUTDOWN] = "in-shutdown", [VIR_DOMAIN_SHUTOFF] = "shut-off",
-        [VIR_DOMAIN_CRASHED] = "crashed",     [VIR_DOMAIN_PMSUSPENDED] = "suspended"};
+        [VIR_DOMAIN_CRASHED] = "crashed",      [VIR_DOMAIN_PMSUSPENDED] = "suspended"};
     return state >= 0 && (size_t)state < ELEMENTS(words) ? words[state] : "unknown";
 }
 

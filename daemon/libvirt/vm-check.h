@@ -10,8 +10,8 @@
 #include "base/finding.h"
 #include "libvirt/vm-plan.h"
 
-/* An error when nothing can be said: this host's libvirt is not there, or has no such domain. Whatever else is
- * in the way is a finding; the plan is filled either way. */
+/* An error when nothing can be said: this host's libvirt is not there, or has no such domain. Whatever else
+ * is in the way is a finding; the plan is filled either way. */
 int vm_check(const struct vm_request *q, struct vm_plan *ret, struct findings *f, struct mig_error *err);
 
 /* A domain that libvirt has, for lists and for choosing an order. */

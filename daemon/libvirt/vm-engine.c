@@ -126,8 +126,9 @@ void vm_engine_recover(const struct vm_context *context, const struct migration_
     for (size_t i = 0; i < n; i++) {
         struct migration *m;
         struct mig_error err = MIG_ERROR_INIT;
-        const struct log_fields fields = {
-            .message = MESSAGE_MIGRATION_TAKEN_UP, .domain = records[i].plan.name, .migration = records[i].id};
+        const struct log_fields fields = {.message = MESSAGE_MIGRATION_TAKEN_UP,
+                                          .domain = records[i].plan.name,
+                                          .migration = records[i].id};
         log_write(LOG_NOTICE, &fields, "Taking up migration %s of %s, which libvirt makes", records[i].id,
                   records[i].plan.name);
         if (start(&m, context, &records[i].plan, records[i].id, observer, &err) < 0) {

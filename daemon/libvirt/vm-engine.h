@@ -16,7 +16,7 @@ struct vm_context { /* lives as long as the daemon; borrowed */
 int vm_engine_start(struct migration **ret, const struct vm_context *context, const struct vm_plan *plan,
                     const struct migration_observer *observer, struct mig_error *err);
 
-/* Takes up what a daemon before this one asked libvirt for: libvirt went on with it, or it is over. started is
- * told of each. */
+/* Takes up what a daemon before this one asked libvirt for: libvirt went on with it, or it is over. started
+ * is told of each. */
 void vm_engine_recover(const struct vm_context *context, const struct migration_observer *observer,
                        void (*started)(struct migration *m, void *userdata), void *userdata);

@@ -12,6 +12,7 @@
 
 /* How long libvirt's last word on a job, which comes by another way than the call's answer, is waited for. */
 #define LAST_FIGURES_USEC (500 * USEC_PER_MSEC)
+#define TAKE_UP_USEC      (60 * USEC_PER_SEC)
 
 /* ---- the call ---- */
 
@@ -37,7 +38,7 @@ static void *call(void *userdata)
     virTypedParameterPtr params = NULL;
     int n = 0, r = add_parameters(p, &params, &n);
     if (r == 0)
-        r = virt.virDomainMigrateToURI3(j->domain, p->destination_uri, params, (unsigned)n, p->flags);
+        r = virt.virDomainMigrateToURI3(j->call_domain, p->destination_uri, params, (unsigned)n, p->flags);
     if (r < 0)
         virt_error(&j->call_error, MIG_ERR_FAILED, "libvirt could not move %s to %s", p->name, p->host);
     virt.virTypedParamsFree(params, n);
@@ -50,7 +51,11 @@ static int begin_call(struct vm_job *j, struct mig_error *err)
 {
     struct vm_record record = {.plan = j->plan};
     snprintf(record.id, sizeof record.id, "%s", migration_id(j->migration));
-    int r = vm_record_write(j->runtime_dir, &record, err);
+    int r = virt_link_open(&j->call_link, j->plan.uri, err);
+    if (r == 0)
+        r = virt_link_domain(j->call_link, j->plan.name, j->plan.uuid, &j->call_domain, err);
+    if (r == 0)
+        r = vm_record_write(j->runtime_dir, &record, err);
     if (r < 0)
         return r;
     migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
@@ -61,13 +66,30 @@ static int begin_call(struct vm_job *j, struct mig_error *err)
 
 /* ---- before and after ---- */
 
+/* What a daemon before us began is worth waiting for a libvirt that is being restarted too. */
+static int open_link(struct vm_job *j, struct mig_error *err)
+{
+    uint64_t deadline = deadline_in(j->taken_up ? TAKE_UP_USEC : 0);
+    for (;;) {
+        struct mig_error said = MIG_ERROR_INIT;
+        int r = virt_link_open(&j->link, j->plan.uri, &said);
+        if (r == 0)
+            return 0;
+        struct pollfd p = {.fd = j->cancel_fd, .events = POLLIN};
+        if (now_usec() >= deadline || poll(&p, 1, 500) > 0) {
+            *err = said;
+            return r;
+        }
+    }
+}
+
 static int set_up(struct vm_job *j, struct mig_error *err)
 {
     const struct vm_plan *p = &j->plan;
     j->call_end_fd = eventfd(0, EFD_CLOEXEC);
     if (j->call_end_fd < 0)
         return mig_error_set(err, MIG_ERR_FAILED, errno, "no event descriptor: %s", strerror(errno));
-    int r = virt_link_open(&j->link, p->uri, err);
+    int r = open_link(j, err);
     if (r == 0)
         r = virt_link_domain(j->link, p->name, p->uuid, &j->domain, err);
     if (r < 0)
@@ -97,11 +119,14 @@ static void take_last_figures(struct vm_job *j)
 
 static void clear(struct vm_job *j)
 {
-    if (virt_link_lives(j->link))
+    if (j->link && virt_link_lives(j->link))
         vm_news_end(j->news);
     if (j->domain)
         virt.virDomainFree(j->domain);
+    if (j->call_domain)
+        virt.virDomainFree(j->call_domain);
     virt_link_free(j->link);
+    virt_link_free(j->call_link);
     close_fd(&j->call_end_fd);
 }
 
@@ -120,8 +145,8 @@ static void completed(struct vm_job *j)
     struct migration_status st;
     migration_get_status(j->migration, &st);
     migration_set_paused(j->migration, false);
-    migration_set_verdict(j->migration, "Done: the workload runs at %s; blackout %s by QEMU's count", j->plan.host,
-                          FORMAT_USEC(st.counters.downtime_usec));
+    migration_set_verdict(j->migration, "Done: the workload runs at %s; blackout %s by QEMU's count",
+                          j->plan.host, FORMAT_USEC(st.counters.downtime_usec));
     end_as(j, MIG_STATE_COMPLETED, NULL);
 }
 
@@ -137,13 +162,14 @@ static void explain(struct vm_job *j, struct mig_error *err)
     else if (mig_error_is_set(&j->call_error))
         *err = j->call_error;
     else
-        mig_error_set(err, MIG_ERR_FAILED, 0, "libvirt ended the migration of %s, and does not say why any more",
-                      j->plan.name);
+        mig_error_set(err, MIG_ERR_FAILED, 0,
+                      "libvirt ended the migration of %s, and does not say why any more", j->plan.name);
     if (err->code == MIG_ERR_CANCELLED && !st.cancel_requested)
         err->code = MIG_ERR_FAILED; /* somebody ended libvirt's job, by virsh or so */
     if (!err->hint[0] && (j->plan.flags & VIR_MIGRATE_TLS) && strstr(err->message, "TLS"))
-        mig_error_hint(err, "migrations by TLS want certificates in /etc/pki/qemu on both hosts; Security= in "
-                            "migd.conf asks for TLS");
+        mig_error_hint(err,
+                       "migrations by TLS want certificates in /etc/pki/qemu on both hosts; Security= in "
+                       "migd.conf asks for TLS");
 }
 
 static void failed(struct vm_job *j, bool asked)
@@ -160,8 +186,9 @@ static void failed(struct vm_job *j, bool asked)
     migration_set_paused(j->migration, place == VM_UNKNOWN);
     if (place == VM_UNKNOWN) {
         migration_set_verdict(j->migration, "Not known where %s runs: %s", j->plan.name, what);
-        mig_error_hint(&err, "look with virsh on both hosts, then migctl resolve %.8s --run if it runs here, "
-                             "--drop if it runs there",
+        mig_error_hint(&err,
+                       "look with virsh on both hosts, then migctl resolve %.8s --run if it runs here, "
+                       "--drop if it runs there",
                        migration_id(j->migration));
         end_as(j, MIG_STATE_IN_DOUBT, &err);
         return;
@@ -187,7 +214,8 @@ static void run_call(struct vm_job *j)
         failed(j, true);
 }
 
-/* Nobody waits for libvirt's answer any more: when its job is over, the two hosts are asked what came of it. */
+/* Nobody waits for libvirt's answer any more: when its job is over, the two hosts are asked what came of it.
+ */
 static void run_taken_up(struct vm_job *j)
 {
     migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);

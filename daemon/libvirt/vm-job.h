@@ -27,7 +27,11 @@ struct vm_job {
     virDomainPtr domain;
     struct vm_news *news; /* what libvirt tells on the main thread */
 
-    /* The call. */
+    /* The call, by a connection of its own: where two threads share one, libvirt before 10.1 loses the
+     * wake-up of the thread that waits for an answer, and a question is not sent before the next keepalive.
+     */
+    struct virt_link *call_link;
+    virDomainPtr call_domain;
     pthread_t caller;
     int call_end_fd; /* readable when it has returned */
     int call_result;
@@ -57,6 +61,6 @@ void vm_watch(struct vm_job *j);
 bool vm_may_ask(struct vm_job *j);
 
 enum vm_place { VM_HERE, VM_THERE, VM_UNKNOWN };
-/* vm-outcome.c: asks both libvirts until one says that it runs the guest, or the time is over. Fills what with
- * what is known. */
+/* vm-outcome.c: asks both libvirts until one says that it runs the guest, or the time is over. Fills what
+ * with what is known. */
 enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size);

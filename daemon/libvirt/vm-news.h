@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt tells of a domain by itself, taken on the main thread for a worker to look at: the figures of a
- * job that has ended, which a domain that has left takes with it. */
+/* What libvirt tells of a domain by itself, taken on the main thread for a worker to look at: the figures of
+ * a job that has ended, which a domain that has left takes with it. */
 #pragma once
 #include "libvirt/virt-library.h"
 #include "libvirt/vm-stats.h"

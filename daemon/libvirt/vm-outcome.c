@@ -32,8 +32,8 @@ static struct answer ask(struct virt_link *l, const struct vm_plan *p)
     a.known = active >= 0 && virt.virDomainGetState(d, &state, &reason, 0) == 0;
     a.active = active == 1;
     a.busy = vm_figures_ask(&job, d, false) == 0 && job.active;
-    a.paused = state == VIR_DOMAIN_PAUSED && (reason == VIR_DOMAIN_PAUSED_MIGRATION ||
-                                              reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+    a.paused = state == VIR_DOMAIN_PAUSED &&
+               (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP);
     return a;
 }
 

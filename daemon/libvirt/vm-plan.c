@@ -53,7 +53,8 @@ static int choose_engine(struct vm_plan *p, const struct vm_request *q, const st
     else if (vm_xml_memory_is_shared_file(x))
         snprintf(p->why, sizeof p->why, "the native engine is not available yet; this domain would suit it");
     else
-        snprintf(p->why, sizeof p->why, "its memory is not in shared files, which the native engine would need");
+        snprintf(p->why, sizeof p->why,
+                 "its memory is not in shared files, which the native engine would need");
     return 0;
 }
 
@@ -62,8 +63,8 @@ static int make_addresses(struct vm_plan *p, const struct vm_request *q, struct 
     struct address a;
     int r = address_parse(&a, q->host, err);
     if (r == 0 && (a.is_unix || !*a.host))
-        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.100s\" is not a host that libvirt could reach",
-                          q->host);
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
+                          "\"%.100s\" is not a host that libvirt could reach", q->host);
     if (r < 0)
         return r;
     bool v6 = strchr(a.host, ':') != NULL;
@@ -88,8 +89,8 @@ static void choose_flags(struct vm_plan *p, const struct vm_request *q)
         p->flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
     if (o->allow[FINDING_VM_DISK_LOCAL])
         p->flags |= VIR_MIGRATE_UNSAFE;
-    /* Off unless asked for: it makes the guest's CPUs stand still up to 99 % of the time, which takes writes of
-     * CPUs away and leaves those of devices. */
+    /* Off unless asked for: it makes the guest's CPUs stand still up to 99 % of the time, which takes writes
+     * of CPUs away and leaves those of devices. */
     if (q->auto_converge)
         p->flags |= VIR_MIGRATE_AUTO_CONVERGE;
     if (o->connections > 1)

@@ -28,7 +28,7 @@ struct vm_plan {
     char host[256];
     char engine[12], why[240];
     char uri[256], destination_uri[300], data_uri[300];
-    unsigned flags; /* VIR_MIGRATE_* */
+    unsigned flags;         /* VIR_MIGRATE_* */
     uint64_t bandwidth_mib; /* per second; 0: no cap */
     uint64_t max_downtime_msec;
     unsigned connections;

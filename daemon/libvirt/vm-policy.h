@@ -9,15 +9,15 @@
 #include "outgoing/convergence.h"
 
 #define VM_ROUNDS_MAX 64u
-/* QEMU decides by its own estimate of the bandwidth: when it goes on for so many rounds in which ours says that
- * what is left fits, then it does not fit. */
+/* QEMU decides by its own estimate of the bandwidth: when it goes on for so many rounds in which ours says
+ * that what is left fits, then it does not fit. */
 #define VM_DISAGREE_MAX 6u
 
 struct vm_policy {
     struct convergence_round rounds[VM_ROUNDS_MAX]; /* oldest first */
     size_t nrounds;
-    unsigned passes;    /* that have ended, all of them */
-    unsigned disagreed; /* in a row */
+    unsigned passes;                                 /* that have ended, all of them */
+    unsigned disagreed;                              /* in a row */
     uint64_t iteration, began_usec, processed_bytes; /* when the pass that runs began */
 };
 

@@ -56,8 +56,9 @@ int vm_record_write(const char *runtime_dir, const struct vm_record *record, str
     path_of(path, sizeof path, runtime_dir, record->id);
     if (text)
         r = write_file_atomic(path, text, strlen(text));
-    return r < 0 ? mig_error_set(err, MIG_ERR_FAILED, -r, "cannot write the record %s: %s", path, strerror(-r))
-                 : 0;
+    return r < 0
+               ? mig_error_set(err, MIG_ERR_FAILED, -r, "cannot write the record %s: %s", path, strerror(-r))
+               : 0;
 }
 
 void vm_record_remove(const char *runtime_dir, const char *id)

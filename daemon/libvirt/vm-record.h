@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a restarted daemon must know of a migration that libvirt makes for migd: libvirt goes on by itself when
- * migd dies. One small file each in RUNTIME_DIR/vm-migrations, written before the migration is asked for and
- * removed when its outcome has been told.
+ * What a restarted daemon must know of a migration that libvirt makes for migd: libvirt goes on by itself
+ * when migd dies. One small file each in RUNTIME_DIR/vm-migrations, written before the migration is asked for
+ * and removed when its outcome has been told.
  */
 #pragma once
 #include "libvirt/vm-plan.h"

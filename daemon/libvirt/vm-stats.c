@@ -55,9 +55,9 @@ void vm_figures_count(struct migration_counters *c, const struct vm_figures *f, 
     if (f->dirty_bytes_per_sec)
         c->dirty_rate = f->dirty_bytes_per_sec;
     c->remaining_bytes = ended ? 0 : f->remaining_bytes;
-    c->remaining_usec = !ended && f->bytes_per_sec ? (uint64_t)((double)f->remaining_bytes * USEC_PER_SEC /
-                                                                (double)f->bytes_per_sec)
-                                                   : 0;
+    c->remaining_usec = !ended && f->bytes_per_sec
+                            ? (uint64_t)((double)f->remaining_bytes * USEC_PER_SEC / (double)f->bytes_per_sec)
+                            : 0;
     if (ended)
         c->downtime_usec = f->downtime_usec;
     else if (f->downtime_usec)

@@ -5,7 +5,7 @@
 #include "migration/migration.h"
 
 struct vm_figures {
-    bool active; /* a job runs */
+    bool active;        /* a job runs */
     uint64_t iteration; /* QEMU's passes over memory; 1: the first */
     uint64_t total_bytes, remaining_bytes, processed_bytes, constant_pages, normal_pages;
     uint64_t dirty_bytes_per_sec, bytes_per_sec;

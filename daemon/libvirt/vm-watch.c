@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is done while libvirt's migration runs: its figures become migd's, what the operator changes is set, what
- * does not come to an end is forced or aborted. */
+/* What is done while libvirt's migration runs: its figures become migd's, what the operator changes is set,
+ * what does not come to an end is forced or aborted. */
 #include "base/clock.h"
 #include "base/format.h"
 #include "libvirt/vm-job.h"
@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TICK_MSEC         100
-#define ABORT_AGAIN_USEC  (500 * USEC_PER_MSEC)
+#define TICK_MSEC        100
+#define ABORT_AGAIN_USEC (500 * USEC_PER_MSEC)
 /* The longest that QEMU takes. */
 #define DOWNTIME_MAX_MSEC UINT64_C(2000000)
 /* A forced switch-over that has not come after this is given more. */
-#define FORCE_AGAIN_USEC  (2 * USEC_PER_SEC)
-#define MIB               (UINT64_C(1) << 20)
+#define FORCE_AGAIN_USEC (2 * USEC_PER_SEC)
+#define MIB              (UINT64_C(1) << 20)
 
 bool vm_may_ask(struct vm_job *j)
 {
@@ -27,7 +27,8 @@ static void set_bandwidth(struct vm_job *j, const struct migration_options *o)
 {
     uint64_t mib = div_round_up(o->bandwidth_bytes_per_sec, MIB);
     /* 0 is no cap for migd, and for libvirt what it means as a parameter: as much as there is. */
-    if (mib != j->bandwidth_mib && virt.virDomainMigrateSetMaxSpeed(j->domain, mib ? mib : INT64_MAX / MIB, 0) == 0)
+    if (mib != j->bandwidth_mib &&
+        virt.virDomainMigrateSetMaxSpeed(j->domain, mib ? mib : INT64_MAX / MIB, 0) == 0)
         j->bandwidth_mib = mib;
 }
 
@@ -117,7 +118,8 @@ static void stalled(struct vm_job *j, const struct vm_round *r, bool out_of_roun
     if (o->on_stall == STALL_WAIT)
         return;
     if (o->on_stall == STALL_FORCE) {
-        migration_set_verdict(j->migration, "Switching over by force: %s left, expected downtime %s of %s allowed",
+        migration_set_verdict(j->migration,
+                              "Switching over by force: %s left, expected downtime %s of %s allowed",
                               FORMAT_BYTES(r->round.dirty_bytes), down, FORMAT_USEC(o->max_downtime_usec));
         force(j, r);
         return;
@@ -145,24 +147,26 @@ static void say(struct vm_job *j, const struct vm_round *r, const struct migrati
                               left, rate, link, down, limit, stall_policy_to_string(o->on_stall));
     else
         migration_set_verdict(
-            j->migration,
-            "%s: %s left, dirtied at %s, link %s, expected downtime %s of %s allowed",
-            r->result.decision == CONVERGENCE_SWITCH_OVER ? "Switching over" : "Another round", left, rate, link, down,
-            limit);
+            j->migration, "%s: %s left, dirtied at %s, link %s, expected downtime %s of %s allowed",
+            r->result.decision == CONVERGENCE_SWITCH_OVER ? "Switching over" : "Another round", left, rate,
+            link, down, limit);
 }
 
 static void apply_policy(struct vm_job *j, const struct migration_options *o)
 {
     struct vm_round r;
     bool late = o->timeout_usec && now_usec() - j->began_usec >= o->timeout_usec;
-    if (vm_policy_feed(&j->policy, &j->figures, now_usec(), o->max_downtime_usec, o->bandwidth_bytes_per_sec, &r) &&
+    if (vm_policy_feed(&j->policy, &j->figures, now_usec(), o->max_downtime_usec, o->bandwidth_bytes_per_sec,
+                       &r) &&
         !j->forced) {
         bool out_of_rounds = o->max_rounds && j->policy.passes >= o->max_rounds &&
                              r.result.decision == CONVERGENCE_ANOTHER_ROUND;
         bool stall = r.stalled || out_of_rounds;
         say(j, &r, o);
-        tell_round(j, &r, stall && o->on_stall == STALL_FORCE ? "force"
-                          : stall ? "stalled" : convergence_decision_to_string(r.result.decision));
+        tell_round(j, &r,
+                   stall && o->on_stall == STALL_FORCE ? "force"
+                   : stall                             ? "stalled"
+                                                       : convergence_decision_to_string(r.result.decision));
         if (stall)
             stalled(j, &r, out_of_rounds, o);
     }
@@ -179,7 +183,8 @@ static void apply_policy(struct vm_job *j, const struct migration_options *o)
     struct mig_error err = MIG_ERROR_INIT;
     mig_error_set(&err, MIG_ERR_TIMED_OUT, 0, "%s: not ready to switch over within %s", j->plan.name,
                   FORMAT_USEC(o->timeout_usec));
-    mig_error_hint(&err, "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
+    mig_error_hint(
+        &err, "Allow more time (--timeout), a longer downtime (--max-downtime), or choose --on-stall force");
     stop(j, &err);
 }
 

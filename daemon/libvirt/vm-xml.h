@@ -10,7 +10,8 @@
 #define VM_MONITORS_MAX 4u
 
 struct vm_device { /* of the host's, given to the guest */
-    char type[24]; /* pci, mdev, usb, scsi, scsi_host, ... as libvirt says; pci also for <interface type='hostdev'> */
+    char type[24]; /* pci, mdev, usb, scsi, scsi_host, ... as libvirt says; pci also for <interface
+                      type='hostdev'> */
     char address[64];
 };
 

@@ -25,7 +25,7 @@ offers() { # WANTED WORD...: just these words, in one line
     [ "$got" = "$want" ] || bad "completing \"$*\" offers \"$got\", not \"$want\""
 }
 
-offers "devices register open list show check link-test start monitor status set cancel resolve release explain libvirt config" migctl ""
+offers "devices register open list show check link-test evacuate start monitor status set cancel resolve release explain libvirt config" migctl ""
 offers "start status" migctl sta
 offers "demo other" migctl start ""
 offers "other" migctl release o

@@ -4,7 +4,7 @@
 . "$TOP_SRCDIR/tests/cli/lib.sh"
 
 run 0 --help
-for verb in devices register open list show check link-test start monitor status set cancel resolve release explain config; do
+for verb in devices register open list show check link-test evacuate start monitor status set cancel resolve release explain config; do
     says out "  $verb "
     run 0 "$verb" --help
     says out "migctl $verb"
@@ -16,7 +16,7 @@ for later in estimate evacuate heatmap; do
 done
 # The manual page knows every verb and option.
 sed 's/\\-/-/g' "$TOP_SRCDIR/cli/migctl.1" >"$dir/man"
-for verb in devices register open list show check link-test start monitor status set cancel resolve release explain config; do
+for verb in devices register open list show check link-test evacuate start monitor status set cancel resolve release explain config; do
     says man "$verb"
     "$top/migctl" $verb --help | sed -n 's/^  \(-h, \)\{0,1\}\(--[a-z0-9-]*\).*/\2/p' >"$dir/options"
     [ -s "$dir/options" ] || bad "no options in the help of $verb"

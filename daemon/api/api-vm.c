@@ -7,6 +7,7 @@
 #include "api/api-vm-plan.h"
 #include "base/printable.h"
 #include "base/ratelimit.h"
+#include "libvirt/hook.h"
 #include "libvirt/vm-check.h"
 #include "libvirt/vm-engine.h"
 #include <stdio.h>
@@ -77,6 +78,9 @@ static int read_request(struct api *a, sd_bus_message *m, struct vm_work *w, str
         r = api_read_start_options_and(m, &q->options, more, ELEMENTS(more), err);
     if (r == 0)
         r = vm_engine_from_string(engine, &q->engine, err);
+    /* libvirt would not answer before its hook has, and is in the middle of something with it. */
+    if (r == 0 && a->o.hook && hook_is_running(a->o.hook, q->name))
+        r = mig_error_set(err, MIG_ERR_BUSY, 0, "libvirt starts, stops or moves %.80s just now", q->name);
     migration_options_waive(&q->options, &w->findings);
     return r;
 }

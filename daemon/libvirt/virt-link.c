@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "libvirt/virt-events.h"
+#include "transport/channel.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 /* A daemon that does not answer is dead after 5 s times 4. */
 #define KEEPALIVE_SEC   5
 #define KEEPALIVE_COUNT 3
+#define KNOCK_USEC      (5 * USEC_PER_SEC)
 #define TRY_AGAIN_USEC  (500 * USEC_PER_MSEC)
 
 struct virt_link {
@@ -17,11 +19,9 @@ struct virt_link {
     char uri[300];
 };
 
-static int cannot_reach(const char *uri, struct mig_error *err)
+static void hint(const char *uri, struct mig_error *err)
 {
-    bool here = strcmp(uri, VIRT_LOCAL_URI) == 0;
-    int r = virt_error(err, MIG_ERR_PEER_UNREACHABLE, "libvirt at %.120s cannot be reached", uri);
-    if (here)
+    if (strcmp(uri, VIRT_LOCAL_URI) == 0)
         mig_error_hint(err, "see that libvirtd or virtqemud runs here (systemctl status libvirtd)");
     else
         mig_error_hint(
@@ -29,14 +29,54 @@ static int cannot_reach(const char *uri, struct mig_error *err)
             "try virsh -c %.120s list as root on this host; DestinationUri= in section [Libvirt] of "
             "migd.conf says how libvirt is reached",
             uri);
-    return r;
+}
+
+/* HOST:PORT of an address by TCP or TLS; false for any other. */
+static bool where_it_listens(const char *uri, char *ret, size_t size)
+{
+    const char *tls = strstr(uri, "+tls://"), *tcp = strstr(uri, "+tcp://");
+    const char *from = tls ? tls : tcp;
+    if (!from)
+        return false;
+    from += strlen("+tls://");
+    int length = (int)strcspn(from, "/?");
+    const char *at = memchr(from, '@', (size_t)length);
+    if (at) {
+        length -= (int)(at + 1 - from);
+        from = at + 1;
+    }
+    const char *bracket = memchr(from, ']', (size_t)length), *host_end = bracket ? bracket : from;
+    bool has_port = memchr(host_end, ':', (size_t)length - (size_t)(host_end - from));
+    snprintf(ret, size, "%.*s%s", length, from, has_port ? "" : tls ? ":16514" : ":16509");
+    return true;
+}
+
+/* libvirt itself waits for as long as the kernel tries, which for a silent host is minutes. */
+static int knock(const char *uri, struct mig_error *err)
+{
+    char address[280];
+    struct mig_error said = MIG_ERROR_INIT;
+    _cleanup_(channel_freep) struct channel *c = NULL;
+    if (!where_it_listens(uri, address, sizeof address) ||
+        channel_connect(&c, address, KNOCK_USEC, -1, &said) == 0)
+        return 0;
+    mig_error_set(err, MIG_ERR_PEER_UNREACHABLE, 0, "libvirt at %.120s cannot be reached: %s", uri,
+                  said.message);
+    hint(uri, err);
+    return -EHOSTUNREACH;
 }
 
 static int connect_to(struct virt_link *l, struct mig_error *err)
 {
+    int r = knock(l->uri, err);
+    if (r < 0)
+        return r;
     l->connection = virt.virConnectOpen(l->uri);
-    if (!l->connection)
-        return cannot_reach(l->uri, err);
+    if (!l->connection) {
+        r = virt_error(err, MIG_ERR_PEER_UNREACHABLE, "libvirt at %.120s cannot be reached", l->uri);
+        hint(l->uri, err);
+        return r;
+    }
     /* Those that are in this process (test:///) have none. */
     virt.virConnectSetKeepAlive(l->connection, KEEPALIVE_SEC, KEEPALIVE_COUNT);
     return 0;

@@ -177,7 +177,8 @@ static void failed(struct vm_job *j, bool asked)
     struct mig_error err = MIG_ERROR_INIT;
     char what[300] = "";
     explain(j, &err);
-    migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
+    if (!j->taken_up) /* else it is only now that its outcome is asked for */
+        migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
     enum vm_place place = asked ? vm_outcome(j, what, sizeof what) : VM_HERE;
     if (place == VM_THERE) {
         completed(j);

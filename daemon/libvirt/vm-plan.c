@@ -99,9 +99,15 @@ static void choose_flags(struct vm_plan *p, const struct vm_request *q)
         p->flags |= VIR_MIGRATE_TLS;
 }
 
-static uint64_t lower_cap(uint64_t a, uint64_t b)
+uint64_t vm_plan_cap(const struct vm_plan *p, const struct migration_options *o)
 {
+    uint64_t a = o->bandwidth_bytes_per_sec, b = p->total_bytes_per_sec;
     return a && b ? MIN(a, b) : a ? a : b;
+}
+
+uint64_t vm_plan_cap_mib(const struct vm_plan *p, const struct migration_options *o)
+{
+    return div_round_up(vm_plan_cap(p, o), MIB);
 }
 
 int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct vm_xml *x, bool persistent,
@@ -118,9 +124,8 @@ int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct v
     if (strcmp(q->options.peer_domain, x->name) != 0)
         snprintf(p.peer_name, sizeof p.peer_name, "%s", q->options.peer_domain);
     choose_flags(&p, q);
-    /* libvirt's unit: less than one cannot be said. */
-    p.bandwidth_mib =
-        div_round_up(lower_cap(q->options.bandwidth_bytes_per_sec, q->total_bytes_per_sec), MIB);
+    p.total_bytes_per_sec = q->total_bytes_per_sec;
+    p.bandwidth_mib = vm_plan_cap_mib(&p, &q->options);
     p.max_downtime_msec = MAX(q->options.max_downtime_usec / USEC_PER_MSEC, UINT64_C(1));
     p.connections = q->options.connections > 1 ? q->options.connections : 1;
     *ret = p;

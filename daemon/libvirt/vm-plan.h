@@ -30,6 +30,7 @@ struct vm_plan {
     char uri[256], destination_uri[300], data_uri[300];
     unsigned flags;         /* VIR_MIGRATE_* */
     uint64_t bandwidth_mib; /* per second; 0: no cap */
+    uint64_t total_bytes_per_sec;
     uint64_t max_downtime_msec;
     unsigned connections;
     uint64_t memory_bytes;
@@ -40,7 +41,11 @@ struct vm_plan {
 /* InvalidArgument for a destination that is none, NotSupported for an engine that is not there. */
 int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct vm_xml *x, bool persistent,
                  struct mig_error *err);
-/* "live", "peer2peer", ...: the i-th flag as virsh migrate calls it, NULL after the last. */
+/* What these options and the cap over all migrations leave: bytes per second, 0: no cap. */
+uint64_t vm_plan_cap(const struct vm_plan *p, const struct migration_options *o);
+/* The same in libvirt's unit, of which less than one cannot be said. */
+uint64_t vm_plan_cap_mib(const struct vm_plan *p, const struct migration_options *o);
+/* "live", "p2p", ...: the i-th flag as virsh migrate calls it, NULL after the last. */
 const char *vm_plan_flag(const struct vm_plan *p, size_t i);
 /* What virsh would be told to do the same. */
 void vm_plan_command(const struct vm_plan *p, char *ret, size_t size);

@@ -35,7 +35,8 @@ static int add_all(struct json_object *o, const struct vm_plan *p)
                    {"bandwidth", p->options.bandwidth_bytes_per_sec},
                    {"max-downtime", p->options.max_downtime_usec},
                    {"timeout", p->options.timeout_usec},
-                   {"max-rounds", p->options.max_rounds}};
+                   {"max-rounds", p->options.max_rounds},
+                   {"total-bandwidth", p->total_bytes_per_sec}};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ELEMENTS(texts); i++)
         r = json_add_string(o, texts[i].key, texts[i].value);
@@ -93,6 +94,8 @@ static int parse(const char *text, struct vm_record *ret)
     p->flags = (unsigned)json_u64_or(j, "flags", 0);
     p->memory_bytes = json_u64_or(j, "memory", 0);
     o->bandwidth_bytes_per_sec = json_u64_or(j, "bandwidth", 0);
+    p->total_bytes_per_sec = json_u64_or(j, "total-bandwidth", 0);
+    p->bandwidth_mib = vm_plan_cap_mib(p, o);
     o->max_downtime_usec = json_u64_or(j, "max-downtime", o->max_downtime_usec);
     o->timeout_usec = json_u64_or(j, "timeout", 0);
     o->max_rounds = (unsigned)json_u64_or(j, "max-rounds", 0);

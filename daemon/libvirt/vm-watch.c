@@ -25,7 +25,7 @@ bool vm_may_ask(struct vm_job *j)
 
 static void set_bandwidth(struct vm_job *j, const struct migration_options *o)
 {
-    uint64_t mib = div_round_up(o->bandwidth_bytes_per_sec, MIB);
+    uint64_t mib = vm_plan_cap_mib(&j->plan, o);
     /* 0 is no cap for migd, and for libvirt what it means as a parameter: as much as there is. */
     if (mib != j->bandwidth_mib &&
         virt.virDomainMigrateSetMaxSpeed(j->domain, mib ? mib : INT64_MAX / MIB, 0) == 0)
@@ -156,7 +156,7 @@ static void apply_policy(struct vm_job *j, const struct migration_options *o)
 {
     struct vm_round r;
     bool late = o->timeout_usec && now_usec() - j->began_usec >= o->timeout_usec;
-    if (vm_policy_feed(&j->policy, &j->figures, now_usec(), o->max_downtime_usec, o->bandwidth_bytes_per_sec,
+    if (vm_policy_feed(&j->policy, &j->figures, now_usec(), o->max_downtime_usec, vm_plan_cap(&j->plan, o),
                        &r) &&
         !j->forced) {
         bool out_of_rounds = o->max_rounds && j->policy.passes >= o->max_rounds &&

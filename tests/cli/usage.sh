@@ -11,7 +11,7 @@ for verb in devices register open list show check link-test evacuate start monit
     says out "--json"
     run 0 --help
 done
-for later in estimate evacuate heatmap; do
+for later in estimate heatmap; do
     says_not out "  $later "
 done
 # The manual page knows every verb and option.
@@ -36,7 +36,7 @@ says err "say what to do"
 run 2 strat
 says err "Did you mean start?"
 run 2 list --bandwidth 5
-says err "--bandwidth is an option of start and check, not of list"
+says err "--bandwidth is an option of start and check and evacuate, not of list"
 run 2 status --detach
 says err "--detach is an option of start, not of status"
 run 2 release demo --wait

@@ -122,6 +122,17 @@ static void test_link(void **state)
     assert_true(virt_link_open(&l, "qemu+unix:///system?socket=/nowhere", &err) < 0);
     assert_int_equal(err.code, MIG_ERR_PEER_UNREACHABLE);
     assert_non_null(strstr(err.hint, "virsh -c"));
+
+    /* A host that does not answer is given up soon, whatever libvirt would do: nobody has this address. */
+    uint64_t began = now_usec();
+    err = MIG_ERROR_INIT;
+    assert_true(virt_link_open(&l, "qemu+tls://user@192.0.2.1/system", &err) < 0);
+    assert_int_equal(err.code, MIG_ERR_PEER_UNREACHABLE);
+    assert_non_null(strstr(err.message, "192.0.2.1:16514"));
+    assert_true(now_usec() - began < 8 * USEC_PER_SEC);
+    err = MIG_ERROR_INIT;
+    assert_true(virt_link_open(&l, "qemu+tcp://[::1]:9/system", &err) < 0);
+    assert_non_null(strstr(err.message, "[::1]:9"));
 }
 
 static void test_list(void **state)

@@ -129,8 +129,15 @@ static void test_plan(void **state)
     assert_true(has_flag(&p, "persistent") && has_flag(&p, "undefinesource") && has_flag(&p, "tls") &&
                 has_flag(&p, "unsafe") && has_flag(&p, "parallel") && has_flag(&p, "auto-converge"));
     assert_int_equal(p.bandwidth_mib, 11); /* libvirt's unit, never less than was asked for */
+    assert_int_equal(vm_plan_cap_mib(&p, &q.options), 11);
     q.total_bytes_per_sec = 2 * MIB;
-    assert_int_equal(planned(&q, x, true).bandwidth_mib, 2);
+    p = planned(&q, x, true);
+    assert_int_equal(p.bandwidth_mib, 2);
+    q.options.bandwidth_bytes_per_sec = 0; /* taken off while it runs: the cap over all stays */
+    assert_int_equal(vm_plan_cap_mib(&p, &q.options), 2);
+    q.options.bandwidth_bytes_per_sec = 10 * MIB + 1;
+    q.total_bytes_per_sec = 0;
+    p = planned(&q, x, true);
     char command[600];
     vm_plan_command(&p, command, sizeof command);
     assert_non_null(strstr(command, "migrate --live --p2p --persistent --undefinesource"));

@@ -14,13 +14,24 @@
 static const enum option_id only_vm[] = {OPT_ENGINE, OPT_PERSISTENT, OPT_UNDEFINE_SOURCE, OPT_AUTO_CONVERGE,
                                          OPT_DRY_RUN};
 
+/* Registered by libvirt's hook. */
+static bool is_guest(sd_bus *bus, const char *path)
+{
+    _cleanup_json_ struct json_object *o = NULL;
+    struct mig_error ignored = MIG_ERROR_INIT;
+    return bus_properties(bus, path, MIGD_IFACE_DOMAIN, &o, &ignored) == 0 &&
+           strcmp(json_str(o, "Controller"), "libvirt") == 0;
+}
+
 int vm_find(sd_bus *bus, const struct args *args, char **ret_path, bool *ret_vm, struct mig_error *err)
 {
     const char *name = args->positional[0];
     struct mig_error said = MIG_ERROR_INIT;
     int r = bus_domain_path(bus, name, ret_path, &said);
-    *ret_vm = r < 0 && said.code == MIG_ERR_NO_SUCH_DOMAIN;
-    if (r < 0 && !*ret_vm) {
+    *ret_vm = r < 0 ? said.code == MIG_ERR_NO_SUCH_DOMAIN : is_guest(bus, *ret_path);
+    if (*ret_vm)
+        return 0;
+    if (r < 0) {
         *err = said;
         return r;
     }

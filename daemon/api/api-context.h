@@ -55,8 +55,9 @@ struct api {
     size_t ndomains;
     struct api_migration **migrations; /* oldest first */
     size_t nmigrations;
-    struct loop_timer *ticker; /* while a migration runs: its figures change without anybody saying so */
-    struct loop_timer *expiry; /* of ended migrations */
+    struct loop_timer *ticker;  /* while a migration runs: its figures change without anybody saying so */
+    struct loop_timer *expiry;  /* of ended migrations */
+    struct vm_natives *natives; /* what libvirt does beside migrations of migd's */
     struct api_job *jobs;
     size_t njobs;
     struct migration_observer observer;

@@ -4,12 +4,14 @@
 #include "api/api-findings.h"
 #include "api/api-job.h"
 #include "api/api-migration-options.h"
+#include "api/api-vm-native.h"
 #include "api/api-vm-plan.h"
 #include "base/printable.h"
 #include "base/ratelimit.h"
 #include "libvirt/hook.h"
 #include "libvirt/vm-check.h"
 #include "libvirt/vm-engine.h"
+#include "outgoing/outgoing.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +21,8 @@ struct vm_work {
     struct vm_plan plan;
     struct findings findings;
     struct migration *migration; /* reference; NULL: not begun */
+    struct domain *guest;        /* engine=native: borrowed, the job has a reference */
+    struct vm_native *native;    /* libvirt's part of it */
     char uri[256];
     struct vm_summary *list;
     size_t nlist;
@@ -29,6 +33,7 @@ static void free_work(void *work)
     struct vm_work *w = work;
     findings_clear(&w->findings);
     migration_unref(w->migration);
+    vm_native_keep(w->api->natives, w->native);
     free(w->list);
     free(w);
 }
@@ -118,6 +123,25 @@ static int check_not_moving(struct api *a, const char *name, struct mig_error *e
     return 0;
 }
 
+static int ask_and_begin(void *work, int cancel_fd, struct mig_error *err)
+{
+    struct vm_work *w = work;
+    int r = ask(w, err);
+    if (r == 0 && w->guest)
+        r = findings_to_error(&w->findings, MIG_ERR_WRONG_STATE, err);
+    if (r == 0 && w->guest)
+        r = api_vm_native_begin(w->api, w->guest, &w->plan, w->request.host, cancel_fd, &w->native, err);
+    return r;
+}
+
+static int start_engine(struct vm_work *w, struct mig_error *err)
+{
+    struct api *a = w->api;
+    return w->guest ? outgoing_start(&w->migration, a->o.outgoing, w->guest, w->request.host,
+                                     &w->plan.options, api_observer(a), err)
+                    : vm_engine_start(&w->migration, a->o.vm, &w->plan, api_observer(a), err);
+}
+
 static int start(void *work, struct mig_error *err)
 {
     struct vm_work *w = work;
@@ -128,7 +152,7 @@ static int start(void *work, struct mig_error *err)
     if (r == 0 && a->quitting)
         r = mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
     if (r == 0)
-        r = vm_engine_start(&w->migration, a->o.vm, &w->plan, api_observer(a), err);
+        r = start_engine(w, err);
     if (r == 0)
         api_add_migration(w->migration, a);
     return r;
@@ -141,7 +165,7 @@ static int answer_start(void *work, sd_bus_message *reply)
 }
 
 static const struct api_job_ops start_ops = {
-    .run = ask, .finish = start, .answer = answer_start, .free = free_work};
+    .run_until = ask_and_begin, .finish = start, .answer = answer_start, .free = free_work};
 
 static int begin(struct api *a, sd_bus_message *m, const char *what, const struct api_job_ops *ops,
                  sd_bus_error *error)
@@ -154,7 +178,12 @@ static int begin(struct api *a, sd_bus_message *m, const char *what, const struc
         free_work(w);
         return api_error(error, &e);
     }
-    int r = api_job_start(a, m, NULL, what, ops, w, &e);
+    if (ops == &start_ops && w->request.engine == VM_ENGINE_NATIVE &&
+        !(w->guest = api_find_guest(a, w->request.name, &e))) {
+        free_work(w);
+        return api_error(error, &e);
+    }
+    int r = api_job_start(a, m, w->guest, what, ops, w, &e);
     return r < 0 ? api_error(error, &e) : r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The whole of it: built up, taken down, ended in good order. */
 #include "api/api-context.h"
+#include "libvirt/vm-native.h"
 #include "api/api-job.h"
 #include "api/api-policy.h"
 #include "base/log.h"
@@ -46,6 +47,8 @@ int api_new(struct api **ret, const struct api_options *options, struct mig_erro
     a->policy = api_policy_new();
     if (!a->policy)
         return mig_error_oom(err);
+    if (vm_natives_new(&a->natives, a->o.loop) < 0)
+        return mig_error_oom(err);
     int r = export_all(a);
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r, "cannot put the interfaces on the bus: %s",
@@ -66,6 +69,7 @@ struct api *api_free(struct api *a)
         migration_shutdown(a->migrations[i]->migration);
         api_migration_free(a->migrations[i]);
     }
+    vm_natives_free(a->natives);
     for (size_t i = 0; i < a->ndomains; i++) {
         domain_stop_watching(a->domains[i]->domain);
         api_domain_free(a->domains[i]);

@@ -23,5 +23,5 @@ libmigd_la_SOURCES += \
 	daemon/api/api-policy.c daemon/api/api-policy.h \
 	daemon/api/api-summary.c \
 	daemon/api/api-status.c daemon/api/api-status.h \
-	daemon/api/api-vm.c daemon/api/api-vm.h daemon/api/api-vm-plan.c daemon/api/api-vm-plan.h \
+	daemon/api/api-vm.c daemon/api/api-vm.h daemon/api/api-vm-native.c daemon/api/api-vm-native.h daemon/api/api-vm-plan.c daemon/api/api-vm-plan.h \
 	daemon/api/api.c daemon/api/api.h

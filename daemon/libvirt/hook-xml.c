@@ -14,7 +14,7 @@ struct place {
 
 struct hook_xml {
     xmlDoc *doc;
-    char name[256], uuid[64], monitor[108];
+    char name[256], uuid[64], monitor[XML_MONITOR_MAX];
     struct place *places;
     size_t n;
     bool declared; /* the text begins with <?xml */
@@ -103,29 +103,6 @@ static void read_notes(struct hook_xml *x, const xmlNode *devices)
             }
 }
 
-#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
-
-static bool is_qemu(const xmlNode *node, const char *name)
-{
-    return is_element(node, name) && node->ns && strcmp((const char *)node->ns->href, QEMU_NAMESPACE) == 0;
-}
-
-/* Among the arguments that libvirt passes on: -qmp unix:PATH[,...]. */
-static void read_monitor(struct hook_xml *x, const xmlNode *line)
-{
-    char text[512];
-    bool after_qmp = false;
-    for (xmlNode *n = line->children; n && !x->monitor[0]; n = n->next) {
-        if (!is_qemu(n, "arg"))
-            continue;
-        attribute(n, "value", text, sizeof text);
-        size_t length = after_qmp && strncmp(text, "unix:", 5) == 0 ? strcspn(text + 5, ",") : 0;
-        if (length > 0 && length < sizeof x->monitor)
-            snprintf(x->monitor, sizeof x->monitor, "%.*s", (int)length, text + 5);
-        after_qmp = strcmp(text, "-qmp") == 0;
-    }
-}
-
 static int read_domain(struct hook_xml *x, const xmlNode *root, struct mig_error *err)
 {
     const xmlNode *devices = xml_child(root, "devices"), *metadata = xml_child(root, "metadata");
@@ -136,9 +113,7 @@ static int read_domain(struct hook_xml *x, const xmlNode *root, struct mig_error
     for (xmlNode *n = devices ? devices->children : NULL; r == 0 && n; n = n->next)
         if (n->type == XML_ELEMENT_NODE && !n->ns && read_device(n, &p))
             r = add_device(x, &p, err);
-    for (xmlNode *n = root->children; n; n = n->next)
-        if (is_qemu(n, "commandline"))
-            read_monitor(x, n);
+    xml_monitors(root, &x->monitor, 1);
     for (xmlNode *n = metadata ? metadata->children : NULL; r == 0 && n; n = n->next)
         if (is_ours(n, "devices"))
             read_notes(x, n);

@@ -8,10 +8,12 @@ libmigd_la_SOURCES += \
 	daemon/libvirt/virt-events.c daemon/libvirt/virt-events.h \
 	daemon/libvirt/virt-library.c daemon/libvirt/virt-library.h \
 	daemon/libvirt/virt-link.c daemon/libvirt/virt-link.h \
+	daemon/libvirt/vm-call.c daemon/libvirt/vm-call.h \
 	daemon/libvirt/vm-check.c daemon/libvirt/vm-check.h \
 	daemon/libvirt/vm-check-disks.c daemon/libvirt/vm-check-parts.h daemon/libvirt/vm-check-there.c \
 	daemon/libvirt/vm-engine.c daemon/libvirt/vm-engine.h \
 	daemon/libvirt/vm-job.c daemon/libvirt/vm-job.h \
+	daemon/libvirt/vm-native.c daemon/libvirt/vm-native.h \
 	daemon/libvirt/vm-news.c daemon/libvirt/vm-news.h \
 	daemon/libvirt/vm-outcome.c daemon/libvirt/vm-watch.c \
 	daemon/libvirt/vm-plan.c daemon/libvirt/vm-plan.h \

@@ -70,7 +70,7 @@ static void look_at_options(struct vm_look *l)
                  {o->checksum != d->checksum, "checksum"},
                  {o->blackout_limit_usec != d->blackout_limit_usec, "blackout-limit"}};
     for (size_t i = 0; i < ELEMENTS(given); i++)
-        if (given[i].given)
+        if (given[i].given && !l->plan->native)
             vm_tell(l, FINDING_VM_OPTION_UNSUPPORTED, given[i].name, NULL,
                     "--%s is an option of migd's own engine, and %s would be moved by QEMU", given[i].name,
                     l->xml.name);

@@ -92,7 +92,7 @@ static int start(struct migration **ret, const struct vm_context *context, const
                              .hook = context->hook,
                              .runtime_dir = context->runtime_dir,
                              .taken_up = id != NULL,
-                             .call_end_fd = -1};
+                             .call = {.end_fd = -1}};
     migration_set_engine(m, &ops, e);
     migration_set_engine_word(m, plan->engine);
     if (observer)

@@ -14,54 +14,16 @@
 #define LAST_FIGURES_USEC (500 * USEC_PER_MSEC)
 #define TAKE_UP_USEC      (60 * USEC_PER_SEC)
 
-/* ---- the call ---- */
-
-static int add_parameters(const struct vm_plan *p, virTypedParameterPtr *params, int *n)
-{
-    int max = 0, r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_URI, p->data_uri);
-    if (r == 0 && p->peer_name[0])
-        r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_DEST_NAME, p->peer_name);
-    if (r == 0 && p->bandwidth_mib)
-        r = virt.virTypedParamsAddULLong(params, n, &max, VIR_MIGRATE_PARAM_BANDWIDTH, p->bandwidth_mib);
-    if (r == 0 && p->connections > 1)
-        r = virt.virTypedParamsAddInt(params, n, &max, VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS,
-                                      (int)p->connections);
-    if (r == 0 && (p->flags & VIR_MIGRATE_TLS))
-        r = virt.virTypedParamsAddString(params, n, &max, VIR_MIGRATE_PARAM_TLS_DESTINATION, p->host);
-    return r;
-}
-
-static void *call(void *userdata)
-{
-    struct vm_job *j = userdata;
-    const struct vm_plan *p = &j->plan;
-    virTypedParameterPtr params = NULL;
-    int n = 0, r = add_parameters(p, &params, &n);
-    if (r == 0)
-        r = virt.virDomainMigrateToURI3(j->call_domain, p->destination_uri, params, (unsigned)n, p->flags);
-    if (r < 0)
-        virt_error(&j->call_error, MIG_ERR_FAILED, "libvirt could not move %s to %s", p->name, p->host);
-    virt.virTypedParamsFree(params, n);
-    j->call_result = r;
-    eventfd_write(j->call_end_fd, 1);
-    return NULL;
-}
-
 static int begin_call(struct vm_job *j, struct mig_error *err)
 {
     struct vm_record record = {.plan = j->plan};
     snprintf(record.id, sizeof record.id, "%s", migration_id(j->migration));
-    int r = virt_link_open(&j->call_link, j->plan.uri, err);
-    if (r == 0)
-        r = virt_link_domain(j->call_link, j->plan.name, j->plan.uuid, &j->call_domain, err);
-    if (r == 0)
-        r = vm_record_write(j->runtime_dir, &record, err);
+    int r = vm_record_write(j->runtime_dir, &record, err);
     if (r < 0)
         return r;
     migration_set_phase(j->migration, MIG_PHASE_FULL_SEND);
     j->began_usec = now_usec();
-    r = pthread_create(&j->caller, NULL, call, j);
-    return r ? mig_error_set(err, MIG_ERR_NO_MEMORY, r, "cannot start a thread: %s", strerror(r)) : 0;
+    return vm_call_begin(&j->call, &j->plan, err);
 }
 
 /* ---- before and after ---- */
@@ -86,9 +48,6 @@ static int open_link(struct vm_job *j, struct mig_error *err)
 static int set_up(struct vm_job *j, struct mig_error *err)
 {
     const struct vm_plan *p = &j->plan;
-    j->call_end_fd = eventfd(0, EFD_CLOEXEC);
-    if (j->call_end_fd < 0)
-        return mig_error_set(err, MIG_ERR_FAILED, errno, "no event descriptor: %s", strerror(errno));
     int r = open_link(j, err);
     if (r == 0)
         r = virt_link_domain(j->link, p->name, p->uuid, &j->domain, err);
@@ -123,11 +82,8 @@ static void clear(struct vm_job *j)
         vm_news_end(j->news);
     if (j->domain)
         virt.virDomainFree(j->domain);
-    if (j->call_domain)
-        virt.virDomainFree(j->call_domain);
     virt_link_free(j->link);
-    virt_link_free(j->call_link);
-    close_fd(&j->call_end_fd);
+    vm_call_end(&j->call);
 }
 
 static void end_as(struct vm_job *j, enum mig_state state, const struct mig_error *err)
@@ -159,8 +115,8 @@ static void explain(struct vm_job *j, struct mig_error *err)
         *err = j->stop;
     else if (st.cancel_requested)
         mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->plan.name);
-    else if (mig_error_is_set(&j->call_error))
-        *err = j->call_error;
+    else if (mig_error_is_set(&j->call.error))
+        *err = j->call.error;
     else
         mig_error_set(err, MIG_ERR_FAILED, 0,
                       "libvirt ended the migration of %s, and does not say why any more", j->plan.name);
@@ -203,13 +159,12 @@ static void run_call(struct vm_job *j)
 {
     struct mig_error err = MIG_ERROR_INIT;
     if (begin_call(j, &err) < 0) {
-        j->call_error = err;
+        j->call.error = err;
         failed(j, false);
         return;
     }
     vm_watch(j);
-    pthread_join(j->caller, NULL);
-    if (j->call_result == 0)
+    if (j->call.result == 0)
         completed(j);
     else
         failed(j, true);
@@ -230,7 +185,7 @@ void vm_job_run(struct vm_job *j)
     struct mig_error err = MIG_ERROR_INIT;
     int r = set_up(j, &err);
     if (r < 0 && !j->taken_up) {
-        j->call_error = err;
+        j->call.error = err;
         failed(j, false);
     } else if (j->taken_up) {
         run_taken_up(j);

@@ -8,10 +8,8 @@
  */
 #pragma once
 #include "libvirt/hook.h"
-#include "libvirt/virt-link.h"
-#include "libvirt/vm-plan.h"
+#include "libvirt/vm-call.h"
 #include "libvirt/vm-policy.h"
-#include <pthread.h>
 
 struct vm_news;
 
@@ -27,15 +25,7 @@ struct vm_job {
     virDomainPtr domain;
     struct vm_news *news; /* what libvirt tells on the main thread */
 
-    /* The call, by a connection of its own: where two threads share one, libvirt before 10.1 loses the
-     * wake-up of the thread that waits for an answer, and a question is not sent before the next keepalive.
-     */
-    struct virt_link *call_link;
-    virDomainPtr call_domain;
-    pthread_t caller;
-    int call_end_fd; /* readable when it has returned */
-    int call_result;
-    struct mig_error call_error;
+    struct vm_call call;
 
     /* What is watched. */
     struct vm_figures figures;

@@ -40,18 +40,27 @@ int vm_engine_from_string(const char *s, enum vm_engine *ret, struct mig_error *
 static int choose_engine(struct vm_plan *p, const struct vm_request *q, const struct vm_xml *x,
                          struct mig_error *err)
 {
-    if (q->engine == VM_ENGINE_NATIVE) {
+    if (q->engine == VM_ENGINE_NATIVE && (!vm_xml_memory_is_shared_file(x) || x->nmonitors == 0)) {
         int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
-                              "engine=native, where migd moves the memory of a libvirt domain by itself, is "
-                              "not available yet");
-        mig_error_hint(err, "--engine libvirt has QEMU move everything; --engine auto chooses it");
+                              "engine=native: the memory of %.80s is not in shared files, or its QEMU has no "
+                              "second monitor",
+                              x->name);
+        mig_error_hint(
+            err, "migctl libvirt prepare shows what to change; --engine libvirt has QEMU move everything");
         return r;
+    }
+    p->native = q->engine == VM_ENGINE_NATIVE;
+    if (p->native) {
+        snprintf(p->engine, sizeof p->engine, "native");
+        snprintf(p->why, sizeof p->why, "it was asked for");
+        return 0;
     }
     snprintf(p->engine, sizeof p->engine, "libvirt");
     if (q->engine == VM_ENGINE_LIBVIRT)
         snprintf(p->why, sizeof p->why, "it was asked for");
     else if (vm_xml_memory_is_shared_file(x))
-        snprintf(p->why, sizeof p->why, "the native engine is not available yet; this domain would suit it");
+        snprintf(p->why, sizeof p->why,
+                 "the native engine is taken where it is asked for; this domain would suit it");
     else
         snprintf(p->why, sizeof p->why,
                  "its memory is not in shared files, which the native engine would need");
@@ -91,9 +100,9 @@ static void choose_flags(struct vm_plan *p, const struct vm_request *q)
         p->flags |= VIR_MIGRATE_UNSAFE;
     /* Off unless asked for: it makes the guest's CPUs stand still up to 99 % of the time, which takes writes
      * of CPUs away and leaves those of devices. */
-    if (q->auto_converge)
+    if (q->auto_converge && !p->native)
         p->flags |= VIR_MIGRATE_AUTO_CONVERGE;
-    if (o->connections > 1)
+    if (o->connections > 1 && !p->native)
         p->flags |= VIR_MIGRATE_PARALLEL;
     if (q->tls)
         p->flags |= VIR_MIGRATE_TLS;
@@ -125,9 +134,9 @@ int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct v
         snprintf(p.peer_name, sizeof p.peer_name, "%s", q->options.peer_domain);
     choose_flags(&p, q);
     p.total_bytes_per_sec = q->total_bytes_per_sec;
-    p.bandwidth_mib = vm_plan_cap_mib(&p, &q->options);
+    p.bandwidth_mib = p.native ? 0 : vm_plan_cap_mib(&p, &q->options);
     p.max_downtime_msec = MAX(q->options.max_downtime_usec / USEC_PER_MSEC, UINT64_C(1));
-    p.connections = q->options.connections > 1 ? q->options.connections : 1;
+    p.connections = q->options.connections > 1 && !p.native ? q->options.connections : 1;
     *ret = p;
     return 0;
 }

@@ -35,6 +35,7 @@ struct vm_plan {
     unsigned connections;
     uint64_t memory_bytes;
     bool persistent; /* here */
+    bool native;     /* migd moves the memory, and libvirt the rest */
     struct migration_options options;
 };
 

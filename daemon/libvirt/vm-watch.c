@@ -225,7 +225,7 @@ void vm_watch(struct vm_job *j)
 {
     j->bandwidth_mib = j->plan.bandwidth_mib;
     for (bool cancelled = false;;) {
-        struct pollfd p[] = {{.fd = j->call_end_fd, .events = POLLIN},
+        struct pollfd p[] = {{.fd = j->call.end_fd, .events = POLLIN},
                              {.fd = cancelled ? -1 : j->cancel_fd, .events = POLLIN}};
         poll(p, ELEMENTS(p), TICK_MSEC);
         if (p[0].revents)

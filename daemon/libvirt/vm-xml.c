@@ -110,27 +110,6 @@ static int read_device(struct vm_xml *x, const xmlNode *node, struct mig_error *
     return 0;
 }
 
-/* ---- monitors ---- */
-
-/* -qmp unix:PATH,server=on,... among the arguments that libvirt passes on. */
-static void read_monitors(struct vm_xml *x, const xmlNode *root)
-{
-    char value[256];
-    bool after_qmp = false;
-    for (const xmlNode *n = root->children; n; n = n->next) {
-        if (!xml_is(n, "commandline") || !n->ns)
-            continue;
-        for (const xmlNode *arg = n->children; arg; arg = arg->next) {
-            if (!xml_is(arg, "arg") || !xml_attribute(arg, "value", value, sizeof value))
-                continue;
-            if (after_qmp && strncmp(value, "unix:", 5) == 0 && x->nmonitors < VM_MONITORS_MAX)
-                snprintf(x->monitors[x->nmonitors++], sizeof x->monitors[0], "%.*s",
-                         (int)MIN(strcspn(value + 5, ","), sizeof x->monitors[0] - 1), value + 5);
-            after_qmp = strcmp(value, "-qmp") == 0;
-        }
-    }
-}
-
 /* ---- the whole ---- */
 
 static int read_domain(struct vm_xml *x, const xmlNode *root, struct mig_error *err)
@@ -149,7 +128,7 @@ static int read_domain(struct vm_xml *x, const xmlNode *root, struct mig_error *
     xml_text(xml_child(root, "vcpu"), text, sizeof text);
     x->vcpus = (unsigned)strtoul(text, NULL, 10);
     read_memory(x, root);
-    read_monitors(x, root);
+    x->nmonitors = xml_monitors(root, x->monitors, VM_MONITORS_MAX);
     for (const xmlNode *n = devices ? devices->children : NULL; r == 0 && n; n = n->next)
         if (n->type == XML_ELEMENT_NODE && !n->ns)
             r = read_device(x, n, err);

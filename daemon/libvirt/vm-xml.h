@@ -2,7 +2,7 @@
 /* What a domain of libvirt's consists of, as far as moving it is concerned: read from its XML. A plain value;
  * any thread. */
 #pragma once
-#include "base/error.h"
+#include "libvirt/xml-walk.h"
 
 #define VM_NAME_MAX     255
 #define VM_DEVICES_MAX  64u
@@ -34,7 +34,7 @@ struct vm_xml {
     size_t ndevices;
     struct vm_disk disks[VM_DISKS_MAX];
     size_t ndisks;
-    char monitors[VM_MONITORS_MAX][128]; /* sockets of QMP monitors beside libvirt's own */
+    char monitors[VM_MONITORS_MAX][XML_MONITOR_MAX]; /* sockets of QMP monitors beside libvirt's own */
     size_t nmonitors;
 };
 

@@ -88,3 +88,23 @@ bool xml_number(const xmlNode *node, const char *name, unsigned long max, unsign
     *ret = (unsigned)value;
     return true;
 }
+
+size_t xml_monitors(const xmlNode *root, char (*ret)[XML_MONITOR_MAX], size_t max)
+{
+    char value[256];
+    bool after_qmp = false;
+    size_t found = 0;
+    for (const xmlNode *n = root->children; n; n = n->next) {
+        if (!xml_is(n, "commandline") || !n->ns)
+            continue;
+        for (const xmlNode *arg = n->children; arg; arg = arg->next) {
+            if (!xml_is(arg, "arg") || !xml_attribute(arg, "value", value, sizeof value))
+                continue;
+            size_t length = after_qmp && strncmp(value, "unix:", 5) == 0 ? strcspn(value + 5, ",") : 0;
+            if (length > 0 && length < XML_MONITOR_MAX && found < max)
+                snprintf(ret[found++], XML_MONITOR_MAX, "%.*s", (int)length, value + 5);
+            after_qmp = strcmp(value, "-qmp") == 0;
+        }
+    }
+    return found;
+}

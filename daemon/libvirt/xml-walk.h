@@ -18,5 +18,9 @@ bool xml_attribute(const xmlNode *node, const char *name, char *ret, size_t size
 bool xml_has(const xmlNode *node, const char *name, const char *wanted);
 /* Its text, or "" when it is missing or too long. */
 void xml_text(const xmlNode *node, char *ret, size_t size);
+/* Sockets of QMP monitors beside libvirt's own: -qmp unix:PATH,... among the arguments that libvirt passes
+ * on. How many, at most max. */
+#define XML_MONITOR_MAX 108u
+size_t xml_monitors(const xmlNode *root, char (*ret)[XML_MONITOR_MAX], size_t max);
 /* libvirt writes 0x1c, and takes 28 and 034 as well. */
 bool xml_number(const xmlNode *node, const char *name, unsigned long max, unsigned *ret);

@@ -109,7 +109,7 @@ def case_vm_dry_run(stage):
     b.run("virsh", "-q", "define", "/run/other.xml")
     expect("vm-exists" in dry()[2], "another domain of this name there")
     code, said, _ = migctl(a, "start", "vm", "hostb", "--engine", "native")
-    expect(code == 1 and said["error"] == "NotSupported" and "not available yet" in said["message"], f"native: {said}")
+    expect(code == 1 and said["error"] == "NotSupported" and "registered by libvirt's hook" in said["message"], f"native: {said}")
     code, said, errors = migctl(a, "start", "nobody", "hostb")
     expect(code == 3, f"a name that nobody has: exit {code}: {said} {errors}")
     a.run("virsh", "-q", "destroy", "vm")

@@ -156,7 +156,7 @@ static void test_plan_refuses(void **state)
     q.engine = VM_ENGINE_NATIVE;
     assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
     assert_int_equal(err.code, MIG_ERR_NOT_SUPPORTED);
-    assert_non_null(strstr(err.message, "not available yet"));
+    assert_non_null(strstr(err.message, "not in shared files"));
     q.engine = VM_ENGINE_LIBVIRT;
     snprintf(q.host, sizeof q.host, "unix:/run/x");
     assert_int_equal(vm_plan_make(&p, &q, x, true, NULL), -EINVAL);

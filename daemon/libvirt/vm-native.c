@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "libvirt/vm-native.h"
+#include "base/log.h"
+#include "libvirt/vm-call.h"
+#include <poll.h>
+
+struct vm_native {
+    struct vm_natives *all;
+    struct vm_native *next;
+    struct vm_plan plan;
+    struct vm_call call;
+    struct loop_io *watch;
+};
+
+struct vm_natives {
+    struct loop *loop;
+    struct vm_native *list;
+};
+
+int vm_natives_new(struct vm_natives **ret, struct loop *loop)
+{
+    struct vm_natives *all = calloc(1, sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    all->loop = loop;
+    *ret = all;
+    return 0;
+}
+
+static void native_free(struct vm_native *n)
+{
+    loop_io_free(n->watch);
+    vm_call_end(&n->call);
+    free(n);
+}
+
+struct vm_natives *vm_natives_free(struct vm_natives *all)
+{
+    if (!all)
+        return NULL;
+    for (struct vm_native *n = all->list, *next; n; n = next) {
+        next = n->next;
+        struct mig_error e = MIG_ERROR_INIT;
+        if (vm_native_has_ended(n, &e))
+            native_free(n);
+        else
+            loop_io_free(n->watch); /* its thread has the rest in its hands */
+    }
+    free(all);
+    return NULL;
+}
+
+int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct mig_error *err)
+{
+    struct vm_native *n = calloc(1, sizeof *n);
+    if (!n)
+        return mig_error_oom(err);
+    n->plan = *plan;
+    int r = vm_call_begin(&n->call, &n->plan, err);
+    if (r < 0) {
+        native_free(n);
+        return r;
+    }
+    *ret = n;
+    return 0;
+}
+
+bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
+{
+    struct pollfd p = {.fd = n->call.end_fd, .events = POLLIN};
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    if (n->call.result < 0) {
+        *err = n->call.error;
+        return true;
+    }
+    mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
+                  "QEMU has moved %s whole: migd at %s did not wait for its memory", n->plan.name,
+                  n->plan.host);
+    mig_error_hint(err, "set ArrivalWait= there, and enable libvirt's hook: migctl libvirt enable-hook");
+    return true;
+}
+
+static void ended(int fd, void *userdata)
+{
+    struct vm_native *n = userdata;
+    const struct log_fields fields = {.domain = n->plan.name};
+    if (n->call.result < 0)
+        log_mig_error(LOG_WARNING, &fields, &n->call.error, "libvirt did not finish its part");
+    else
+        log_write(LOG_INFO, &fields, "libvirt has moved CPUs and devices of %s", n->plan.name);
+    for (struct vm_native **at = &n->all->list; *at; at = &(*at)->next)
+        if (*at == n) {
+            *at = n->next;
+            break;
+        }
+    native_free(n);
+}
+
+void vm_native_keep(struct vm_natives *all, struct vm_native *n)
+{
+    if (!n)
+        return;
+    n->all = all;
+    n->next = all->list;
+    all->list = n;
+    if (loop_io_new(&n->watch, all->loop, n->call.end_fd, ended, n) < 0)
+        log_warning("What libvirt says of %s will not be heard", n->plan.name);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libvirt's part of a migration in which migd moves the memory (engine=native): its call, which goes on
+ * beside migd's own migration of the registered guest. libvirt waits in the hook of the destination until
+ * that one was decided, then moves CPUs and devices; see libvirt/guests.h.
+ */
+#pragma once
+#include "libvirt/vm-plan.h"
+#include "loop/loop.h"
+
+struct vm_natives; /* those that go on; main thread */
+int vm_natives_new(struct vm_natives **ret, struct loop *loop);
+/* At the end of the daemon: libvirt goes on with those that it has not ended. */
+struct vm_natives *vm_natives_free(struct vm_natives *all);
+
+struct vm_native;
+/* Any thread: libvirt begins. */
+int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct mig_error *err);
+/* Any thread: whether its call has returned, and then in err what libvirt says, or that it has moved
+ * everything by itself. */
+bool vm_native_has_ended(struct vm_native *n, struct mig_error *err);
+/* Main thread; n may be NULL. It goes on, its end is logged, and it is freed. */
+void vm_native_keep(struct vm_natives *all, struct vm_native *n);

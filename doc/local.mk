@@ -2,7 +2,7 @@
 check_PROGRAMS += doc/make-findings
 doc_make_findings_SOURCES = doc/make-findings.c
 doc_make_findings_LDADD = libmigd.la
-dist_doc_DATA += doc/costs.md doc/findings.md doc/integration.md doc/libvirt.md doc/metrics.md
+dist_doc_DATA += doc/costs.md doc/findings.md doc/integration.md doc/libvirt.md doc/link.md doc/metrics.md
 
 # So is doc/metrics.md from the table of metrics.
 check_PROGRAMS += doc/make-metrics

@@ -48,7 +48,8 @@ def rows(report, stage, link, what, codecs, runs, least):
     for codec, r in m.items():
         case = f"{what} over {link}, {codec}"
         report.add(case, r["rate"] / MIB, "MiB/s", r["rate"] / m["off"]["rate"], "off", least=least if codec == "adaptive" else None)
-        report.add(f"{case}: CPU of sender and receiver", (r["sender"] + r["receiver"]) / gib, "s/GiB")
+        for side in ("sender", "receiver"):
+            report.add(f"{case}: CPU of the {side}", r[side] / gib, "s/GiB")
 
 
 def run(report, build, quick):

@@ -12,6 +12,7 @@ bench: all $(bench_programs)
 .PHONY: bench
 include tests/bench/memory.mk
 include tests/bench/trackers.mk
+include tests/bench/xor.mk
 # Cases with real daemons, on the stage of the end-to-end runs.
 EXTRA_PROGRAMS += tests/bench/plain-read
 tests_bench_plain_read_SOURCES = tests/bench/plain-read.c tests/bench/bench.h

@@ -111,14 +111,14 @@ class Decider:
 
 
 class Source:
-    """A source of one region and no device, up to and without COMMIT."""
+    """A source of one region and no device, up to and without COMMIT. resumes: all of its connections end after the first round, and it comes back."""
 
-    def __init__(self, address, domain, region, size, decider, deviate=None):
-        self.address, self.deviate, self.lines = address, deviate, []
+    def __init__(self, address, domain, region, size, decider, deviate=None, resumes=False):
+        self.address, self.deviate, self.lines, self.key = address, deviate, [], None
         self.size, self.id, self.token = size, secrets.token_hex(16), secrets.token_hex(16)
         self.hello = {"regions": [{"name": region, "size": size}], "devices": [], "migration": self.id, "protocol": 1, "protocol-oldest": 1,
                       "version": "0.1.0", "domain": domain, "page-size": PAGE, "connections": 2, "vmm-state": True, "verify": "off",
-                      "token": self.token, "decision-address": decider.address}
+                      "token": self.token, "decision-address": decider.address, **({"reconnect-timeout": 1000000} if resumes else {})}
 
     def line(self, name):
         line = Line(self.address, name, self.deviate)
@@ -127,20 +127,34 @@ class Source:
 
     def attach(self, role, index):
         line = self.line(f"{role} {index}")
-        line.send(Frame(HELLO, compact({"attach": self.id, "token": self.token, "role": role, "index": index})))
+        line.send(Frame(HELLO, compact({"attach": self.id, "token": self.token, "role": role, "index": index, **({"key": self.key} if self.key else {})})))
         line.hear()
         return line
 
-    def run(self, state=b"state"):
-        """What the destination said last, as an object."""
+    def connect(self, hello):
+        """(control, pages, state), or what else the destination answered"""
         control = self.line("control")
-        control.send(Frame(HELLO, compact(self.hello)))
+        control.send(Frame(HELLO, compact(hello)))
         answer = control.hear()
         if "ok" not in answer:
             return answer
-        pages = [self.attach("pages", n) for n in range(2)]
-        stream = self.attach("state", 0)
+        self.key = answer.get("resume-key") if "resume" in hello else None
+        self.next_key = answer.get("resume-key")
+        return control, [self.attach("pages", n) for n in range(2)], self.attach("state", 0)
+
+    def run(self, state=b"state"):
+        """What the destination said last, as an object."""
+        all_lines = self.connect(self.hello)
+        if isinstance(all_lines, dict):
+            return all_lines
+        control, pages, stream = all_lines
         for fence in range(2):
+            if fence == 1 and self.next_key:
+                self.close()
+                all_lines = self.connect({"resume": self.id, "token": self.token, "key": self.next_key, "reconnect-timeout": 1000000})
+                if isinstance(all_lines, dict):
+                    return all_lines
+                control, pages, stream = all_lines
             for n, line in enumerate(pages):
                 at = n * 16 * PAGE
                 line.send(Frame(PAGES, os.urandom(2 * PAGE), offset=at))

@@ -17,19 +17,15 @@ struct sink { /* a device that counts what it is given, and does not take it bey
 
 #define SINK_MAX_BYTES 65536u
 
-static ssize_t take(struct device *d, const void *buf, size_t size)
-{
-    struct sink *s = (struct sink *)d;
-    uint64_t sum = 0; /* reads it all: whether it is there is the sanitizer's to say */
-    for (size_t i = 0; i < size; i++)
-        sum += ((const uint8_t *)buf)[i];
-    s->bytes += size + (sum == UINT64_MAX);
-    return s->bytes > SINK_MAX_BYTES ? -1 : 0;
-}
-
 static int write_state(struct device *d, const void *buf, size_t size, struct mig_error *err)
 {
-    return take(d, buf, size) < 0 ? mig_error_set(err, MIG_ERR_DEVICE, EINVAL, "the device has enough") : 0;
+    static volatile uint8_t sum; /* reads it all: whether it is there is the sanitizer's to say */
+    struct sink *s = (struct sink *)d;
+    for (size_t i = 0; i < size; i++)
+        sum = (uint8_t)(sum + ((const uint8_t *)buf)[i]);
+    s->bytes += size;
+    return s->bytes > SINK_MAX_BYTES ? mig_error_set(err, MIG_ERR_DEVICE, EINVAL, "the device has enough")
+                                     : 0;
 }
 
 static const struct device_ops sink_ops = {.write_state = write_state};

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/fault.h"
 #include "base/log.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef FAULT_POINTS
 static int act(const char *name, const char *action, size_t n)
@@ -22,9 +24,23 @@ static int act(const char *name, const char *action, size_t n)
     return 0;
 }
 
-int fault_point(const char *name)
+/* What is wanted now: the environment says it, or names a file that may come and go while the daemon runs. */
+static const char *read_spec(char *buf, size_t size)
 {
     const char *spec = getenv("MIGD_FAULT");
+    if (!spec || *spec != '@')
+        return spec;
+    _cleanup_close_ int fd = open(spec + 1, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, buf, size - 1);
+    buf[MAX(n, 0)] = '\0';
+    buf[strcspn(buf, "\n")] = '\0';
+    return buf;
+}
+
+int fault_point(const char *name)
+{
+    char buf[256];
+    const char *spec = read_spec(buf, sizeof buf);
     size_t len = strlen(name);
     while (spec && *spec) {
         size_t item = strcspn(spec, ",");

@@ -164,6 +164,8 @@ static int step(struct device *d, uint32_t from, uint32_t to)
         r = state_load_begin(&m->load);
     if (r < 0)
         return r;
+    if (to == STATE_RESUMING)
+        m->loaded = false; /* what it was is given up, and a reset does not bring it back to life */
 
     m->state = to;
     migration_apply_mode(d);

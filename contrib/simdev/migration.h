@@ -19,7 +19,7 @@ struct device;
 
 struct migration {
     uint32_t state;
-    bool loaded;         /* a state was taken over in this process' life */
+    bool loaded;         /* a state was taken over, and none has been begun since */
     bool precopy_stream; /* the stream was begun in PRE_COPY */
     struct state_save save;
     struct state_load load;

@@ -360,6 +360,15 @@ static void test_bad_state_is_refused(void **unused)
     assert_int_equal(client_set_state(&b.client, RESUMING), 0);
     assert_int_equal(client_load(&b.client, state, bytes), 0);
     assert_int_equal(client_set_state(&b.client, RUNNING), 0);
+
+    /* What it took over is given up for the next one, of which nothing comes: a reset does not bring it back.
+     */
+    assert_int_equal(client_set_state(&b.client, STOP), 0);
+    uint64_t last = scene_sequence(&b);
+    assert_int_equal(client_set_state(&b.client, RESUMING), 0);
+    assert_int_equal(client_command(&b.client, VFU_DEVICE_RESET, NULL, 0, -1, NULL, NULL), 0);
+    client_idle(&b.client, 30);
+    assert_int_equal(scene_sequence(&b), last);
     scene_end(&a);
     scene_end(&b);
 

@@ -47,8 +47,8 @@
       " disks.")                                                                                             \
     X(MESSAGE_MIGRATION_RESOLVED, "a712755f6cac44d599d5269512e74f7b",                                        \
       "An operator decided a migration in doubt",                                                            \
-      "Migration @MIGD_MIGRATION@ was in doubt, and an operator said what becomes of domain "                \
-      "@MIGD_DOMAIN@ on this side.",                                                                         \
+      "Migration @MIGD_MIGRATION@ was in doubt, and user @MIGD_CALLER_UID@ said what becomes of domain "     \
+      "@MIGD_DOMAIN@ on this side: @MIGD_REASON@.",                                                          \
       "Make sure that the other host does not run it too before it is connected again.")                     \
     X(MESSAGE_MIGRATION_TAKEN_UP, "ac8efe121c5949f1ba2dde83458bfed0",                                        \
       "A migration of an earlier process is taken up",                                                       \
@@ -140,14 +140,26 @@
       "migd.conf(5) has the keys.")                                                                          \
     X(MESSAGE_ACCESS_ALLOWED, "ca3ab343ac334b68be9bf77c6519a9d5",                                            \
       "A call was allowed",                                                                                  \
-      "User @MIGD_CALLER_UID@ called something that needs the right @MIGD_ACTION@, and may.",                \
+      "User @MIGD_CALLER_UID@ called @MIGD_METHOD@, which needs the right @MIGD_ACTION@, and may: "          \
+      "@MIGD_REASON@.",                                                                                      \
       "Nothing is to be done; this line is kept for those who want to know who asked for what.")             \
     X(MESSAGE_ACCESS_DENIED, "03c472ca449548b4b8d889d2b47a5c1d",                                             \
       "A call was denied",                                                                                   \
-      "User @MIGD_CALLER_UID@ called something that needs the right @MIGD_ACTION@, and polkit did "          \
-      "not grant it.",                                                                                       \
+      "User @MIGD_CALLER_UID@ called @MIGD_METHOD@, which needs the right @MIGD_ACTION@, and may not: "      \
+      "@MIGD_REASON@.",                                                                                      \
       "If this user should be allowed, write a rule for polkit (polkit(8)) that grants "                     \
       "@MIGD_ACTION@.")                                                                                      \
+    X(MESSAGE_CALL_FAILED, "b068e8fb214f4343969b49e209a81df2",                                               \
+      "A call that was allowed has failed",                                                                  \
+      "User @MIGD_CALLER_UID@ was allowed to call @MIGD_METHOD@, and migd did not do what it asked for: "    \
+      "@MIGD_REASON@.",                                                                                      \
+      "Nothing is to be done: who called has the same sentence, with what would help.")                      \
+    X(MESSAGE_PEER_ALLOWED, "e0b60f8538ad4be6973ab9579c8d81a7",                                              \
+      "A peer may bring a migration",                                                                        \
+      "@MIGD_PEER@ brings migration @MIGD_MIGRATION@ of domain @MIGD_DOMAIN@ here, which waits for it: "     \
+      "@MIGD_REASON@.",                                                                                      \
+      "Nothing is to be done; this line is kept for those who want to know who was let in. "                 \
+      "Security= and AllowedPeers= in migd.conf(5) decide it.")                                              \
     X(MESSAGE_PEER_REFUSED, "77dde229df884e4dac2386e5cc86ba64",                                              \
       "A peer was refused",                                                                                  \
       "A connection to the peer port ended before any domain was touched: the dialogue was not "             \

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-job.h"
+#include "api/api-audit.h"
+#include "api/api-policy.h"
 #include "base/log.h"
 #include "loop/worker.h"
 #include <stdio.h>
@@ -9,6 +11,7 @@ struct api_job {
     struct api_job *next;
     struct api *api;
     sd_bus_message *call;
+    struct api_audit audit; /* call NULL: nobody asked */
     struct domain *domain;
     const struct api_job_ops *ops;
     void *work;
@@ -46,6 +49,14 @@ static int new_answer(struct api_job *j, sd_bus_message **ret)
     return 0;
 }
 
+static void audit_end(const struct api_job *j)
+{
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    api_error(&error, &j->error);
+    if (j->audit.call)
+        api_audit_ended(&j->audit, &error);
+}
+
 static void done(void *userdata, int result)
 {
     struct api_job *j = userdata;
@@ -58,8 +69,10 @@ static void done(void *userdata, int result)
         result = j->ops->finish(j->work, &j->error);
     if (result >= 0)
         result = new_answer(j, &reply);
-    if (result < 0)
+    if (result < 0) {
+        audit_end(j);
         api_new_error(j->call, &j->error, &reply);
+    }
     struct api_job **at = &a->jobs;
     while (*at != j)
         at = &(*at)->next;
@@ -90,6 +103,9 @@ int api_job_start(struct api *a, sd_bus_message *call, struct domain *domain, co
     if (j) {
         *j = (struct api_job){.api = a, .ops = ops, .work = work, .next = a->jobs};
         j->call = sd_bus_message_ref(call);
+        const struct api_audit *current = api_policy_current(a->policy);
+        if (current && current->call == call)
+            j->audit = *current;
         j->domain = domain ? domain_ref(domain) : NULL;
         r = worker_start(&j->worker, a->o.loop, "job", run, done, j);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Migrations on the bus: which there are, how they stand, what an operator may say to them. Those that have
  * ended stay visible for a while. */
+#include "api/api-audit.h"
 #include "api/api-context.h"
 #include "api/api-migration-options.h"
 #include "api/api-options.h"
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "loop/loop.h"
 #include "migd-bus.h"
+#include "migration/journal.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -314,7 +316,11 @@ static int resolve(struct api_migration *am, sd_bus_message *m, const char *verd
     if (strcmp(verdict, "run") != 0 && strcmp(verdict, "drop") != 0)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.40s\" is neither \"run\" nor \"drop\"",
                              verdict);
-    return migration_resolve(am->migration, strcmp(verdict, "run") == 0, err);
+    bool run = strcmp(verdict, "run") == 0;
+    r = migration_resolve(am->migration, run, err);
+    if (r == 0)
+        migration_log_resolved(am->migration, run, api_policy_current(am->api->policy)->uid);
+    return r;
 }
 
 static int method_resolve(sd_bus_message *m, void *userdata, sd_bus_error *error)

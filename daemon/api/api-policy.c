@@ -4,6 +4,7 @@
  * of one stays true. The table is small and forgets at random: the bus is asked again then.
  */
 #include "api/api-policy.h"
+#include "api/api-audit.h"
 #include "api/api-context.h"
 #include "base/log.h"
 #include "migd-bus.h"
@@ -137,6 +138,7 @@ struct api_policy {
     size_t nfaces;
     struct waiting *waiting;
     size_t nwaiting;
+    const struct api_audit *current; /* while a method's handler runs */
 };
 
 /* api_authorized is given the object, and sd-bus nothing else: there is one api in a process, as there is one
@@ -179,21 +181,27 @@ static bool is_root(uint32_t uid)
 
 /* ---- the end of a decision ---- */
 
-static void audit(sd_bus_message *m, uint32_t uid, bool allowed, enum action action, const char *why)
+/* Looking is free, and nobody wants a line for it. */
+static void audit(const struct api_audit *a, bool allowed, enum action action, const char *why)
 {
-    const char *member = sd_bus_message_get_member(m);
-    if (allowed && action == INSPECT)
-        return;
-    char who[12];
-    snprintf(who, sizeof who, "%u", uid);
-    const struct log_fields fields = {
-        .message = allowed ? MESSAGE_ACCESS_ALLOWED : MESSAGE_ACCESS_DENIED,
-        .action = action_ids[action],
-        .caller_uid = who,
-    };
-    log_write(allowed ? LOG_INFO : LOG_NOTICE, &fields, "%s on %s by user %u (%s): %s, %s", member,
-              sd_bus_message_get_path(m), uid, sd_bus_message_get_sender(m), allowed ? "allowed" : "denied",
-              why);
+    if (!allowed || action != INSPECT)
+        api_audit_decided(a, allowed, why);
+}
+
+static void audit_end(const struct api_audit *a, enum action action, const sd_bus_error *error)
+{
+    if (action != INSPECT)
+        api_audit_ended(a, error);
+}
+
+static int carry_out(struct api_policy *p, const struct api_audit *a, enum action action,
+                     sd_bus_message_handler_t handler, void *object, sd_bus_error *error)
+{
+    p->current = a;
+    int r = handler(a->call, object, error);
+    p->current = NULL;
+    audit_end(a, action, error);
+    return r;
 }
 
 static int refuse(sd_bus_message *m, uint32_t uid, enum action action, struct mig_error *err)
@@ -245,41 +253,54 @@ static bool needs_another(struct waiting *w, void *object)
     return !find_action(w->message, object, &now) || now != w->action;
 }
 
-/* As the vtable would have called it, had the answer been known. */
-static void call_now(struct waiting *w)
+/* 0: it is gone. */
+static int find_object(const struct waiting *w, void **ret, sd_bus_error *error)
 {
-    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
     sd_bus_message *m = w->message;
-    void *object = w->face->api;
-    int r = 1;
-    if (w->face->find)
-        r = w->face->find(sd_bus_message_get_bus(m), sd_bus_message_get_path(m), w->face->interface,
-                          w->face->api, &object, &error);
+    *ret = w->face->api;
+    if (!w->face->find)
+        return 1;
+    return w->face->find(sd_bus_message_get_bus(m), sd_bus_message_get_path(m), w->face->interface,
+                         w->face->api, ret, error);
+}
+
+/* As the vtable would have called it, had the answer been known. r and error: of find_object. */
+static void call_now(struct waiting *w, const struct api_audit *a, void *object, int r, sd_bus_error *error)
+{
+    sd_bus_message *m = w->message;
     if (r == 0)
-        sd_bus_error_setf(&error, SD_BUS_ERROR_UNKNOWN_OBJECT, "there is no %s any more",
+        sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "there is no %s any more",
                           sd_bus_message_get_path(m));
     if (r > 0 && needs_another(w, object)) {
         struct mig_error e = MIG_ERROR_INIT;
         mig_error_set(&e, MIG_ERR_WRONG_STATE, 0, "%s changed while %s waited for its authorization",
                       sd_bus_message_get_path(m), sd_bus_message_get_member(m));
         mig_error_hint(&e, "look at it again, and call again");
-        r = api_error(&error, &e);
+        r = api_error(error, &e);
     }
     if (r > 0) {
         sd_bus_message_rewind(m, true);
-        r = find_handler(w->face, sd_bus_message_get_member(m))(m, object, &error);
+        r = carry_out(w->policy, a, w->action, find_handler(w->face, sd_bus_message_get_member(m)), object,
+                      error);
+    } else {
+        audit_end(a, w->action, error);
     }
-    if (sd_bus_error_is_set(&error))
-        sd_bus_reply_method_error(m, &error);
+    if (sd_bus_error_is_set(error))
+        sd_bus_reply_method_error(m, error);
     else if (r < 0)
         sd_bus_reply_method_errno(m, r, NULL);
 }
 
 static void decide(struct waiting *w, bool allowed, const char *why)
 {
-    audit(w->message, w->uid, allowed, w->action, why);
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    void *object = NULL;
+    struct api_audit a;
+    int r = find_object(w, &object, &error);
+    api_audit_begin(&a, w->message, action_ids[w->action], w->uid, r > 0 ? object : NULL);
+    audit(&a, allowed, w->action, why);
     if (allowed) {
-        call_now(w);
+        call_now(w, &a, object, r, &error);
     } else {
         struct mig_error e = MIG_ERROR_INIT;
         refuse(w->message, w->uid, w->action, &e);
@@ -354,7 +375,7 @@ static int uid_answered(sd_bus_message *reply, void *userdata, sd_bus_error *err
 {
     struct waiting *w = userdata;
     if (sd_bus_message_get_error(reply) || sd_bus_message_read(reply, "u", &w->uid) < 0) {
-        w->uid = UINT32_MAX;
+        w->uid = API_UID_UNKNOWN;
         decide(w, false, "the bus does not say who calls");
         return 0;
     }
@@ -379,7 +400,7 @@ static int put_aside(struct api_policy *p, const struct face *f, sd_bus_message 
                           .face = f,
                           .message = sd_bus_message_ref(m),
                           .action = action,
-                          .uid = UINT32_MAX};
+                          .uid = API_UID_UNKNOWN};
     p->waiting = w;
     p->nwaiting++;
     *ret = w;
@@ -422,20 +443,26 @@ int api_authorized(sd_bus_message *m, void *object, sd_bus_error *error)
     sd_bus_message_handler_t handler = f ? find_handler(f, member) : NULL;
     struct mig_error e = MIG_ERROR_INIT;
     enum action action;
-    uint32_t uid = UINT32_MAX;
+    struct api_audit a;
+    uint32_t uid = API_UID_UNKNOWN;
     if (!sender || strlen(sender) >= sizeof p->known[0].name || !handler ||
         !find_action(m, object, &action)) {
+        api_audit_begin(&a, m, "(none)", API_UID_UNKNOWN, NULL);
+        api_audit_decided(&a, false, "migd cannot tell who calls, or has no rule for it");
         mig_error_set(&e, MIG_ERR_NOT_ALLOWED, 0,
                       "%s is not allowed: migd cannot tell who calls, or has no rule for it", member);
         return api_error(error, &e);
     }
     bool uid_known = is_known(p, sender, &uid);
+    api_audit_begin(&a, m, action_ids[action], uid, object);
     if (uid_known && is_root(uid)) {
-        audit(m, uid, true, action, "root");
-        return handler(m, object, error);
+        audit(&a, true, action, "root");
+        return carry_out(p, &a, action, handler, object, error);
     }
-    if (hold(p, f, m, action, uid_known, uid, &e) < 0)
+    if (hold(p, f, m, action, uid_known, uid, &e) < 0) {
+        api_audit_decided(&a, false, e.message);
         return api_error(error, &e);
+    }
     return 1;
 }
 
@@ -446,6 +473,11 @@ int api_policy_add(struct api_policy *p, struct api *a, const char *interface, s
         return -E2BIG;
     p->faces[p->nfaces++] = (struct face){interface, a, find, methods};
     return 0;
+}
+
+const struct api_audit *api_policy_current(const struct api_policy *p)
+{
+    return p->current;
 }
 
 struct api_policy *api_policy_free(struct api_policy *p)
@@ -482,11 +514,13 @@ static int ask_uid(sd_bus *bus, const char *sender, uint32_t *ret)
 int api_policy_check_root(struct api_policy *p, sd_bus_message *m, struct mig_error *err)
 {
     const char *sender = sd_bus_message_get_sender(m);
-    uint32_t uid = UINT32_MAX;
+    uint32_t uid = API_UID_UNKNOWN;
     if (sender && strlen(sender) < sizeof p->known[0].name && !is_known(p, sender, &uid) &&
         ask_uid(sd_bus_message_get_bus(m), sender, &uid) == 0)
         learn(p, sender, uid);
-    bool allowed = uid != UINT32_MAX && is_root(uid);
-    audit(m, uid, allowed, ONLY_ROOT, "a property that only root sets");
+    bool allowed = uid != API_UID_UNKNOWN && is_root(uid);
+    struct api_audit a;
+    api_audit_begin(&a, m, action_ids[ONLY_ROOT], uid, NULL);
+    api_audit_decided(&a, allowed, "a property that only root sets");
     return allowed ? 0 : refuse(m, uid, ONLY_ROOT, err);
 }

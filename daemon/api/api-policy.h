@@ -14,6 +14,7 @@
 #include <systemd/sd-bus.h>
 
 struct api;
+struct api_audit;
 struct api_policy;
 
 struct api_policy *api_policy_new(void);
@@ -31,6 +32,9 @@ int api_policy_add(struct api_policy *p, struct api *a, const char *interface, s
                    const struct api_method *methods);
 /* The handler for the vtable. */
 int api_authorized(sd_bus_message *m, void *object, sd_bus_error *error);
+
+/* Of the call whose handler runs; NULL in between. */
+const struct api_audit *api_policy_current(const struct api_policy *p);
 
 /* For the setters of properties, which cannot wait for polkit: root and the user that migd runs as. */
 int api_policy_check_root(struct api_policy *p, sd_bus_message *m, struct mig_error *err);

@@ -1,4 +1,5 @@
 libmigd_la_SOURCES += \
+	daemon/api/api-audit.c daemon/api/api-audit.h \
 	daemon/api/api-check.c \
 	daemon/api/api-context.h \
 	daemon/api/api-devices.c daemon/api/api-devices.h \

@@ -115,6 +115,11 @@ const struct finding *findings_first_error(const struct findings *f)
     return NULL;
 }
 
+bool finding_is_waived(const struct finding *f)
+{
+    return f->severity == FINDING_WARNING && finding_severity_of(f->code) == FINDING_ERROR;
+}
+
 size_t findings_count(const struct findings *f, enum finding_severity severity)
 {
     size_t n = 0;

@@ -42,6 +42,8 @@ int findings_waive(struct findings *f, const char *code, struct mig_error *err);
 /* The first error, or NULL: the migration would be refused because of it. */
 const struct finding *findings_first_error(const struct findings *f);
 size_t findings_count(const struct findings *f, enum finding_severity severity);
+/* Only a warning because an operator overruled it. */
+bool finding_is_waived(const struct finding *f);
 /* Fills err with the first error: its sentence, its remedy, and the code in the hint. mig_code: the error's
  * code, where the finding has none of its own. Returns the negative errno, or 0 when there is no error among
  * them. */

@@ -61,8 +61,10 @@ static const char *const message_ids[] = {
 #undef X
 };
 
-#define FIELD_MAX 12
-static void add_field(struct iovec *iov, int *n, char (*text)[160], const char *name, const char *value)
+#define FIELD_MAX        14
+#define FIELD_TEXT_BYTES 512 /* a reason is as long as an error's message */
+static void add_field(struct iovec *iov, int *n, char (*text)[FIELD_TEXT_BYTES], const char *name,
+                      const char *value)
 {
     if (!value)
         return;
@@ -83,7 +85,7 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
     va_end(ap);
     if (stderr_is_journal()) {
         struct iovec iov[FIELD_MAX];
-        char text[FIELD_MAX][160], priority[4], number[12];
+        char text[FIELD_MAX][FIELD_TEXT_BYTES], priority[4], number[12];
         int n = 0;
         snprintf(priority, sizeof priority, "%d", level & 7);
         add_field(iov, &n, text, "PRIORITY", priority);
@@ -98,7 +100,9 @@ void log_write(int level, const struct log_fields *fields, const char *format, .
             add_field(iov, &n, text, "MIGD_ERROR", fields->error);
             add_field(iov, &n, text, "ERRNO", fields->error_number > 0 ? number : NULL);
             add_field(iov, &n, text, "MIGD_ACTION", fields->action);
+            add_field(iov, &n, text, "MIGD_METHOD", fields->method);
             add_field(iov, &n, text, "MIGD_CALLER_UID", fields->caller_uid);
+            add_field(iov, &n, text, "MIGD_REASON", fields->reason);
         }
         iov[n++] = (struct iovec){line, strlen(line)};
         sd_journal_sendv(iov, n);

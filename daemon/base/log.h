@@ -21,6 +21,8 @@ struct log_fields {
     const char *error;         /* MIGD_ERROR: a word of include/migd-errors.h; log_mig_error sets it */
     int error_number;          /* ERRNO: positive; log_mig_error sets it */
     const char *action;        /* MIGD_ACTION: of polkit */
+    const char *method;        /* MIGD_METHOD: of the bus */
+    const char *reason;        /* MIGD_REASON: why it was decided so */
     const char *caller_uid;    /* MIGD_CALLER_UID */
 };
 

@@ -39,10 +39,16 @@ static int take_numbers(struct session *s, struct device ***ret_devices, struct 
 
 static void log_findings(const struct session *s, const struct findings *f)
 {
-    const struct log_fields fields = {.domain = s->domain->name, .migration = migration_id(s->migration)};
-    for (size_t i = 0; i < f->count; i++)
-        if (f->items[i].severity == FINDING_WARNING)
-            log_write(LOG_WARNING, &fields, "%s (%s)", f->items[i].message, f->items[i].word);
+    struct log_fields fields = {
+        .domain = s->domain->name, .migration = migration_id(s->migration), .peer = s->control->peer};
+    for (size_t i = 0; i < f->count; i++) {
+        if (f->items[i].severity != FINDING_WARNING)
+            continue;
+        bool waived = finding_is_waived(&f->items[i]);
+        fields.reason = waived ? "overruled by the source's operator" : NULL;
+        log_write(LOG_WARNING, &fields, "%s (%s%s%s)", f->items[i].message, f->items[i].word,
+                  waived ? ", " : "", waived ? fields.reason : "");
+    }
 }
 
 /* Nothing is touched before this has passed. */

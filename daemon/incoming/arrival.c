@@ -62,7 +62,6 @@ static void op_shutdown(struct migration *m, void *engine)
 static int op_resolve(struct migration *m, void *engine, bool run_here, struct mig_error *err)
 {
     struct arrival *a = engine;
-    migration_log_resolved(m, run_here);
     a->session.resolution = run_here ? 1 : 2;
     if (a->worker)
         eventfd_write(a->cancel_fd, 1);

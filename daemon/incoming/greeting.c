@@ -158,8 +158,12 @@ static void *greet(void *userdata)
     }
     if (r < 0) {
         if (r != -EPIPE) {
-            const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = g->channel->peer};
             make_printable(err.message);
+            const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED,
+                                              .peer = g->channel->peer,
+                                              .error =
+                                                  mig_error_is_set(&err) ? mig_error_word(err.code) : NULL,
+                                              .reason = mig_error_is_set(&err) ? err.message : strerror(-r)};
             log_write(LOG_INFO, &fields, "Connection from %s refused: %s%s%s%s", g->channel->peer,
                       mig_error_is_set(&err) ? err.message : strerror(-r), err.hint[0] ? " (" : "", err.hint,
                       err.hint[0] ? ")" : "");

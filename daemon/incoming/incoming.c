@@ -15,6 +15,7 @@
 #include "incoming/greeting.h"
 #include "incoming/probe.h"
 #include "loop/loop.h"
+#include "transport/security.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -83,6 +84,25 @@ static struct arrival *find_id(struct incoming *in, const char *id)
     return NULL;
 }
 
+/* Why this peer may bring a migration: the answer to who it was, for those who ask later. */
+static void log_let_in(const struct channel *channel, const struct migration *m)
+{
+    char name[256], reason[320];
+    security_peer_name(channel, name, sizeof name);
+    if (*name)
+        snprintf(reason, sizeof reason, "TLS shows it to be %s", name);
+    else if (strcmp(channel->ops->kind, "unix") == 0)
+        snprintf(reason, sizeof reason, "the rights of the UNIX socket let it in");
+    else
+        snprintf(reason, sizeof reason, "Security=plain lets everybody in");
+    const struct log_fields fields = {.message = MESSAGE_PEER_ALLOWED,
+                                      .domain = migration_domain(m),
+                                      .migration = migration_id(m),
+                                      .peer = channel->peer,
+                                      .reason = make_printable(reason)};
+    log_write(LOG_INFO, &fields, "%s may bring %s here: %s", channel->peer, migration_domain(m), reason);
+}
+
 /* channel and hello are taken over when 0 is returned. */
 static int begin(struct incoming *in, struct channel *channel, const struct frame_stream *stream,
                  struct json_object *hello, struct mig_error *err)
@@ -117,6 +137,7 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
     s->control_stream.channel = channel;
     channel->cancel_fd = s->wake_fd;
     s->hello = hello;
+    log_let_in(channel, s->migration);
     r = start_arrival(in, a, err);
     if (r == 0) {
         /* A departed one, too, is incoming from now on: a successor must not take it for running. */
@@ -223,7 +244,10 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
         return;
     }
     make_printable(err.message); /* it may hold words of the peer's */
-    const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED, .peer = channel->peer};
+    const struct log_fields fields = {.message = MESSAGE_PEER_REFUSED,
+                                      .peer = channel->peer,
+                                      .error = mig_error_word(err.code),
+                                      .reason = err.message};
     log_write(LOG_INFO, &fields, "Refused %s: %s", channel->peer, err.message);
     dialogue_refuse(&stream, &err);
     channel_free(channel);

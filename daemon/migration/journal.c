@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "migration/journal.h"
+#include <stdio.h>
 
 struct log_fields migration_log_fields(const struct migration *m, enum migd_message message)
 {
@@ -52,9 +53,13 @@ void migration_log_ended(struct migration *m, enum mig_state state, const struct
                   migration_domain(m));
 }
 
-void migration_log_resolved(struct migration *m, bool run_here)
+void migration_log_resolved(struct migration *m, bool run_here, uint32_t uid)
 {
-    const struct log_fields fields = migration_log_fields(m, MESSAGE_MIGRATION_RESOLVED);
-    log_write(LOG_WARNING, &fields, "migration %s: the operator decided: %s", migration_id(m),
+    struct log_fields fields = migration_log_fields(m, MESSAGE_MIGRATION_RESOLVED);
+    char who[12];
+    snprintf(who, sizeof who, "%u", uid);
+    fields.caller_uid = who;
+    fields.reason = run_here ? "run" : "drop";
+    log_write(LOG_WARNING, &fields, "migration %s: user %s decided: %s", migration_id(m), who,
               run_here ? "run here" : "drop here");
 }

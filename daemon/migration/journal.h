@@ -12,5 +12,5 @@ struct log_fields migration_log_fields(const struct migration *m, enum migd_mess
 void migration_log_begun(struct migration *m);
 /* Before migration_end, so that the phase in which it ended is still known. err NULL: completed. */
 void migration_log_ended(struct migration *m, enum mig_state state, const struct mig_error *err);
-/* An operator's word on a migration in doubt. */
-void migration_log_resolved(struct migration *m, bool run_here);
+/* An operator's word on a migration in doubt. uid: whose word. */
+void migration_log_resolved(struct migration *m, bool run_here, uint32_t uid);

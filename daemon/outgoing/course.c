@@ -100,11 +100,9 @@ static void settle(struct job *j, int r, struct mig_error *err)
 {
     int word = j->resolution;
     if (r == -EINPROGRESS && word == RESOLUTION_RUN) {
-        migration_log_resolved(j->migration, true);
         given_back(j, true);
         end_as(j, MIG_STATE_FAILED, j->end.problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, err);
     } else if (r == -EINPROGRESS && word == RESOLUTION_DROP) {
-        migration_log_resolved(j->migration, false);
         source_stop_tracking(j->domain);
         j->tracking = false;
         let_vmm_go(j);

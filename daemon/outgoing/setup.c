@@ -118,15 +118,20 @@ static void set_setup_time(struct migration_counters *c, void *userdata)
  * anyhow. */
 static int check_and_track(struct job *j, struct mig_error *err)
 {
-    const struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
+    struct log_fields fields = {.domain = j->domain->name, .migration = migration_id(j->migration)};
     struct findings f = {0};
     check_waive(&f, &j->options);
     j->tracking = true;
     int r = check_asks(j->domain, &j->request, true, &f);
     r = r < 0 ? mig_error_oom(err) : check_refusal(&f, err);
-    for (size_t i = 0; r == 0 && i < f.count; i++)
-        if (f.items[i].severity == FINDING_WARNING)
-            log_write(LOG_NOTICE, &fields, "%s (%s)", f.items[i].message, f.items[i].word);
+    for (size_t i = 0; r == 0 && i < f.count; i++) {
+        if (f.items[i].severity != FINDING_WARNING)
+            continue;
+        bool waived = finding_is_waived(&f.items[i]);
+        fields.reason = waived ? "overruled by the operator" : NULL;
+        log_write(LOG_NOTICE, &fields, "%s (%s%s%s)", f.items[i].message, f.items[i].word, waived ? ", " : "",
+                  waived ? fields.reason : "");
+    }
     findings_clear(&f);
     return r < 0 ? r : harvest_start(&j->set, err);
 }

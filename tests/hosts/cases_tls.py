@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+from cases_journal import lines, message_id
 from stage import expect, wait_for
 from workload import Workload
 
@@ -53,13 +54,18 @@ def case_tls(stage):
     wait_for("the refusal by the list", lambda: "tls-refused-by-peer" in check(a, b)[1])
     code, _, errors = w.migrate(a, b, check=False)
     expect(code == 1 and "is not among AllowedPeers" in errors, f"not on the list: exit {code}: {errors}")
-    expect("is not among AllowedPeers" in b.journal("-u", "migd"), "the destination's journal does not tell of the refusal")
+    told = lines(b, "MESSAGE_ID=" + message_id("PEER_REFUSED"))[-1]
+    expect("is not among AllowedPeers" in told["MIGD_REASON"] and told["MIGD_ERROR"] == "NotAllowed" and a.address in told["MIGD_PEER"],
+           f"the destination's journal does not tell of the refusal: {told}")
+    expect(not lines(b, "MESSAGE_ID=" + message_id("PEER_ALLOWED")), "the destination says that it let somebody in")
     expect(w.running(a), "the workload does not run at the source any more")
     configure(b, f"AllowedPeers={b.name} \"O=migd test,CN={a.name}\"")
     b.run("systemctl", "reload", "migd")
     wait_for("the check passing", lambda: check(a, b)[0] == 0)
     expect("transport-plain" not in check(a, b)[1], "check takes TLS for plain")
     w.migrate(a, b, "--verify")
+    (let_in,) = lines(b, "MESSAGE_ID=" + message_id("PEER_ALLOWED"))
+    expect(a.name in let_in["MIGD_REASON"] and let_in["MIGD_DOMAIN"] == w.name, f"who was let in, and why: {let_in}")
     w.remove(a)
     w.place(a, incoming=True)
     w.migrate(b, a, "--verify")

@@ -56,6 +56,9 @@ static void an_error_can_be_waived_where_the_table_says_so(void **state)
     assert_true(findings_waive(&f, "device-no", &err) < 0);
     assert_int_equal(findings_waive(&f, "device-no-p2p", &err), 0);
     findings_add(&f, FINDING_DEVICE_NO_P2P, "nic0", "Do that", "Device nic0 has none");
+    findings_add(&f, FINDING_TRANSPORT_PLAIN, "", NULL, "A warning that was never more");
+    assert_true(finding_is_waived(&f.items[0]));
+    assert_false(finding_is_waived(&f.items[1]));
     assert_null(findings_first_error(&f));
     assert_int_equal(findings_to_error(&f, MIG_ERR_INCOMPATIBLE, &err), 0);
     findings_add(&f, FINDING_DEVICE_NO_MIGRATION, "nic0", "Do this", "Device nic0 cannot");

@@ -1,30 +1,50 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""migd from its Debian package: installed, used, upgraded while it holds a domain, removed, purged."""
+"""migd from its Debian package: installed, used, upgraded while it holds domains and while one of them migrates, removed, purged.
+
+MIGD_PACKAGES: a folder with packages that contrib/make-packages made; without it they are made once for all cases of a run."""
+import functools
 import glob
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 
+from cases_service import scrape
+from cases_sweep import settle
 from stage import Skipped, expect, wait_for
+from workload import Workload
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
-def make_packages(folder):
+def named(folder):
+    return {os.path.basename(path).split("_")[0]: path for path in glob.glob(os.path.join(folder, "*.deb"))}
+
+
+@functools.cache
+def folder_for_packages():
+    return tempfile.TemporaryDirectory(prefix="migd-packages.")  # goes with the process
+
+
+@functools.cache
+def make_packages():
     """{name: path} of what contrib/make-packages made."""
+    if os.environ.get("MIGD_PACKAGES"):
+        return named(os.environ["MIGD_PACKAGES"])
+    folder = folder_for_packages().name
     for tool in ("dpkg-buildpackage", "dh"):
         if not shutil.which(tool):
             raise Skipped(f"{tool} is not here (packages dpkg-dev, debhelper)")
     done = subprocess.run([os.path.join(SOURCE, "contrib", "make-packages"), "--output", folder], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=500, check=False)
     expect(done.returncode == 0, f"contrib/make-packages: exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
-    return {os.path.basename(path).split("_")[0]: path for path in glob.glob(os.path.join(folder, "*.deb"))}
+    return named(folder)
 
 
 def newer(path, folder, version):
     """The same package with another version."""
-    tree = os.path.join(folder, "unpacked")
+    tree = os.path.join(folder, "unpacked-" + version)
     subprocess.run(["dpkg-deb", "-R", path, tree], check=True, capture_output=True)
     control = os.path.join(tree, "DEBIAN", "control")
     with open(control, encoding="utf-8") as f:
@@ -50,7 +70,7 @@ def memory_of(host):
 
 def case_package(stage):
     host = stage.a
-    packages = make_packages(stage.path(""))
+    packages = make_packages()
     second = newer(packages["migd"], stage.path(""), "99.0")
     before = files(host)
     for path in (packages["migd"], packages["migd-simdev"], second):
@@ -85,3 +105,93 @@ def case_package(stage):
 
 
 case_package.bare = True
+
+
+def kept(host, name):
+    """What must be the same before and after an upgrade: all that the domain is made of, and what the service manager keeps of it."""
+    shown = json.loads(host.run("migctl", "--json", "show", name))
+    expect(shown["State"] == "running" and not shown["Problem"], f"{name} is {shown['State']}: {shown['Problem']}")
+    parts = {key: shown[key] for key in ("Name", "Incoming", "Memory", "Devices", "Containers", "Opened", "Controller")}
+    parts["Trackers"] = [{key: t[key] for key in ("name", "kind", "device", "blind")} for t in shown["Trackers"]]  # what they counted begins anew
+    return parts, host.unit_property("NFileDescriptorStore")
+
+
+def upgrade(host, package):
+    pid = host.unit_property("MainPID")
+    shutil.copy(package, host.host_path("/root"))
+    host.run("dpkg", "-i", "/root/" + os.path.basename(package), seconds=120)
+    wait_for("migd started again by the upgrade", lambda: host.unit_property("MainPID") not in ("0", pid) and host.unit_property("ActiveState") == "active")
+
+
+def phase(host):
+    """Of the one migration that runs there; "" when none does."""
+    found = [m["Phase"] for m in json.loads(host.run("migctl", "--json", "list", "migrations"))["migrations"] if m["State"] == "running"]
+    return found[0] if found else ""
+
+
+def judge_kept(host, before, name):
+    after = wait_for("the domain after the upgrade", lambda: host.try_run("migctl", "show", name)[0] == 0 and kept(host, name))
+    expect(after == before, f"{name} before the upgrade: {before}, after it: {after}")
+
+
+def install(stage, host, packages):
+    """As an administrator would; the VMM, which no package has, comes from the build. The files that were there before migd."""
+    stage.equip(host)
+    host.run("systemctl", "reload", "dbus")
+    before = files(host)
+    for name in ("migd", "migd-simdev"):
+        shutil.copy(packages[name], host.host_path("/root"))
+    host.run("sh", "-c", "dpkg -i /root/*.deb", seconds=120)
+    host.write("/etc/migd/migd.conf", f"[Peer]\nListen={host.address}\nSecurity=plain\n")
+    host.run("systemctl", "restart", "migd")
+    return before
+
+
+def case_packages_on_two_hosts(stage):
+    """Installed on both hosts, a domain with a device goes there and back. Upgraded while the domain is registered, and while it migrates, the host
+    loses nothing, and a migration afterwards completes. Metrics by the socket. Purged, also with a domain still there, nothing is left."""
+    a, b = stage.hosts
+    packages = make_packages()
+    versions = [newer(packages["migd"], stage.path(""), version) for version in ("98.0", "99.0")]
+    before = {host: install(stage, host, packages) for host in stage.hosts}
+    expect(a.try_run("systemctl", "start", "migd-metrics.socket")[0] != 0, "a socket unit starts beside its service: doc/metrics.md says otherwise")
+    a.run("systemctl", "stop", "migd")
+    a.run("systemctl", "enable", "--now", "migd-metrics.socket")
+    w = Workload(stage, track="uffd")
+    w.place(a)
+    w.place(b, incoming=True)
+    w.migrate(a, b, "--verify")
+    w.remove(a)
+    w.place(a, incoming=True)
+    w.migrate(b, a, "--verify")
+    w.remove(b)
+    w.place(b, incoming=True)
+
+    text = scrape(a)
+    expect(text.startswith("HTTP/1.1 200") and 'migd_domains{state="running"} 1' in text, f"a scrape says {text[:300]}")
+
+    was = kept(a, w.name)
+    expect(int(was[1]) >= 2 and was[0]["Devices"] and was[0]["Trackers"], f"there is not enough to keep: {was}")
+    upgrade(a, versions[0])
+    judge_kept(a, was, w.name)
+    expect(scrape(a).startswith("HTTP/1.1 200"), "no metrics after the upgrade")
+
+    a.start("slow", "migctl", "start", w.name, b.name, "--bandwidth", "20M", "--max-downtime", "1ms", "--on-stall", "wait")
+    wait_for("precopy", lambda: phase(a) == "precopy", 60, 0.2)
+    upgrade(a, versions[1])
+    wait_for("migctl ended", lambda: not a.alive("slow"), 60)
+    runs = settle(w, stage.hosts, "upgraded in precopy")
+    expect(runs is a, "it went over to the other host")
+    judge_kept(a, was, w.name)
+    w.migrate(a, b, "--verify")
+
+    # At B the domain is still registered, and its socket for metrics was never enabled.
+    w.remove(a)
+    for host in stage.hosts:
+        host.run("dpkg", "-P", "migd", "migd-simdev", seconds=120)
+        left = sorted(files(host) - before[host])
+        expect(not left, f"{host.name}: purge leaves {' '.join(left[:20])}")
+        expect(not host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "migd*").strip(), f"{host.name}: a unit of migd is left")
+
+
+case_packages_on_two_hosts.bare = True

@@ -242,7 +242,10 @@ class Stage:
     def configure(self, host):
         """What every host gets before it boots."""
         host.write("/etc/migd/migd.conf", f"[Peer]\nListen={host.address}\nSecurity=plain\n")
-        # The example VMM is not installed; on these hosts it owns a name of the system bus.
+        self.equip(host)
+
+    def equip(self, host):
+        """The example VMM, which is not installed; on these hosts it owns a name of the system bus."""
         os.makedirs(host.host_path("/usr/local/bin"), exist_ok=True)
         for program in ("migd-example-vmm", "simdev-check"):
             shutil.copy(os.path.join(self.build, program), host.host_path("/usr/local/bin"))

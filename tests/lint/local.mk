@@ -9,6 +9,9 @@ TESTS += tests/lint/check-guide
 # check-manuals holds the manual pages against the programs, the keys and the interface.
 dist_noinst_SCRIPTS += tests/lint/check-manuals
 TESTS += tests/lint/check-manuals
+# check-packages holds the lists of the packagings against what is installed.
+dist_noinst_SCRIPTS += tests/lint/check-packages
+TESTS += tests/lint/check-packages
 # check-phases holds that every phase of a migration is a fault point.
 dist_noinst_SCRIPTS += tests/lint/check-phases
 TESTS += tests/lint/check-phases

@@ -59,7 +59,9 @@ static void on_timer(int id, void *opaque)
 static int use_events(struct worker *w, void *userdata)
 {
     struct events *e = userdata;
-    e->handle = lib.add_handle(e->pipe[0], VIR_EVENT_HANDLE_READABLE, on_readable, e, on_free);
+    e->handle = lib.add_handle(e->pipe[0], 0, on_readable, e, on_free);
+    usleep(50000);
+    lib.update_handle(e->handle, VIR_EVENT_HANDLE_READABLE);
     e->timer = lib.add_timeout(-1, on_timer, e, on_free);
     write(e->pipe[1], "a", 1);
     usleep(100000);

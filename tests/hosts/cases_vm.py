@@ -282,5 +282,5 @@ def case_vm_libvirtd_restart(stage):
 for case in (case_vm_start, case_vm_dry_run, case_vm_cancel, case_vm_stall, case_vm_evacuate, case_vm_migd_dies, case_vm_libvirtd_restart):
     case.libvirt = True
 # The long ones.
-for case in (case_vm_start, case_vm_stall, case_vm_migd_dies, case_vm_libvirtd_restart):
+for case in (case_vm_start, case_vm_cancel, case_vm_stall, case_vm_migd_dies, case_vm_libvirtd_restart):
     case.named_only = True

@@ -78,8 +78,7 @@ static void take_last_figures(struct vm_job *j)
 
 static void clear(struct vm_job *j)
 {
-    if (j->link && virt_link_lives(j->link))
-        vm_news_end(j->news);
+    vm_news_end(j->news);
     if (j->domain)
         virt.virDomainFree(j->domain);
     virt_link_free(j->link);

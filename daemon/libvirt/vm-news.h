@@ -11,5 +11,5 @@ struct vm_news;
 struct vm_news *vm_news_listen(virConnectPtr connection, virDomainPtr domain);
 /* False: not told yet. */
 bool vm_news_completed(struct vm_news *n, struct vm_figures *ret);
-/* BLOCKS, unless the connection is dead. */
+/* BLOCKS. Before the connection is closed, which may be dead. */
 struct vm_news *vm_news_end(struct vm_news *n);

@@ -39,9 +39,7 @@ static struct answer ask(struct virt_link *l, const struct vm_plan *p)
 
 static void let_go(struct vm_job *j)
 {
-    if (virt_link_lives(j->link))
-        j->news = vm_news_end(j->news);
-    j->news = NULL; /* of a dead connection: libvirt frees what it has of it with the connection */
+    j->news = vm_news_end(j->news);
     if (j->domain)
         virt.virDomainFree(j->domain);
     j->domain = NULL;

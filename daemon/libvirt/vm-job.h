@@ -32,9 +32,9 @@ struct vm_job {
     struct vm_policy policy;
     uint64_t began_usec;
     uint64_t bandwidth_mib, max_downtime_msec; /* as they were set last */
-    bool forced, aborting, active_seen;
+    bool forced, aborting;
+    unsigned unanswered; /* questions for figures, in a row */
     uint64_t force_usec, abort_tried_usec;
-    unsigned forced_at_pass;
     struct mig_error stop; /* why it is being aborted */
 
     /* How it ended, for the main thread. */

@@ -12,6 +12,8 @@
 #define ABORT_AGAIN_USEC (500 * USEC_PER_MSEC)
 /* The longest that QEMU takes. */
 #define DOWNTIME_MAX_MSEC UINT64_C(2000000)
+/* Questions in a row for the figures of a job that libvirt does not answer: then there is none. */
+#define UNANSWERED_MAX 20
 /* A forced switch-over that has not come after this is given more. */
 #define FORCE_AGAIN_USEC (2 * USEC_PER_SEC)
 #define MIB              (UINT64_C(1) << 20)
@@ -204,10 +206,11 @@ static bool look(struct vm_job *j)
     struct migration_options o;
     if (!vm_may_ask(j) || !j->domain)
         return j->domain != NULL;
-    bool known = vm_figures_ask(&j->figures, j->domain, false) == 0;
-    if (!known || !j->figures.active)
-        return known ? false : virt_link_lives(j->link) && virt.virDomainIsActive(j->domain) == 1;
-    j->active_seen = true;
+    if (vm_figures_ask(&j->figures, j->domain, false) < 0)
+        return ++j->unanswered < UNANSWERED_MAX && virt_link_lives(j->link);
+    j->unanswered = 0;
+    if (!j->figures.active)
+        return false;
     migration_get_options(j->migration, &o);
     look_at_figures(j);
     look_at_pause(j);

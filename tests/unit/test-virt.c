@@ -4,6 +4,8 @@
 #include "libvirt/virt-events.h"
 #include "libvirt/virt-link.h"
 #include "libvirt/vm-check.h"
+#include "libvirt/vm-engine.h"
+#include "libvirt/vm-record.h"
 #include "loop/loop.h"
 #include "loop/worker.h"
 #include <dlfcn.h>
@@ -201,13 +203,78 @@ static void test_check(void **state)
     assert_int_equal(err.code, MIG_ERR_NO_SUCH_DOMAIN);
 }
 
+/* ---- a migration that the driver refuses, and one that a daemon before us began: the guest runs here ----
+ */
+
+static void on_ended(struct migration *m, void *userdata)
+{
+    loop_exit(userdata, 0);
+}
+
+static struct migration *taken;
+
+static void on_taken_up(struct migration *m, void *userdata)
+{
+    taken = migration_ref(m);
+}
+
+static void ends_here(struct loop *loop, struct migration *m, const char *runtime_dir)
+{
+    struct migration_status st;
+    struct vm_record *records;
+    size_t n;
+    loop_run(loop);
+    migration_get_status(m, &st);
+    assert_int_equal(st.state, MIG_STATE_FAILED);
+    assert_int_equal(st.phase, MIG_PHASE_DONE);
+    assert_string_equal(st.engine, "libvirt");
+    assert_non_null(strstr(st.verdict, "runs on here"));
+    assert_false(st.paused);
+    assert_true(mig_error_is_set(&st.error));
+    migration_unref(m);
+    assert_int_equal(vm_record_list(runtime_dir, &records, &n), 0);
+    assert_int_equal(n, 0);
+    free(records);
+}
+
+static void test_engine(void **state)
+{
+    char dir[] = "/tmp/test-virt.XXXXXX", path[100];
+    struct vm_request q = {.host = "hostb", .destination_uri = NODE};
+    struct findings f = {0};
+    struct vm_plan p;
+    struct loop *loop;
+    struct migration *m;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(loop_new(&loop), 0);
+    virt_events_use(loop);
+    migration_options_init(&q.options);
+    check(&q, &f, &p);
+    findings_clear(&f);
+    const struct vm_context context = {.loop = loop, .runtime_dir = dir};
+    const struct migration_observer observer = {.ended = on_ended, .userdata = loop};
+    assert_int_equal(vm_engine_start(&m, &context, &p, &observer, NULL), 0);
+    ends_here(loop, m, dir);
+
+    const struct vm_record record = {.id = "0123456789abcdef0123456789abcdef", .plan = p};
+    assert_int_equal(vm_record_write(dir, &record, NULL), 0);
+    vm_engine_recover(&context, &observer, on_taken_up, NULL);
+    assert_non_null(taken);
+    assert_string_equal(migration_id(taken), record.id);
+    ends_here(loop, taken, dir);
+
+    virt_events_use(NULL);
+    loop_free(loop);
+    snprintf(path, sizeof path, "%s/vm-migrations", dir);
+    rmdir(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_link),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_events), cmocka_unit_test(test_link),   cmocka_unit_test(test_list),
+        cmocka_unit_test(test_check),  cmocka_unit_test(test_engine),
     };
     struct mig_error err = MIG_ERROR_INIT;
     void *handle = dlopen("libvirt.so.0", RTLD_NOW);

@@ -23,6 +23,8 @@
       "a QEMU by its QMP socket: its RAM, what its CPUs and its devices write, and who pauses it")           \
     X(OPT_NO_CONTAINERS, "no-containers", NULL, VERB_REGISTER, 0,                                            \
       "with --qmp: do not read what devices write from QEMU's VFIO containers")                              \
+    X(OPT_CPU_TRACKER, "cpu-tracker", "WHICH", VERB_REGISTER, 0,                                             \
+      "with --qmp, what finds the writes of the CPUs: auto (default), uffd, soft-dirty, digests, none")      \
     X(OPT_DRY_RUN, "dry-run", NULL, VERB_REGISTER | VERB_LIBVIRT | VERB_START | VERB_EVACUATE, 0,            \
       "change nothing, only show what was found (with --pid) or what would be done")                         \
     X(OPT_APPLY, "apply", NULL, VERB_LIBVIRT, 0, "prepare: change the definition of the domain")             \
@@ -39,7 +41,7 @@
       "name=,type=vfio-user|vfio,socket=,listen=,pid=,fd=,timeout=,tracker=device|container|auto|all,"       \
       "log-page-size=,no-precopy,no-map")                                                                    \
     X(OPT_TRACKER, "tracker", "KEYS", VERB_REGISTER, OPTION_REPEATS,                                         \
-      "type=cpu-log|uffd|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")                      \
+      "type=cpu-log|uffd|soft-dirty|digests|all,name=,memory=,path=,offset=,page-size=,pid=,fd=,address=")   \
     X(OPT_CONTROLLER, "controller", "WHICH", VERB_REGISTER, 0,                                               \
       "none, or dbus:BUSNAME:PATH: who pauses and resumes the workload")                                     \
     X(OPT_INTERFACE, "interface", "WHICH", VERB_OPEN, 0,                                                     \

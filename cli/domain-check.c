@@ -154,6 +154,8 @@ static int check_tracker(struct domain_spec *spec, struct spec_tracker *t, size_
     } kinds[] = {
         {"cpu-log", {"memory", "path"}, {"pid", "fd", "address"}},
         {"uffd", {"memory", "pid", "fd", "address"}, {"path", "offset", "page-size"}},
+        {"soft-dirty", {"memory", "pid", "address"}, {"path", "offset", "page-size", "fd"}},
+        {"digests", {"memory"}, {"path", "offset", "page-size", "pid", "fd", "address"}},
         {"all", {NULL}, {"path", "offset", "page-size", "pid", "fd"}},
     };
     const char *label = t->name ? t->name : t->type;
@@ -163,9 +165,10 @@ static int check_tracker(struct domain_spec *spec, struct spec_tracker *t, size_
     while (k < ELEMENTS(kinds) && strcmp(kinds[k].type, t->type) != 0)
         k++;
     if (k == ELEMENTS(kinds))
-        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "tracker \"%.64s\": type \"%.64s\" is not known: cpu-log, uffd and all are",
-                             label, t->type);
+        return mig_error_set(
+            err, MIG_ERR_INVALID_ARGUMENT, 0,
+            "tracker \"%.64s\": type \"%.64s\" is not known: cpu-log, uffd, soft-dirty, digests and all are",
+            label, t->type);
     for (size_t n = 0; n < ELEMENTS(kinds[k].needs) && kinds[k].needs[n]; n++)
         if (!field_given(&tracker_fields, t, kinds[k].needs[n]))
             return missing("tracker", i, label, kinds[k].needs[n], err);

@@ -161,6 +161,7 @@ void domain_spec_done(struct domain_spec *spec)
             free(texts[k]);
     }
     free(spec->qmp);
+    free(spec->cpu_tracker);
     free(spec->controller.type);
     free(spec->controller.bus_name);
     free(spec->controller.path);

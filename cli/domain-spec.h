@@ -68,6 +68,7 @@ struct domain_spec {
     struct spec_controller controller;
     char *qmp; /* --qmp */
     bool no_containers;
+    char *cpu_tracker; /* with qmp; NULL: as migd likes */
 };
 
 /* A domain file's text; the result is added to *spec. InvalidArgument with the place: "memory[0].ofset:

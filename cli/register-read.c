@@ -78,6 +78,11 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
         case OPT_NO_CONTAINERS:
             spec->no_containers = true;
             break;
+        case OPT_CPU_TRACKER:
+            free(spec->cpu_tracker);
+            if (!(spec->cpu_tracker = strdup(value)))
+                r = mig_error_oom(err);
+            break;
         case OPT_CONTROLLER:
             r = domain_spec_set_controller(spec, value, err);
             break;
@@ -93,6 +98,8 @@ int register_read(struct domain_spec *spec, const struct args *args, struct regi
                           "--qmp names the controller: leave the other one out");
     if (r == 0 && spec->no_containers && !spec->qmp)
         r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "--no-containers goes with --qmp");
+    if (r == 0 && spec->cpu_tracker && !spec->qmp)
+        r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "--cpu-tracker goes with --qmp");
     return r < 0 ? r : domain_spec_check(spec, err);
 }
 

@@ -200,7 +200,7 @@ static int add_tracker(sd_bus *bus, const char *path, const struct spec_tracker 
         r = sd_bus_message_append(m, "{sv}", "page-size", "t", t->page_size);
     if (r >= 0 && origin)
         r = sd_bus_message_append(m, "{sv}", "origin", "s", origin);
-    if (r >= 0 && uffd)
+    if (r >= 0 && (uffd || strcmp(t->type, "soft-dirty") == 0))
         r = sd_bus_message_append(m, "{sv}{sv}", "pid", "u", (uint32_t)t->pid, "address", "t", t->address);
     return finish_call(bus, m, r, err);
 }
@@ -237,6 +237,8 @@ static int add_qemu(sd_bus *bus, const char *path, const struct domain_spec *spe
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0 && spec->no_containers)
         r = sd_bus_message_append(m, "{sv}", "containers", "b", false);
+    if (r >= 0 && spec->cpu_tracker)
+        r = sd_bus_message_append(m, "{sv}", "cpu-tracker", "s", spec->cpu_tracker);
     return finish_call(bus, m, r, err);
 }
 

@@ -31,22 +31,16 @@ int api_domain_add_qemu(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct api_domain *ad = userdata;
     struct mig_error e = MIG_ERROR_INIT;
     struct qemu_guest *guest;
-    struct qemu_guest_options o = {.timeout_usec = DEFAULT_TIMEOUT_USEC, .with_containers = true};
-    const char *watch = "uffd";
+    struct qemu_guest_options o = {
+        .timeout_usec = DEFAULT_TIMEOUT_USEC, .watch = "auto", .with_containers = true};
     const struct api_option options[] = {{"timeout", API_U64, &o.timeout_usec},
                                          {"containers", API_BOOL, &o.with_containers},
-                                         {"cpu-tracker", API_STRING, &watch}};
+                                         {"cpu-tracker", API_STRING, &o.watch}};
     int r = sd_bus_message_read(m, "s", &o.path);
     if (r < 0)
         return r;
     if (api_domain_open(ad, &e) < 0 || api_options_read(m, options, ELEMENTS(options), &e) < 0)
         return api_error(error, &e);
-    if (strcmp(watch, "uffd") != 0 && strcmp(watch, "none") != 0) {
-        mig_error_set(&e, MIG_ERR_INVALID_ARGUMENT, 0, "cpu-tracker \"%.40s\" is not known", watch);
-        mig_error_hint(&e, "uffd, or none where AddDirtyLog follows");
-        return api_error(error, &e);
-    }
-    o.watch = strcmp(watch, "uffd") == 0;
     if (qemu_guest_new(&guest, ad->domain, &o, &e) < 0)
         return api_error(error, &e);
     r = api_job_start(ad->api, m, ad->domain, "AddQemu", &ops, guest, &e);

@@ -57,6 +57,11 @@ static int make_tracker(void *work, struct mig_error *err)
     if (strcmp(w->type, "uffd") == 0)
         return tracker_new_uffd(&w->tracker, w->name, w->regions[0], w->fd, (pid_t)w->o.pid, w->o.address,
                                 err);
+    if (strcmp(w->type, "soft-dirty") == 0)
+        return tracker_new_soft_dirty(&w->tracker, w->name, w->regions[0], (pid_t)w->o.pid, w->o.address,
+                                      err);
+    if (strcmp(w->type, "digests") == 0)
+        return tracker_new_digests(&w->tracker, w->name, w->regions[0], err);
     int r = domain_check_memory_fd(w->fd, w->name, err);
     return r < 0 ? r
                  : tracker_new_cpu_log(&w->tracker, w->name, w->regions[0], w->fd, w->o.offset,
@@ -83,6 +88,8 @@ struct log_type {
 static const struct log_type log_types[] = {
     {"cpu-log", .memory_needed = true, .fd = true, .offset = true, .page_size = true, .origin = true},
     {"uffd", .memory_needed = true, .fd = true, .pid = true, .address = true},
+    {"soft-dirty", .memory_needed = true, .pid = true, .address = true},
+    {"digests", .memory_needed = true},
     {"all"},
 };
 
@@ -127,7 +134,7 @@ static int find_log_type(const char *type, const struct log_type **ret, struct m
             return 0;
         }
     int r = mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "\"%.40s\" is not a type of dirty log", type);
-    mig_error_hint(err, "cpu-log, uffd or all");
+    mig_error_hint(err, "cpu-log, uffd, soft-dirty, digests or all");
     return r;
 }
 
@@ -167,7 +174,7 @@ static int describe(struct log_work *w, const struct log_options *o)
         if (r == 0)
             r = json_add_u64(w->saved, "page-size", o->page_size);
     }
-    if (r == 0 && strcmp(w->type, "uffd") == 0) {
+    if (r == 0 && o->has_pid) {
         r = json_add_u64(w->saved, "pid", o->pid);
         if (r == 0)
             r = json_add_u64(w->saved, "start-time", process_start_time((pid_t)o->pid));

@@ -90,12 +90,16 @@ void harvest_stop(const struct harvest_set *set)
         set->trackers[i]->ops->stop(set->trackers[i]);
 }
 
+enum question { ASK_RUNNING, ASK_LAST, ASK_PEEK };
+
 /* One tracker into the sink. The first error is kept. */
-static int ask(struct tracker *t, bool peek, struct dirty_sink *sink, int first_rc, struct mig_error *err)
+static int ask(struct tracker *t, enum question how, struct dirty_sink *sink, int first_rc,
+               struct mig_error *err)
 {
     uint64_t begun = now_usec();
     struct mig_error e = MIG_ERROR_INIT;
-    int rc = t->ops->harvest(t, peek, sink, &e);
+    int rc = how == ASK_LAST && t->ops->harvest_last ? t->ops->harvest_last(t, sink, &e)
+                                                     : t->ops->harvest(t, how == ASK_PEEK, sink, &e);
     atomic_fetch_add(&t->counters.harvest_usec, now_usec() - begun);
     if (rc >= 0)
         return first_rc;
@@ -110,7 +114,8 @@ static int ask(struct tracker *t, bool peek, struct dirty_sink *sink, int first_
     return -e.err;
 }
 
-int harvest_run(const struct harvest_set *set, struct harvest_result *ret, struct mig_error *err)
+static int run(const struct harvest_set *set, enum question how, struct harvest_result *ret,
+               struct mig_error *err)
 {
     struct harvest_result result = {0};
     uint64_t begun = now_usec();
@@ -118,7 +123,7 @@ int harvest_run(const struct harvest_set *set, struct harvest_result *ret, struc
     for (size_t i = 0; i < set->ntrackers; i++) {
         struct tracker *t = set->trackers[i];
         struct dirty_sink sink = {.tracker = t};
-        rc = ask(t, false, &sink, rc, err);
+        rc = ask(t, how, &sink, rc, err);
         atomic_fetch_add(&t->counters.harvests, 1);
         atomic_fetch_add(&t->counters.pages_reported, sink.reported);
         atomic_fetch_add(&t->counters.pages_first, sink.fresh);
@@ -133,6 +138,16 @@ int harvest_run(const struct harvest_set *set, struct harvest_result *ret, struc
     if (ret)
         *ret = result;
     return rc;
+}
+
+int harvest_run(const struct harvest_set *set, struct harvest_result *ret, struct mig_error *err)
+{
+    return run(set, ASK_RUNNING, ret, err);
+}
+
+int harvest_run_last(const struct harvest_set *set, struct harvest_result *ret, struct mig_error *err)
+{
+    return run(set, ASK_LAST, ret, err);
 }
 
 uint64_t harvest_pending_pages(const struct harvest_set *set)
@@ -169,7 +184,7 @@ int harvest_gate(const struct harvest_set *set, struct gate_finding *ret, struct
             continue;
         }
         struct dirty_sink sink = {.tracker = t, .finding = &f};
-        rc = ask(t, true, &sink, rc, err);
+        rc = ask(t, ASK_PEEK, &sink, rc, err);
         atomic_fetch_add(&t->counters.gate_pages, sink.reported);
         f.pages += sink.fresh;
     }
@@ -186,7 +201,7 @@ int harvest_clear_gate(const struct harvest_set *set, struct mig_error *err)
     for (size_t i = 0; i < set->ntrackers; i++) {
         struct dirty_sink sink = {.tracker = set->trackers[i]};
         if (!tracker_is_blind(set->trackers[i]))
-            rc = ask(set->trackers[i], false, &sink, rc, err);
+            rc = ask(set->trackers[i], ASK_RUNNING, &sink, rc, err);
     }
     return rc;
 }

@@ -26,6 +26,8 @@ void harvest_stop(const struct harvest_set *set);
 /* A tracker whose report fails cannot be trusted: all pages it covers are set dirty and the error is returned
  * only if the tracker says that it is gone for good. */
 int harvest_run(const struct harvest_set *set, struct harvest_result *ret, struct mig_error *err);
+/* The same when the workload stands still: what comes after it is for the gate. */
+int harvest_run_last(const struct harvest_set *set, struct harvest_result *ret, struct mig_error *err);
 /* Pages in the dirty bitmaps now. */
 uint64_t harvest_pending_pages(const struct harvest_set *set);
 

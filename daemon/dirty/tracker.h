@@ -24,9 +24,12 @@ void dirty_sink_words(struct dirty_sink *s, struct region *r, uint64_t first_pag
 
 struct tracker;
 struct tracker_ops {
-    const char *kind; /* "device", "cpu-log", "uffd", "all" */
+    const char *kind; /* "device", "cpu-log", "uffd", "soft-dirty", "digests", "all" */
     /* False for a tracker that knows nothing and says everything: the gate then compares digests (R5). */
     bool answers_gate;
+    /* It goes by what was sent: digests of exactly that are kept while it is part of a migration
+     * (region->sent_digests, from before round 0 on). */
+    bool by_digests;
     int (*start)(struct tracker *t, struct mig_error *err);
     void (*stop)(struct tracker *t); /* also after errors, with the source gone: must not block for long */
     /* An error means that the source is gone for good; what it covers was reported dirty before. A source
@@ -34,6 +37,9 @@ struct tracker_ops {
     /* Full, synchronous read-and-clear. With peek, read without clearing where the source allows; a source
      * that always clears is fine, since the caller keeps what was found. */
     int (*harvest)(struct tracker *t, bool peek, struct dirty_sink *sink, struct mig_error *err);
+    /* The last one: the workload stands still. For a tracker that may miss writes while it runs, and must not
+     * here. NULL: harvest. */
+    int (*harvest_last)(struct tracker *t, struct dirty_sink *sink, struct mig_error *err);
     /* The descriptor that it cannot be made again without; borrowed. NULL where there is none. */
     int (*held_fd)(const struct tracker *t);
     /* Whether it watches this memory; never changes. NULL for those that go by the mappings of a DMA address
@@ -95,6 +101,13 @@ int tracker_new_cpu_log(struct tracker **ret, const char *name, struct region *r
  * write-protects. pid: the workload (a pidfd is taken). address: where the workload has the region mapped. */
 int tracker_new_uffd(struct tracker **ret, const char *name, struct region *region, int uffd, pid_t pid,
                      uint64_t address, struct mig_error *err);
+/* Pages whose digest is not that of what was sent, whoever wrote them. Reads all of the region each time. */
+int tracker_new_digests(struct tracker **ret, const char *name, struct region *region, struct mig_error *err);
+/* As digests, of pages alone that have soft-dirty bits in a process, which need not know of it; in the last
+ * harvest, of all pages.
+ * pid and address as above. -EOPNOTSUPP: this kernel has none, or none for huge pages. */
+int tracker_new_soft_dirty(struct tracker **ret, const char *name, struct region *region, pid_t pid,
+                           uint64_t address, struct mig_error *err);
 /* Says everything of these regions at every harvest. device: who writes, for reports. */
 int tracker_new_all(struct tracker **ret, const char *name, const char *device, struct region *const *regions,
                     size_t count, struct mig_error *err);

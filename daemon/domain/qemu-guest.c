@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "dirty/uffd-inject.h"
 #include "domain/kernel-devices.h"
 #include "domain/uffd-again.h"
@@ -18,6 +19,7 @@ struct qemu_guest {
     struct domain *domain;
     struct qemu_guest_options o;
     char path[108];
+    const char *watch; /* the kind that it is */
     pid_t pid;
     struct qemu_memory *memory;
     size_t nmemory;
@@ -30,7 +32,17 @@ struct qemu_guest {
 int qemu_guest_new(struct qemu_guest **ret, struct domain *d, const struct qemu_guest_options *options,
                    struct mig_error *err)
 {
+    static const char *const watches[] = {"auto", "uffd", "soft-dirty", "digests", "none"};
+    const char *watch = NULL;
     struct qemu_guest *g;
+    for (size_t i = 0; i < ELEMENTS(watches); i++)
+        if (strcmp(options->watch, watches[i]) == 0)
+            watch = watches[i];
+    if (!watch) {
+        mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "cpu-tracker \"%.40s\" is not known", options->watch);
+        mig_error_hint(err, "auto, uffd, soft-dirty, digests, or none where AddDirtyLog follows");
+        return -EINVAL;
+    }
     if (options->path[0] != '/' || strlen(options->path) >= sizeof g->path)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
                              "\"%.120s\" is not the absolute path of a UNIX socket", options->path);
@@ -41,6 +53,7 @@ int qemu_guest_new(struct qemu_guest **ret, struct domain *d, const struct qemu_
     g->o = *options;
     snprintf(g->path, sizeof g->path, "%s", options->path);
     g->o.path = g->path;
+    g->watch = watch;
     *ret = g;
     return 0;
 }
@@ -68,6 +81,11 @@ static void name_tracker(char *buf, size_t size, const struct qemu_memory *m)
     snprintf(buf, size, "cpu-%.50s", m->id);
 }
 
+static bool watches(const struct qemu_guest *g)
+{
+    return strcmp(g->watch, "none") != 0;
+}
+
 static int make_regions(struct qemu_guest *g, struct mig_error *err)
 {
     int r = 0;
@@ -85,18 +103,47 @@ static int make_regions(struct qemu_guest *g, struct mig_error *err)
 }
 
 /* One userfaultfd watches all of it. */
-static int make_trackers(struct qemu_guest *g, struct mig_error *err)
+static int make_trackers(struct qemu_guest *g, const char *kind, struct mig_error *err)
 {
     char name[TRACKER_NAME_MAX + 1];
-    int fd, r = uffd_inject(g->pid, "cpu", &fd, err);
-    if (r < 0)
-        return r;
+    _cleanup_close_ int fd = -1;
+    bool uffd = strcmp(kind, "uffd") == 0, bits = strcmp(kind, "soft-dirty") == 0;
+    int r = uffd ? uffd_inject(g->pid, "cpu", &fd, err) : 0;
     for (size_t i = 0; i < g->nmemory && r == 0; i++) {
+        struct tracker **t = &g->trackers[i];
+        uint64_t address = g->memory[i].address;
         name_tracker(name, sizeof name, &g->memory[i]);
-        r = tracker_new_uffd(&g->trackers[i], name, g->regions[i], fd, g->pid, g->memory[i].address, err);
+        r = uffd   ? tracker_new_uffd(t, name, g->regions[i], fd, g->pid, address, err)
+            : bits ? tracker_new_soft_dirty(t, name, g->regions[i], g->pid, address, err)
+                   : tracker_new_digests(t, name, g->regions[i], err);
     }
-    close(fd);
+    for (size_t i = 0; i < g->nmemory && r < 0; i++)
+        g->trackers[i] = tracker_free(g->trackers[i]);
     return r;
+}
+
+/* The cheapest that works here. */
+static int choose_trackers(struct qemu_guest *g, struct mig_error *err)
+{
+    static const char *const kinds[] = {"uffd", "soft-dirty", "digests"};
+    if (strcmp(g->watch, "auto") != 0)
+        return make_trackers(g, g->watch, err);
+    for (size_t i = 0;; i++) {
+        struct mig_error e = MIG_ERROR_INIT;
+        int r = make_trackers(g, kinds[i], &e);
+        if (r == 0) {
+            g->watch = kinds[i];
+            return 0;
+        }
+        if (i + 1 == ELEMENTS(kinds)) {
+            *err = e;
+            return r;
+        }
+        const struct log_fields fields = {.domain = g->domain->name};
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "CPU writes are not found by %s", kinds[i]);
+        log_mig_error(LOG_NOTICE, &fields, &e, prefix);
+    }
 }
 
 static int map_pieces(struct qemu_guest *g, const struct qemu_piece *pieces, size_t n, struct mig_error *err)
@@ -144,7 +191,7 @@ int qemu_guest_take(struct qemu_guest *g, struct mig_error *err)
     r = make_regions(g, err);
     if (r == 0 && g->o.with_containers)
         r = make_containers(g, q, deadline_usec, err);
-    return r == 0 && g->o.watch ? make_trackers(g, err) : r;
+    return r == 0 && watches(g) ? choose_trackers(g, err) : r;
 }
 
 /* With the keys of the domain file: how it is made again after a restart. */
@@ -153,10 +200,12 @@ static struct json_object *describe_tracker(const struct qemu_guest *g, size_t i
     char name[TRACKER_NAME_MAX + 1];
     struct json_object *o = json_object_new_object();
     name_tracker(name, sizeof name, &g->memory[i]);
-    if (o && json_add_string(o, "name", name) == 0 && json_add_string(o, "type", "uffd") == 0 &&
-        json_add_string(o, "memory", g->memory[i].id) == 0 && json_add_u64(o, "pid", (uint64_t)g->pid) == 0 &&
-        json_add_u64(o, "start-time", process_start_time(g->pid)) == 0 &&
-        json_add_u64(o, "address", g->memory[i].address) == 0)
+    bool of_process = strcmp(g->watch, "digests") != 0;
+    if (o && json_add_string(o, "name", name) == 0 && json_add_string(o, "type", g->watch) == 0 &&
+        json_add_string(o, "memory", g->memory[i].id) == 0 &&
+        (!of_process || (json_add_u64(o, "pid", (uint64_t)g->pid) == 0 &&
+                         json_add_u64(o, "start-time", process_start_time(g->pid)) == 0 &&
+                         json_add_u64(o, "address", g->memory[i].address) == 0)))
         return o;
     json_object_put(o);
     return NULL;
@@ -181,7 +230,7 @@ int qemu_guest_insert(struct qemu_guest *g, struct mig_error *err)
     int r = 0;
     for (size_t i = 0; i < g->nmemory && r == 0; i++)
         r = domain_insert_memory(g->domain, g->regions[i], NULL, 0, err);
-    for (size_t i = 0; i < g->nmemory && r == 0 && g->o.watch; i++) {
+    for (size_t i = 0; i < g->nmemory && r == 0 && watches(g); i++) {
         _cleanup_(json_object_putp) struct json_object *saved = describe_tracker(g, i);
         r = saved ? domain_add_tracker(g->domain, g->trackers[i], saved, err) : mig_error_oom(err);
         if (r == 0)

@@ -10,7 +10,7 @@
 struct qemu_guest_options {
     const char *path;      /* of a QMP socket that nobody else uses; absolute */
     uint64_t timeout_usec; /* of all that is asked at once, and of each call of the controller */
-    bool watch;            /* CPU writes, by userfaultfd */
+    const char *watch;     /* what finds CPU writes: auto, uffd, soft-dirty, digests, none */
     bool with_containers;  /* what passed-through devices write, by the containers that they are in */
     /* libvirt moves its CPU and device state: see vmm/controller-libvirt.h. */
     bool by_libvirt;
@@ -19,7 +19,8 @@ struct qemu_guest_options {
 };
 
 struct qemu_guest;
-/* Takes a reference of the domain. InvalidArgument for a path that cannot be a socket's. */
+/* Takes a reference of the domain. InvalidArgument for a path that cannot be a socket's, or another word for
+ * watch. */
 int qemu_guest_new(struct qemu_guest **ret, struct domain *d, const struct qemu_guest_options *options,
                    struct mig_error *err);
 struct qemu_guest *qemu_guest_free(struct qemu_guest *g);

@@ -165,7 +165,14 @@ static int restore_tracker(struct domain *d, struct json_object *o, struct mig_e
                  : uffd_take_again(pid, start_time, name, &fd, err);
         if (r == 0)
             r = tracker_new_uffd(&t, name, memory->region, fd, pid, json_u64_or(o, "address", 0), err);
-    } else
+    } else if (strcmp(type, "soft-dirty") == 0 && memory) {
+        pid_t pid = (pid_t)json_u64_or(o, "pid", 0);
+        r = uffd_check_owner(pid, json_u64_or(o, "start-time", 0), name, err);
+        if (r == 0)
+            r = tracker_new_soft_dirty(&t, name, memory->region, pid, json_u64_or(o, "address", 0), err);
+    } else if (strcmp(type, "digests") == 0 && memory)
+        r = tracker_new_digests(&t, name, memory->region, err);
+    else
         r = mig_error_set(err, MIG_ERR_FAILED, 0,
                           "tracker %s of type %.40s came as a descriptor without an origin", name, type);
     if (r == 0)

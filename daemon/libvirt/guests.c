@@ -60,7 +60,7 @@ static int begin(struct guests *g, const struct hook_event *event, struct guest 
 {
     const struct qemu_guest_options o = {.path = event->monitor,
                                          .timeout_usec = MONITOR_TIMEOUT_USEC,
-                                         .watch = true,
+                                         .watch = "auto",
                                          .with_containers = true,
                                          .by_libvirt = true,
                                          .barrier = arrivals_let_go,

@@ -37,6 +37,9 @@ struct region {
     uint8_t *map; /* whole region, MAP_SHARED */
     struct bitmap *dirty;
     struct bitmap *marks;
+    /* While a migration keeps digests: of each page as it was last sent, XXH3-64; 0: not yet. The worker's;
+     * borrowed from the migration, NULL when there is none. */
+    const uint64_t *sent_digests;
     _Atomic uint64_t
         marked_pages; /* how many bits were put into marks since the last harvest (an upper bound) */
 };

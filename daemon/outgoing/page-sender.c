@@ -40,7 +40,7 @@ struct page_sender {
     uint64_t pages_since_zero, pages_until_probe;
     struct wire_extent wire_table[WIRE_EXTENTS_MAX];
     struct iovec iov[BATCH_PAGES + 1];
-    uint8_t *copy;              /* BATCH_BYTES, with checksums or packing */
+    uint8_t *copy;              /* BATCH_BYTES, with checksums, exact digests or packing */
     struct page_packer *packer; /* NULL: nothing is packed */
     uint64_t zero_digest;
 };
@@ -60,11 +60,11 @@ int page_sender_new(struct page_sender **ret, const struct page_sender_setup *se
      * memory, page by page, and both together take a third longer than two copies of which one stays in the
      * cache.
      */
-    s->no_send_file = setup->channel->local || setup->checksum;
+    s->no_send_file = setup->channel->local || setup->checksum || setup->exact_digests;
     int r = page_packer_new(&s->packer, setup->compression, setup->codecs);
     if (r < 0)
         return r;
-    if ((setup->checksum || s->packer) && !(s->copy = malloc(BATCH_BYTES)))
+    if ((setup->checksum || setup->exact_digests || s->packer) && !(s->copy = malloc(BATCH_BYTES)))
         return -ENOMEM;
     *ret = TAKE_PTR(s);
     return 0;
@@ -304,7 +304,7 @@ static int send_pieces(struct page_sender *s)
         s->iov[i + 1] = (struct iovec){s->batch.region->map + p->table[i].offset, p->table[i].length};
     if (s->packer)
         codec = page_packer_choose(s->packer, s->iov + 1, (int)p->count, p->bytes);
-    bool copied = s->setup.checksum || codec != CODEC_NONE;
+    bool copied = s->setup.checksum || s->setup.exact_digests || codec != CODEC_NONE;
     if (copied)
         copy_pieces(s);
     note_pieces(s, copied);

@@ -4,8 +4,8 @@
  *
  * Zero pages are collected into extents, which travel in a frame of their own when the table is full and at
  * the end of the round. Other pages of a batch travel as one frame. A large contiguous piece goes from the
- * file by sendfile, pieces go from the mapping. With payload checksums they are copied first: the guest may
- * write between the digest and the send, and a copy is the same in both.
+ * file by sendfile, pieces go from the mapping. With payload checksums or exact digests they are copied
+ * first: the guest may write between the digest and the send, and a copy is the same in both.
  */
 #pragma once
 #include "base/ratelimit.h"
@@ -27,6 +27,7 @@ struct page_sender_setup { /* all borrowed */
     struct ratelimit *limit;
     struct page_counters *counters;
     uint64_t *const *sent_digests;
+    bool exact_digests;
     struct flight *flight; /* NULL: the destination says nothing of what it has applied */
     bool checksum;
     enum compression compression;

@@ -140,6 +140,7 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
                                           .limit = s->limit,
                                           .counters = &s->counters,
                                           .sent_digests = options->sent_digests,
+                                          .exact_digests = options->exact_digests,
                                           .checksum = options->checksum,
                                           .compression = options->compression,
                                           .codecs = options->codecs};

@@ -32,6 +32,8 @@ struct page_stream_options {
     /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
      */
     uint64_t *const *sent_digests;
+    bool exact_digests; /* of exactly what went out, whatever the guest does meanwhile: pages are copied first
+                         */
 };
 
 struct page_round {

@@ -27,15 +27,24 @@ int job_prepare_digests(struct job *j, struct mig_error *err)
 {
     bool wanted = j->options.verify != VERIFY_OFF;
     for (size_t i = 0; i < j->set.ntrackers; i++)
-        wanted |= tracker_is_blind(j->set.trackers[i]);
+        wanted |= tracker_is_blind(j->set.trackers[i]) || j->set.trackers[i]->ops->by_digests;
     if (!wanted || (j->set.nregions && j->sent_digests[0]))
         return 0;
     for (size_t i = 0; i < j->set.nregions; i++) {
         j->sent_digests[i] = calloc(j->regions[i]->npages, sizeof **j->sent_digests);
         if (!j->sent_digests[i])
             return mig_error_oom(err);
+        j->regions[i]->sent_digests = j->sent_digests[i];
     }
     return 0;
+}
+
+static bool wants_exact_digests(const struct job *j)
+{
+    for (size_t i = 0; i < j->set.ntrackers; i++)
+        if (j->set.trackers[i]->ops->by_digests)
+            return true;
+    return false;
 }
 
 int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
@@ -46,6 +55,7 @@ int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
                                     .resumed = resumed,
                                     .cancel_fd = j->cancel_fd,
                                     .total = j->total,
+                                    .exact_digests = wants_exact_digests(j),
                                     .sent_digests = (uint64_t *const *)j->sent_digests};
     memcpy(o.codecs, j->codecs, sizeof o.codecs);
     int r =
@@ -183,8 +193,10 @@ void job_close(struct job *j)
     j->npage_channels = 0;
     j->state_channel = channel_free(j->state_channel);
     j->control = channel_free(j->control);
-    for (size_t i = 0; j->sent_digests && i < j->set.nregions; i++)
+    for (size_t i = 0; j->sent_digests && i < j->set.nregions; i++) {
+        j->regions[i]->sent_digests = NULL;
         free(j->sent_digests[i]);
+    }
     free(j->sent_digests);
     j->sent_digests = NULL;
     free(j->regions);

@@ -261,7 +261,7 @@ int job_switch_over(struct job *j, struct mig_error *err)
     j->round++;
     migration_set_round(j->migration, j->round);
     struct harvest_result found;
-    r = harvest_run(&j->set, &found, err);
+    r = harvest_run_last(&j->set, &found, err);
     if (r == 0)
         r = job_prepare_digests(j, err);
     JOB_ACCOUNT(j, downtime_final_read_usec, &since);

@@ -42,6 +42,22 @@ def moved(rig):
     r.release(r.A)
 
 
+@CASES.case("qemu-digests")
+def by_digests(rig):
+    """The writes are found by comparing all memory with what was sent, and the source's daemon died before: the tracker is there again."""
+    r = qemu_rig(rig, cpu_tracker="digests")
+    r.A.migd.popen.send_signal(signal.SIGKILL)
+    r.A.migd.popen.wait()
+    r.A.start_migd()
+    code, out, _ = r.A.migctl("check", "demo", check=False)
+    expect("tracker-reads-memory" in out, f"the price is not told (exit {code}): {out}")
+    status = r.migrate("--verify")
+    expect(status["verify"] == "proved" and status["gate"] == "clean", f"verify {status['verify']}, gate {status['gate']}")
+    kinds = [(t["kind"], t["pages-reported"]) for t in status["trackers"]]
+    expect(len(kinds) == 1 and kinds[0][0] == "digests" and kinds[0][1] > 0, f"trackers: {kinds}")
+    judge_moved(r)
+
+
 @CASES.case("qemu-there-and-back")
 def back(rig):
     """The destination's QEMU is watched in the same way, and migrates onward."""

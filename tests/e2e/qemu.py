@@ -24,6 +24,7 @@ def build_guest(folder):
 
 
 class QemuSide(Side):
+    cpu_tracker = None # as --cpu-tracker
     backend = "memory-backend-file,id=ram0,size={size},mem-path={path},share=on"
 
     def qmp(self):
@@ -47,7 +48,8 @@ class QemuSide(Side):
             wait_for("the guest running", lambda: self.count() > 0, 30)
 
     def register_domain(self):
-        self.migctl("register", "demo", "--qmp", self.qmp(), *(["--incoming"] if self.incoming else []))
+        self.migctl("register", "demo", "--qmp", self.qmp(), *(["--incoming"] if self.incoming else []),
+                    *(["--cpu-tracker=" + self.cpu_tracker] if self.cpu_tracker else []))
 
     def lines(self):
         try:
@@ -65,9 +67,10 @@ class QemuSide(Side):
         expect(lines and not any(line["bad"] for line in lines), f"bad pages of the guest at {self.name}: {lines[-3:]}")
 
 
-def qemu_rig(rig, size=128 << 20, **keys):
+def qemu_rig(rig, size=128 << 20, cpu_tracker=None, **keys):
     """Two sides with a QEMU each, up."""
     r = rig(size=size, devices=[], **keys)
     r.A, r.B = QemuSide(r, "A"), QemuSide(r, "B")
+    r.A.cpu_tracker = r.B.cpu_tracker = cpu_tracker
     r.sides = [r.A, r.B]
     return r.up()

@@ -681,6 +681,19 @@ static void containers_and_trackers_are_looked_at(void **state)
     tear_down(&t);
 }
 
+static void trackers_by_digests_have_a_price(void **state)
+{
+    struct stage t;
+    struct tracker *digests;
+    set_up(&t, 1);
+    expect_not(&t, FINDING_TRACKER_READS_MEMORY);
+    assert_int_equal(tracker_new_digests(&digests, "cpu-ram", t.s.source.region, NULL), 0);
+    assert_int_equal(domain_add_tracker(t.domain, digests, NULL, NULL), 0);
+    expect(&t, FINDING_TRACKER_READS_MEMORY, "cpu-ram");
+    expect_not(&t, FINDING_CPU_UNTRACKED);
+    tear_down(&t);
+}
+
 static void the_rest_is_looked_at(void **state)
 {
     struct stage t;
@@ -724,6 +737,7 @@ int main(void)
         cmocka_unit_test(memory_is_looked_at),
         cmocka_unit_test(devices_are_looked_at),
         cmocka_unit_test(containers_and_trackers_are_looked_at),
+        cmocka_unit_test(trackers_by_digests_have_a_price),
         cmocka_unit_test(the_rest_is_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,7 +159,7 @@ static void bad_files(void **state)
          "device \"n\": tracker \"none\" is not known: device and all are"},
         {"{\"trackers\": [{\"name\": \"t\"}]}", "tracker \"t\": type is missing"},
         {"{\"trackers\": [{\"type\": \"magic\"}]}",
-         "tracker \"magic\": type \"magic\" is not known: cpu-log, uffd and all are"},
+         "tracker \"magic\": type \"magic\" is not known: cpu-log, uffd, soft-dirty, digests and all are"},
         {"{\"trackers\": [{\"type\": \"cpu-log\", \"memory\": \"m\"}]}",
          "tracker \"cpu-log\": path is missing"},
         {"{\"trackers\": [{\"type\": \"uffd\", \"memory\": \"m\", \"pid\": 1, \"fd\": 2}]}",

@@ -108,6 +108,15 @@ run 0 register vm --qmp qmp.sock
 says log "AddQemu [\"$dir/qmp.sock\",{}]"
 run 0 register vm2 --qmp qmp.sock --no-containers
 says log "AddQemu [\"$dir/qmp.sock\",{\"containers\":false}]"
+run 0 register vm3 --qmp qmp.sock --cpu-tracker=soft-dirty
+says log "AddQemu [\"$dir/qmp.sock\",{\"cpu-tracker\":\"soft-dirty\"}]"
+run 2 register x --memory name=ram0,path=ram --cpu-tracker digests
+says err '--cpu-tracker goes with --qmp'
+run 0 register whole --memory name=ram0,path=ram --tracker type=digests,memory=ram0 --tracker type=soft-dirty,memory=ram0,pid=$$,address=4096
+says log 'AddDirtyLog ["digests-ram0","digests",[],{"memory":"ram0"}]'
+says log "AddDirtyLog [\"soft-dirty-ram0\",\"soft-dirty\",[],{\"memory\":\"ram0\",\"pid\":$$,\"address\":4096}]"
+run 2 register x --memory name=ram0,path=ram --tracker type=digests,memory=ram0,pid=$$
+says err 'pid'
 
 # uffd: a descriptor of another process.
 sleep 60 7<"$dir/ram" &

@@ -127,7 +127,7 @@
       "is in none of them, and KVM gives its dirty log to the VM's owner alone, so the VMM must pass "       \
       "it on. Pages that a CPU writes after they were sent are lost without any sign, unless --verify "      \
       "compares the memory.",                                                                                \
-      "Register a cpu-log that the VMM fills, or a userfaultfd of it (uffd); tracker \"all\" where "         \
+      "Register a cpu-log that the VMM fills, a userfaultfd of it (uffd), or soft-dirty or digests where "    \
       "neither is possible. --verify=strict proves that nothing was lost.")                                  \
     X(FINDING_DESTINATION_INVALID, "destination-invalid", ERROR, false,                                      \
       "The destination is not an address",                                                                   \

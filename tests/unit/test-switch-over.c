@@ -249,6 +249,27 @@ static void test_strict_verify_is_about_what_arrived(void **state)
     }
 }
 
+/* What the device writes and does not report is found by who compares memory with what was sent. */
+static void test_digests_find_what_nobody_reports(void **state)
+{
+    struct scene s;
+    make_scene(&s, 1);
+    struct tracker *digests;
+    assert_int_equal(tracker_new_digests(&digests, "memory", s.source.region, NULL), 0);
+    assert_int_equal(domain_add_tracker(s.source.domain, digests, NULL, NULL), 0);
+    s.source.device[0]->loses_bits = true;
+    struct migration_options o = defaults();
+    o.verify = VERIFY_STRICT;
+    struct migration_status st = migrate(&s, &o);
+    assert_int_equal(st.state, MIG_STATE_COMPLETED);
+    assert_string_equal(st.verify, "proved");
+    assert_string_equal(st.gate, "clean");
+    assert_true(digests->counters.pages_first > 0);
+    assert_null(s.source.region->sent_digests);
+    destination_runs(&s, 1);
+    end_scene(&s);
+}
+
 static void test_post_verify_tells_of_a_lost_bit(void **state)
 {
     struct scene s;
@@ -471,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_late_writes_are_told),
         cmocka_unit_test(test_strict_verify_stops_a_lost_bit),
         cmocka_unit_test(test_strict_verify_is_about_what_arrived),
+        cmocka_unit_test(test_digests_find_what_nobody_reports),
         cmocka_unit_test(test_post_verify_tells_of_a_lost_bit),
         cmocka_unit_test(test_post_verify_proves),
         cmocka_unit_test(test_stall_aborts_within_three_rounds),

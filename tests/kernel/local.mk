@@ -20,6 +20,12 @@ tests_kernel_check_open_SOURCES = tests/kernel/check-open.c $(KERNEL_LAB)
 tests_kernel_check_open_LDADD = libmigd.la
 tests_kernel_holder_SOURCES = tests/kernel/holder.c tests/kernel/holder-open.c tests/kernel/holder-track.c tests/kernel/holder.h $(KERNEL_LAB)
 tests_kernel_holder_LDADD = libmigd.la
+# The only program of a guest in the lab: without sanitizers, so that the C library is all it takes along.
+check_PROGRAMS += tests/kernel/qemu-guest
+tests_kernel_qemu_guest_SOURCES = tests/kernel/qemu-guest.c
+tests_kernel_qemu_guest_CFLAGS = -std=gnu11 $(WARN_CFLAGS)
+tests_kernel_qemu_guest_LDFLAGS =
+dist_noinst_SCRIPTS += tests/kernel/check-qemu-vfio tests/kernel/check-soft-dirty
 dist_noinst_SCRIPTS += tests/kernel/check-check tests/kernel/check-open-vmm tests/kernel/check-devices tests/kernel/check-stock-devices tests/kernel/check-migration tests/kernel/check-stock-migration tests/kernel/check-unit tests/kernel/make-root tests/kernel/make-stock tests/kernel/run tests/kernel/mkinitramfs tests/kernel/init tests/kernel/run-tests tests/kernel/make-lab
 dist_noinst_SCRIPTS += tests/kernel/check-state-damage
 dist_noinst_SCRIPTS += tests/kernel/check-hook

@@ -113,8 +113,8 @@ class Qemu:
         absent = [w.split()[0] for w in self._output(["ldd", path]).splitlines() if "not found" in w]
         if absent:
             raise Missing(f"{path} lacks {', '.join(absent)} (Debian: libfdt1, libglib2.0-0, zlib1g)")
-        self.command = [path]
-        firmware = [f for f in (os.path.join(lab, "firmware"), "/usr/share/seabios", "/usr/share/qemu") if os.path.isdir(f)]
+        self.path, self.command = path, [path]
+        self.firmware = firmware = [f for f in (os.path.join(lab, "firmware"), "/usr/share/seabios", "/usr/share/qemu") if os.path.isdir(f)]
         for name in ("bios-256k.bin", "linuxboot_dma.bin"):
             if not any(os.path.exists(os.path.join(f, name)) for f in firmware):
                 raise Missing(f"QEMU's firmware {name} is not there (Debian: seabios, qemu-system-data)")
@@ -124,6 +124,16 @@ class Qemu:
 
     def _output(self, command):
         return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False).stdout
+
+    def inside(self, lab):
+        """Pairs of a file and its path in the machine: this QEMU and the lab's kernel for guests in it."""
+        pairs = [(self.path, "/usr/bin/qemu-system-x86_64"), (os.path.join(lab, "bzImage"), "/boot/bzImage")]
+        for name in ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin"):
+            for folder in self.firmware:
+                if os.path.exists(os.path.join(folder, name)):
+                    pairs.append((os.path.join(folder, name), "/usr/share/qemu/" + name))
+                    break
+        return pairs
 
     def machine(self, lab, initramfs, root, memory, smp, devices, append):
         iommu = "intel-iommu,intremap=on,x-scalable-mode=on" + (",x-ssads=on" if self.dirty_bits else "")
@@ -152,8 +162,9 @@ def install(folder):
             shutil.copy(path, wanted)
 
 
-def make_initramfs(output, lab, root, tests, programs, trees):
-    """tests: pairs of a program and its limit in seconds, in the order in which they run. programs, trees: pairs of source and path."""
+def make_initramfs(output, lab, root, tests, programs, trees, env):
+    """tests: pairs of a program and its limit in seconds, in the order in which they run. programs, trees: pairs of source and path. env: in
+    which their libraries are found."""
     command = [sys.executable, os.path.join(HERE, "mkinitramfs"), output, "--busybox", busybox(lab), "--init", os.path.join(HERE, "init"),
                "--runner", os.path.join(HERE, "run-tests")]
     modules = os.path.join(lab, "modules")
@@ -168,4 +179,4 @@ def make_initramfs(output, lab, root, tests, programs, trees):
         command += ["--program", ":".join(pair)]
     for pair in trees:
         command += ["--tree", ":".join(pair)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, env=env, check=True)

@@ -49,6 +49,7 @@ int job_attach(struct job *j, const struct attachment *a, struct channel **ret, 
     if (r < 0)
         return mig_error_wrap(err, "Opening the %s connection %zu", a->role, a->index);
     c->deadline_usec = 0;
+    c->renewable = j->resume_key[0];
     j->answer_usec = MIN(j->answer_usec, now_usec() - asked_usec);
     *ret = TAKE_PTR(c);
     return 0;

@@ -241,6 +241,8 @@ int job_switch_over(struct job *j, struct mig_error *err)
     int r = job_write_record(j, RECORD_INTENT, err);
     if (r < 0)
         return r;
+    for (size_t i = 0; i < j->npage_channels; i++)
+        j->page_channels[i]->renewable = false; /* not now */
     uint64_t since = j->blackout_usec = now_usec();
     migration_set_phase(j->migration, MIG_PHASE_PAUSE);
     struct controller *c = j->domain->controller;

@@ -336,6 +336,15 @@ int channel_error(const struct channel *c, int r, struct mig_error *err, const c
     case ENOBUFS:
         mig_error_set(err, MIG_ERR_NO_MEMORY, -r, "%s: no memory for the connection with %s", what, c->peer);
         break;
+    case EKEYEXPIRED:
+        mig_error_set(err, MIG_ERR_PEER_LOST, -r,
+                      "%s: the key of the connection with %s has encrypted as much as is safe", what,
+                      c->peer);
+        mig_error_hint(err,
+                       "let connections be made anew: a --reconnect-timeout above 0, and a migd at %s that "
+                       "knows it",
+                       c->peer);
+        break;
     case EPIPE:
     case ECONNRESET:
         mig_error_set(err, MIG_ERR_PEER_LOST, ECONNRESET, "%s: %s closed the connection", what, c->peer);

@@ -2,7 +2,9 @@
 /*
  * A channel that encrypts.
  *
- * Where the kernel encrypts (kTLS) what is sent goes the way of a TCP channel, sendfile included. Else
+ * Where the kernel encrypts (kTLS) what is sent goes the way of a TCP channel, sendfile included. Nobody but
+ * us minds there how much one key encrypts, and it cannot be renewed: OpenSSL 3.0 sends a KeyUpdate and tells
+ * the kernel nothing of the new key, which Linux takes since 6.14 only. So the connection is made anew. Else
  * OpenSSL makes records of 16 KiB out of the caller's memory, many of them are collected, and the socket gets
  * them in one call: a call per record would cost as much as encrypting it. Receiving is always OpenSSL's:
  * it takes as much from the socket as there is and puts the decrypted bytes into place.
@@ -14,7 +16,9 @@
 #include "base/fds.h"
 #include "transport/channel-private.h"
 #include "transport/tls.h"
+#include <endian.h>
 #include <limits.h>
+#include <linux/tls.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <poll.h>
@@ -22,13 +26,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
 #define RECORD_BYTES  16384u /* of TLS 1.3, the largest */
 #define RECORD_ROOM   (RECORD_BYTES + 512u)
 #define COLLECT_BYTES (256u << 10)                      /* measured: as good as more, and better than less */
 #define OUT_BYTES     (COLLECT_BYTES + 2 * RECORD_ROOM) /* a receiver may have to answer a key update */
-#define RECORDS_PER_KEY                                                                                      \
-    (UINT64_C(1) << 24) /* RFC 8446, 5.5: an AES-GCM key is good for 2^24.5 full records */
-#define PARTIAL_IN_BYTES (RECORD_BYTES + 512u) /* that OpenSSL may hold of a record */
+/* RFC 8446, 5.5: an AES-GCM key is good for 2^24.5 full records. What is left above 2^24 is for a connection
+ * that must not break now: a blackout of 100 GiB. */
+#define RECORDS_PER_KEY     (UINT64_C(1) << 24)
+#define RECORDS_PER_KEY_MAX UINT64_C(23726566)
+#define COUNT_BYTES         (UINT64_C(64) << 20)  /* from one look at the kernel's count to the next */
+#define PARTIAL_IN_BYTES    (RECORD_BYTES + 512u) /* that OpenSSL may hold of a record */
 
 struct tls_channel {
     struct channel base;  /* first */
@@ -37,6 +47,7 @@ struct tls_channel {
     bool kernel_sends;
     bool broken;                       /* nothing more may be said, not even goodbye */
     uint64_t records, records_per_key; /* sender's thread */
+    uint64_t count_at_bytes;           /* the same: sent_bytes of the next look at the kernel's count */
     uint8_t *out;                      /* records that wait: from out_sent to out_filled */
     size_t out_sent, out_filled;
     uint8_t *stage; /* RECORD_BYTES; sender's thread: small pieces become one record */
@@ -191,11 +202,51 @@ static const void *next_record(struct tls_channel *t, struct iovec **iov, int *i
     return t->stage;
 }
 
+/* ---- the key that the kernel encrypts with ---- */
+
+/* The kernel may end a record early, so bytes do not tell. Its structs of all ciphers end with the number of
+ * the next record. Where it does not say, every page is taken for one. */
+static uint64_t kernel_records(const struct tls_channel *t)
+{
+    union {
+        struct tls_crypto_info info;
+        struct tls12_crypto_info_aes_gcm_128 aes_128;
+        struct tls12_crypto_info_aes_gcm_256 aes_256;
+        struct tls12_crypto_info_chacha20_poly1305 chacha;
+        uint8_t bytes[64];
+    } u;
+    socklen_t size = sizeof u.info;
+    uint64_t number = 0;
+    if (getsockopt(t->base.fd, SOL_TLS, TLS_TX, &u, &size) == 0) {
+        size = u.info.cipher_type == TLS_CIPHER_AES_GCM_128   ? sizeof u.aes_128
+               : u.info.cipher_type == TLS_CIPHER_AES_GCM_256 ? sizeof u.aes_256
+                                                              : sizeof u.chacha;
+        if (getsockopt(t->base.fd, SOL_TLS, TLS_TX, &u, &size) == 0) {
+            memcpy(&number, u.bytes + size - sizeof number, sizeof number);
+            explicit_bzero(&u, sizeof u);
+            return be64toh(number);
+        }
+    }
+    return t->base.sent_bytes / 4096;
+}
+
+static int check_kernel_key(struct tls_channel *t)
+{
+    if (t->base.sent_bytes >= t->count_at_bytes) {
+        t->records = kernel_records(t);
+        t->count_at_bytes =
+            t->base.sent_bytes + MIN(COUNT_BYTES, t->records_per_key * (uint64_t)RECORD_BYTES / 4);
+    }
+    return t->records < (t->base.renewable ? t->records_per_key : RECORDS_PER_KEY_MAX) ? 0 : -EKEYEXPIRED;
+}
+
 static int tls_sendv(struct channel *c, struct iovec *iov, int iovcnt)
 {
     struct tls_channel *t = tls_of(c);
-    if (t->kernel_sends)
-        return channel_socket_sendv(c, iov, iovcnt);
+    if (t->kernel_sends) {
+        int r = check_kernel_key(t);
+        return r < 0 ? r : channel_socket_sendv(c, iov, iovcnt);
+    }
     bool more = c->send_more;
     c->send_more = false;
     channel_consume(&iov, &iovcnt, 0);
@@ -211,7 +262,11 @@ static int tls_sendv(struct channel *c, struct iovec *iov, int iovcnt)
 
 static int tls_send_file(struct channel *c, int fd, uint64_t offset_bytes, uint64_t size_bytes)
 {
-    return tls_of(c)->kernel_sends ? channel_socket_send_file(c, fd, offset_bytes, size_bytes) : -EOPNOTSUPP;
+    struct tls_channel *t = tls_of(c);
+    if (!t->kernel_sends)
+        return -EOPNOTSUPP;
+    int r = check_kernel_key(t);
+    return r < 0 ? r : channel_socket_send_file(c, fd, offset_bytes, size_bytes);
 }
 
 /* ---- receiving ---- */

@@ -41,6 +41,10 @@ struct channel {
     bool send_more; /* sender's thread: the next sendv is followed by more at once, so it need not become a
                        packet of its own */
     bool local;     /* the peer is on this host */
+    /* Sender's thread: who sends can make this connection anew. It fails with -EKEYEXPIRED, and everything
+     * until then has gone out, when its key has encrypted about as much as it should; else only when it must
+     * not encrypt more. */
+    bool renewable;
     char peer[128]; /* for messages: "10.0.0.2:16509" */
     _Atomic uint64_t sent_bytes, received_bytes;
 };

@@ -65,8 +65,7 @@ int tls_handshake(struct channel **c, SSL_CTX *context, bool server, struct tls_
                   struct mig_error *err);
 /* The channel of an SSL that has shaken hands on the socket of *c. */
 int channel_tls_new(struct channel **c, SSL *ssl);
-void channel_tls_renew_keys_every(struct channel *c, uint64_t records); /* of a TLS channel that the kernel
-                                                                           does not encrypt for; for tests */
+void channel_tls_renew_keys_every(struct channel *c, uint64_t records); /* of a TLS channel; for tests */
 X509 *channel_tls_certificate(const struct channel *c);                 /* of the peer; borrowed */
 const char *channel_tls_cipher(const struct channel *c);                /* "" for others */
 bool channel_tls_in_kernel(const struct channel *c); /* whether the kernel encrypts what is sent */

@@ -35,6 +35,7 @@ static const struct column traffic[] = {
     {"device-state", "Device state", MIGD_UNIT_BYTES},
     {"vmm-state", "VMM state", MIGD_UNIT_BYTES},
     {"connections", "Connections", MIGD_UNIT_COUNT},
+    {"connections-why", "Why not more", UNIT_TEXT},
     {"setup-time", "Setup time", MIGD_UNIT_USEC},
 };
 

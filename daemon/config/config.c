@@ -137,6 +137,16 @@ static int set_connections(struct config *c, const char *value)
     return r;
 }
 
+static int set_max_connections(struct config *c, const char *value)
+{
+    uint64_t n;
+    int r = parse_unsigned(value, CONFIG_CONNECTIONS_MAX, &n);
+    if (r < 0 || n == 0)
+        return -EINVAL;
+    c->max_connections = (unsigned)n;
+    return 0;
+}
+
 static int set_on_stall(struct config *c, const char *value)
 {
     return set_word(c->on_stall, sizeof c->on_stall, value);
@@ -222,6 +232,7 @@ static const struct key keys[] = {
     {"Migration", "TotalBandwidth", set_total_bandwidth,
      "bytes per second such as 800M, bits such as 10Gbit, or 0 for no cap", "0", true},
     {"Migration", "Connections", set_connections, "a number up to 16, 0 to let migd choose", "0", true},
+    {"Migration", "MaxConnections", set_max_connections, "a number from 1 to 16", "8", true},
     {"Migration", "ReconnectTimeout", set_reconnect, "a time with its unit, such as 30s, or 0", "30s", true},
     {"Migration", "OnStall", set_on_stall, "abort, force or wait", "abort", true},
     {"Migration", "Gate", set_gate, "strict, resend or off", "strict", true},
@@ -326,6 +337,7 @@ void config_init(struct config *c)
     *c = (struct config){.log_level = LOG_INFO,
                          .max_downtime_usec = 300000,
                          .reconnect_usec = 30000000,
+                         .max_connections = 8,
                          .accept_overrides = true,
                          .progress_usec = UINT64_C(300000000),
                          .receive_usec = UINT64_C(259200000000),

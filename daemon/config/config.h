@@ -34,6 +34,7 @@ struct config {
     uint64_t bandwidth_bytes_per_sec; /* Bandwidth; 0: no cap */
     uint64_t total_bytes_per_sec;     /* TotalBandwidth: of all migrations together; 0: no cap */
     unsigned connections;             /* Connections; 0: chosen */
+    unsigned max_connections;         /* MaxConnections: where they are chosen */
     uint64_t reconnect_usec;          /* ReconnectTimeout; 0: not at all */
     /* Words that a room above this one understands; "": not configured. */
     char on_stall[32];    /* OnStall */

@@ -108,6 +108,7 @@ static int answer(struct session *s, struct mig_error *err)
     if (!o || json_add(o, "codecs", codecs) < 0 || json_add_bool(o, "ok", true) < 0 ||
         json_add_u64(o, "protocol", DIALOGUE_PROTOCOL) < 0 ||
         json_add_u64(o, "connections", s->nconnections) < 0 ||
+        (s->limit > s->nconnections && json_add_u64(o, "connections-limit", s->limit) < 0) ||
         json_add_string(o, "version", PACKAGE_VERSION) < 0 ||
         (s->heartbeat.wanted && json_add_bool(o, "heartbeat", true) < 0) ||
         (s->resume_key[0] && json_add_string(o, "resume-key", s->resume_key) < 0))
@@ -133,7 +134,7 @@ static void complete_decision_address(struct session *s)
 
 int session_accept(struct session *s, struct mig_error *err)
 {
-    uint64_t connections;
+    uint64_t connections, limit;
     if (json_get_u64(s->hello, "connections", &connections) < 0 || connections < 1 ||
         json_get_bool(s->hello, "vmm-state", &s->vmm_state) < 0 ||
         json_copy_string(s->hello, "token", s->token, sizeof s->token) < 0 || strlen(s->token) < 16 ||
@@ -152,6 +153,9 @@ int session_accept(struct session *s, struct mig_error *err)
         return r;
     pthread_mutex_lock(&s->lock);
     s->nconnections = MIN(connections, (uint64_t)WIRE_CONNECTIONS_MAX);
+    s->limit = s->nconnections;
+    if (json_get_u64(s->hello, "connections-limit", &limit) == 0)
+        s->limit = limit > WIRE_CONNECTIONS_MAX ? WIRE_CONNECTIONS_MAX : MAX(s->limit, (size_t)limit);
     pthread_mutex_unlock(&s->lock);
     s->devices_touched = true;
     for (size_t i = 0; i < s->domain->ndevices; i++) {

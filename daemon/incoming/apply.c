@@ -302,7 +302,7 @@ int apply_run(const struct apply *a, unsigned connection, struct frame_stream *s
             else if (h.type == WIRE_ZERO)
                 rc = apply_zero(s, &h, &why);
             else if (h.type == WIRE_FENCE)
-                a->fence(a->userdata, connection, h.round);
+                a->fence(a->userdata, connection, h.round, h.offset);
             else
                 rc = frame_protocol_error(stream, &why, "%s came on a page connection",
                                           frame_type_name(h.type));

@@ -23,8 +23,9 @@ struct apply {
      * written by its thread. NULL: nobody asks. */
     uint64_t *applied;
     bool acknowledge; /* tell the source now and then, so that it can forget what it sent */
-    /* Called on the connection's thread when its FENCE of that round came. */
-    void (*fence)(void *userdata, unsigned connection, uint32_t round);
+    /* Called on the connection's thread when its FENCE of that round came. of: so many fences end the round;
+     * 0: one of each connection. */
+    void (*fence)(void *userdata, unsigned connection, uint32_t round, uint64_t of);
     void *userdata;
 };
 

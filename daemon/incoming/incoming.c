@@ -182,6 +182,9 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
         c = &s->state_connection;
     else if (strcmp(role, "pages") == 0 && index < s->nconnections)
         c = &s->pages[index];
+    else if (strcmp(role, "pages") == 0)
+        c = session_expect_another(s, index);
+    bool another = c && !state && index >= s->nconnections;
     if (c && (c->channel || s->closed || !session_may_attach(s, hello)))
         c = NULL;
     if (c) {
@@ -194,6 +197,8 @@ static int attach(struct incoming *in, struct channel *channel, const struct fra
         channel->stall_timeout_usec =
             USEC_INFINITY; /* silence between rounds is no failure; keepalive finds the dead */
         s->nattached++;
+        if (another && session_start_another(s, c) < 0)
+            channel->ops->shutdown(channel); /* the source hears of it */
         pthread_cond_broadcast(&s->attached_cond);
     }
     pthread_mutex_unlock(&s->lock);

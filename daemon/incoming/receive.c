@@ -51,15 +51,16 @@ static void set_receiving(struct session *s, bool receiving)
 }
 
 /* All page connections have brought their fence of a round: tell the source. The one that comes last does. */
-static void on_fence(void *userdata, unsigned connection, uint32_t round)
+static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
     struct session *s = userdata;
-    bool all = true;
+    uint64_t came = 0;
     pthread_mutex_lock(&s->lock);
     s->fence_round[connection] = round + 1;
     s->fences++;
     for (size_t i = 0; i < s->nconnections; i++)
-        all &= s->fence_round[i] == round + 1;
+        came += s->fence_round[i] == round + 1;
+    bool all = came == (of ? of : s->nconnections);
     pthread_mutex_unlock(&s->lock);
     if (!all)
         return;
@@ -176,6 +177,18 @@ static int until_prepare(struct session *s, struct mig_error *err)
     }
 }
 
+struct session_connection *session_expect_another(struct session *s, uint64_t index)
+{
+    return s->threads_run && s->receiving && index == s->nconnections && index < s->limit ? &s->pages[index]
+                                                                                          : NULL;
+}
+
+int session_start_another(struct session *s, struct session_connection *c)
+{
+    s->nconnections++;
+    return start_thread(c, page_thread, NULL);
+}
+
 static int start_threads(struct session *s, struct mig_error *err)
 {
     int r = wait_for(s, all_attached, ATTACH_TIMEOUT_SEC, "its other connections", err);
@@ -196,8 +209,11 @@ static int start_threads(struct session *s, struct mig_error *err)
                               .acknowledge = s->reconnect_usec > 0,
                               .fence = on_fence,
                               .userdata = s};
+    pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->nconnections && r == 0; i++)
         r = start_thread(&s->pages[i], page_thread, err);
+    s->threads_run = r == 0;
+    pthread_mutex_unlock(&s->lock);
     return r < 0 ? r : start_thread(&s->state_connection, state_thread, err);
 }
 
@@ -261,6 +277,7 @@ void session_end_receiving(struct session *s)
 {
     pthread_mutex_lock(&s->lock);
     s->closed = true;
+    s->threads_run = false;
     pthread_mutex_unlock(&s->lock);
     /* All at once, then one by one: the threads end beside each other. */
     for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)

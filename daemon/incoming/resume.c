@@ -74,6 +74,8 @@ int session_offer(struct session *s, struct channel *channel, const struct frame
     json_get_string(hello, "key", &key);
     json_get_u64(hello, "reconnect-timeout", &usec);
     struct channel *older = NULL;
+    uint64_t connections = 0;
+    json_get_u64(hello, "connections", &connections);
     char name[sizeof s->source_name];
     security_peer_name(channel, name, sizeof name);
     pthread_mutex_lock(&s->lock);
@@ -85,6 +87,7 @@ int session_offer(struct session *s, struct channel *channel, const struct frame
             confirm_key(s);
         if (usec)
             s->reconnect_usec = MIN(usec, RECONNECT_MAX_USEC);
+        s->offer_connections = MIN(connections, (uint64_t)s->limit);
         older = s->offer;
         s->offer = channel;
         s->offer_stream = *stream;
@@ -166,7 +169,7 @@ static int answer(struct session *s, struct mig_error *err)
         taken[i] = state_apply_taken(s->state, i);
     _cleanup_(json_object_putp) struct json_object *o = json_object_new_object();
     if (!o || json_add_bool(o, "ok", true) < 0 || json_add_string(o, "resume-key", s->next_key) < 0 ||
-        add_numbers(o, "applied", s->applied, s->nconnections) < 0 ||
+        add_numbers(o, "applied", s->applied, s->limit) < 0 ||
         add_numbers(o, "state-taken", taken, ndevices) < 0)
         return mig_error_oom(err);
     return frame_send_json(&s->control_stream, WIRE_HELLO, o, err);
@@ -189,6 +192,8 @@ static int take_offer(struct session *s, struct mig_error *err)
         s->control->cancel_fd = s->wake_fd;
         s->failure = MIG_ERROR_INIT;
         s->nattached = 0;
+        if (s->offer_connections) /* what it knows to have opened */
+            s->nconnections = s->offer_connections;
         memset(s->fence_round, 0, sizeof s->fence_round);
         memcpy(s->next_key, key, sizeof key);
         memcpy(s->attach_key, key, sizeof key);

@@ -58,8 +58,11 @@ struct session {
     pthread_mutex_t lock; /* what follows, and attached */
     pthread_cond_t attached_cond;
     size_t nconnections, nattached;
-    bool closed;    /* nothing attaches any more */
-    bool receiving; /* the source has the word: session_look_after may end it */
+    size_t limit; /* so many page connections can there be: more than nconnections where the source opens them
+                     while it sends */
+    bool threads_run; /* of the connections that are attached */
+    bool closed;      /* nothing attaches any more */
+    bool receiving;   /* the source has the word: session_look_after may end it */
     /* resume.c: how a source whose connections broke comes back. */
     uint64_t reconnect_usec; /* how long it tries, by its own word; 0: a break is the end */
     bool resumable;          /* lock: agreed, everything was attached once, and prepare has not come */
@@ -68,6 +71,7 @@ struct session {
     char attach_key[33];     /* lock: what connections must show; "" for the first ones */
     struct channel *offer;   /* lock: it is back on this connection, and has shown the key */
     struct frame_stream offer_stream;
+    size_t offer_connections; /* lock: page connections that it will attach; 0: as many as before */
     uint64_t applied[WIRE_CONNECTIONS_MAX]; /* see struct apply; its threads', or the worker's without them */
     struct session_connection pages[WIRE_CONNECTIONS_MAX];
     struct session_connection state_connection;
@@ -122,6 +126,10 @@ void session_end_heartbeat(struct session *s);
 int session_receive(
     struct session *s,
     struct mig_error *err); /* until "prepare" came and all threads brought what belongs before it */
+/* Lock held: a page connection that comes while others already send; NULL when it is not expected. */
+struct session_connection *session_expect_another(struct session *s, uint64_t index);
+/* Lock held, once it is attached: its thread. */
+int session_start_another(struct session *s, struct session_connection *c);
 void session_fail(struct session *s, const struct mig_error *why); /* any thread */
 /* Main thread, until the session has ended: fails it when the source takes too long for what it brings. */
 void session_look_after(struct session *s, struct patience *p);

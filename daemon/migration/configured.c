@@ -15,6 +15,7 @@ int migration_options_configure(struct migration_options *o, const struct config
     o->max_downtime_usec = c->max_downtime_usec;
     o->bandwidth_bytes_per_sec = c->bandwidth_bytes_per_sec;
     o->connections = c->connections;
+    o->max_connections = c->max_connections;
     o->reconnect_usec = c->reconnect_usec;
     if (c->on_stall[0] && stall_policy_from_string(c->on_stall, &o->on_stall, err) < 0)
         return word_failed(c, "OnStall", err);

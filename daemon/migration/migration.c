@@ -390,6 +390,14 @@ void migration_set_verdict(struct migration *m, const char *format, ...)
     va_end(ap);
 }
 
+void migration_set_connections_why(struct migration *m, const char *why)
+{
+    pthread_mutex_lock(&m->lock);
+    snprintf(m->status.connections_why, sizeof m->status.connections_why, "%s", why);
+    changed(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void migration_set_paused(struct migration *m, bool paused)
 {
     pthread_mutex_lock(&m->lock);

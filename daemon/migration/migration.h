@@ -46,6 +46,7 @@ struct migration_status { /* a snapshot; a plain value */
     bool cancel_requested, paused;
     char verdict[400];
     char gate[24], verify[16];
+    char connections_why[160]; /* why not more of them; "": not known yet */
     struct mig_error error;
     struct migration_options options;
     struct migration_counters counters;
@@ -114,6 +115,7 @@ int migration_resolve(struct migration *m, bool run, struct mig_error *err);
 /* For the engine; any thread. */
 void migration_set_phase(struct migration *m, enum mig_phase phase);
 void migration_set_round(struct migration *m, uint32_t round);
+void migration_set_connections_why(struct migration *m, const char *why);
 void migration_set_verdict(struct migration *m, const char *format, ...) _printf_(2, 3);
 void migration_set_paused(struct migration *m, bool paused);
 void migration_set_proof(struct migration *m, const char *gate, const char *verify); /* NULL: as it is */

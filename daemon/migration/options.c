@@ -25,6 +25,7 @@ void migration_options_init(struct migration_options *o)
         .gate_resends = 3,
         .reconnect_usec = 30 * USEC_PER_SEC,
         .verify = VERIFY_OFF,
+        .max_connections = 8,
     };
 }
 

@@ -21,7 +21,8 @@ struct migration_options {
     uint64_t
         blackout_limit_usec; /* for sending in the blackout; 0: from its bytes and the measured bandwidth */
     /* fixed at start: */
-    unsigned connections; /* 0: chosen */
+    unsigned connections;     /* 0: chosen */
+    unsigned max_connections; /* where it is chosen: at most so many */
     bool checksum;
     enum verify_mode verify;
     enum compression compression;

@@ -12,18 +12,18 @@
 #include <string.h>
 
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
-#define DEFAULT_CONNECTIONS  2
 /* A network that has acknowledged nothing for so long is taken for broken: as long as a few retransmissions.
  */
 #define SILENCE_USEC (2 * USEC_PER_SEC)
 
-static struct json_object *make_hello(struct job *j, size_t connections)
+static struct json_object *make_hello(struct job *j, size_t connections, size_t limit)
 {
     _cleanup_(json_object_putp) struct json_object *o = hello_new(j->domain, &j->options, connections);
     if (!o || json_add_string(o, "migration", migration_id(j->migration)) < 0 ||
         json_add_string(o, "token", j->token) < 0 ||
         json_add_string(o, "decision-address", j->decision_address) < 0 ||
         json_add_bool(o, "heartbeat", true) < 0 ||
+        (limit > connections && json_add_u64(o, "connections-limit", limit) < 0) ||
         json_add_u64(o, "reconnect-timeout", j->options.reconnect_usec) < 0)
         return NULL;
     return TAKE_PTR(o);
@@ -86,12 +86,12 @@ int job_handshake(struct job *j, struct mig_error *err)
     if (r < 0)
         return r;
     frame_stream_init(&j->control_stream, j->control, true);
-    size_t connections = j->options.connections ? j->options.connections : DEFAULT_CONNECTIONS;
-    if (connections > WIRE_CONNECTIONS_MAX)
+    size_t limit = j->options.connections ? j->options.connections : MAX(j->options.max_connections, 1u);
+    size_t connections = j->options.connections ? limit : MIN(limit, GROWTH_FIRST);
+    if (limit > WIRE_CONNECTIONS_MAX)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "%zu connections are more than the limit of %u", connections,
-                             WIRE_CONNECTIONS_MAX);
-    _cleanup_(json_object_putp) struct json_object *hello = make_hello(j, connections), *answer = NULL;
+                             "%zu connections are more than the limit of %u", limit, WIRE_CONNECTIONS_MAX);
+    _cleanup_(json_object_putp) struct json_object *hello = make_hello(j, connections, limit), *answer = NULL;
     if (!hello)
         return mig_error_oom(err);
     r = dialogue_hello(&j->control_stream, hello, &answer, err);
@@ -110,6 +110,15 @@ int job_handshake(struct job *j, struct mig_error *err)
         j->resume_key[0] = '\0'; /* it does not know that, or this side does not want it */
     if (json_get_bool(answer, "heartbeat", &j->heartbeat) < 0)
         j->heartbeat = false;
+    j->granted = granted;
+    uint64_t more;
+    if (limit > connections && json_get_u64(answer, "connections-limit", &more) == 0) {
+        if (more < granted || more > limit)
+            return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
+                                 "%s answered HELLO with values that were not offered", j->destination);
+        j->grows = more > granted;
+        j->granted = more;
+    }
     j->answer_usec = UINT64_MAX;
     for (; j->npage_channels < granted; j->npage_channels++) {
         const struct attachment pages = {"pages", "", j->npage_channels, CONNECT_TIMEOUT_USEC};

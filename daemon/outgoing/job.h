@@ -15,6 +15,7 @@
 #include "migration/migration.h"
 #include "migration/record.h"
 #include "outgoing/convergence.h"
+#include "outgoing/growth.h"
 #include "outgoing/page-stream.h"
 #include "outgoing/state-stream.h"
 #include "transport/link-watch.h"
@@ -50,6 +51,10 @@ struct job {
     struct frame_stream control_stream;
     struct channel *page_channels[WIRE_CONNECTIONS_MAX];
     size_t npage_channels;
+    bool grows;          /* the destination takes more of them while the migration runs */
+    size_t granted;      /* so many in all */
+    char attach_key[33]; /* what they show; "" until connections were made anew */
+    struct growth growth;
     bool heartbeat;         /* the destination says "loading" each second while it loads */
     bool codecs[CODEC_MAX]; /* that the destination unpacks */
     struct channel *state_channel;
@@ -104,6 +109,9 @@ int job_attach(struct job *j, const struct attachment *a, struct channel **ret, 
 int job_watch_link(struct job *j, struct mig_error *err);
 /* setup.c: over the page connections that stand. */
 int job_start_pages(struct job *j, bool resumed, struct mig_error *err);
+/* more-connections.c: has the stream look for what the link gives, from the beginning or as it goes on. */
+void job_start_growth(struct job *j);
+void job_end_growth(struct job *j);
 /* reconnect.c: whether the failure is one of the connections alone, in a phase in which they may be made
  * anew. */
 bool job_may_reconnect(const struct job *j, int r, const struct mig_error *err);

@@ -4,10 +4,12 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/course.c \
 	daemon/outgoing/flight.c daemon/outgoing/flight.h \
 	daemon/outgoing/gate.c \
+	daemon/outgoing/growth.c daemon/outgoing/growth.h \
 	daemon/outgoing/handover.c \
 	daemon/outgoing/handshake.c \
 	daemon/outgoing/hello.c daemon/outgoing/hello.h \
 	daemon/outgoing/job.h \
+	daemon/outgoing/more-connections.c \
 	daemon/outgoing/link-test.c daemon/outgoing/link-test.h \
 	daemon/outgoing/observe.c \
 	daemon/outgoing/outcome.c daemon/outgoing/outcome.h \

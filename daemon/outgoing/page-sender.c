@@ -448,13 +448,17 @@ int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool 
             return r;
         }
     }
-    struct wire_header fence = {.type = WIRE_FENCE, .round = round};
     r = *stop ? -ECANCELED : flush_zeros(s);
-    if (r == 0)
-        r = frame_send(&s->stream, &fence, NULL, 0);
+    if (r < 0)
+        put_back(s, false);
+    return r;
+}
+
+int page_sender_fence(struct page_sender *s, uint32_t round, unsigned connections)
+{
+    struct wire_header fence = {.type = WIRE_FENCE, .round = round, .offset = connections};
+    int r = frame_send(&s->stream, &fence, NULL, 0);
     if (r == 0)
         add(&s->setup.counters->wire_bytes, sizeof fence);
-    else
-        put_back(s, false);
     return r;
 }

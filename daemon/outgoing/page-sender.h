@@ -37,8 +37,10 @@ int page_sender_new(struct page_sender **ret, const struct page_sender_setup *se
 struct page_sender *page_sender_free(struct page_sender *s);
 DEFINE_CLEANUP(struct page_sender *, page_sender_free)
 
-/* Takes and sends batches until the cursor is at its end or *stop is set, then the FENCE. When it fails or
- * stops, what it took and did not send is back in the bitmaps. -ECANCELED when stopped. */
+/* Takes and sends batches until the cursor is at its end or *stop is set. When it fails or stops, what it
+ * took and did not send is back in the bitmaps. -ECANCELED when stopped. */
 int page_sender_round(struct page_sender *s, uint32_t round, const _Atomic bool *stop);
+/* The end of that. connections: that send such a fence; 0 to a destination that counts them itself. */
+int page_sender_fence(struct page_sender *s, uint32_t round, unsigned connections);
 /* Frames that were begun, HELLO included; between rounds. */
 uint64_t page_sender_frames(const struct page_sender *s);

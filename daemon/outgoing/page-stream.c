@@ -23,6 +23,7 @@ struct stream_thread {
     struct channel *channel;
     struct page_sender *sender;
     struct flight *flight; /* NULL: nothing is acknowledged */
+    uint64_t rounds_done;
     pthread_t thread;
 };
 
@@ -30,8 +31,9 @@ struct page_stream {
     struct page_cursor cursor;
     struct page_counters counters;
     struct ratelimit *limit;
+    struct page_stream_options options;
     int cancel_fd; /* borrowed */
-    bool resumed;
+    struct page_stream_looker looker;
     uint64_t deadline_usec; /* of a round; the caller's thread */
     int done_fd;            /* an eventfd: the last thread of a round is done */
     _Atomic uint64_t started_usec;
@@ -43,13 +45,15 @@ struct page_stream {
     uint64_t rounds_begun;
     uint32_t round;
     unsigned running;
+    unsigned fences; /* of the round that runs: how many will be sent; 0 while nobody has sent its own, and
+                        another connection can still join */
     bool ending;
     uint64_t cpu_usec;
     int failure;
     struct mig_error error;
 
-    size_t nthreads;
-    struct stream_thread threads[];
+    _Atomic size_t nthreads; /* grows by the thread of the rounds; what lies below is whole */
+    struct stream_thread threads[WIRE_CONNECTIONS_MAX];
 };
 
 static void shut_all_down(struct page_stream *s)
@@ -86,22 +90,34 @@ static void fail(struct page_stream *s, const struct stream_thread *t, int r)
     shut_all_down(s);
 }
 
+/* From the first fence of a round on no connection joins it: all say how many they are. */
+static unsigned close_round(struct page_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->fences == 0)
+        s->fences = (unsigned)s->nthreads;
+    unsigned n = s->fences;
+    pthread_mutex_unlock(&s->lock);
+    return s->options.grows ? n : 0;
+}
+
 static void *stream_thread(void *p)
 {
     struct stream_thread *t = p;
     struct page_stream *s = t->stream;
-    uint64_t rounds_done = 0;
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        while (!s->ending && s->rounds_begun == rounds_done)
+        while (!s->ending && s->rounds_begun == t->rounds_done)
             pthread_cond_wait(&s->begin, &s->lock);
         if (s->ending)
             break;
-        rounds_done = s->rounds_begun;
+        t->rounds_done = s->rounds_begun;
         uint32_t round = s->round;
         pthread_mutex_unlock(&s->lock);
         uint64_t cpu = thread_cpu_usec();
         int r = page_sender_round(t->sender, round, &s->stop);
+        if (r == 0)
+            r = page_sender_fence(t->sender, round, close_round(s));
         if (r < 0)
             fail(s, t, r);
         cpu = thread_cpu_usec() - cpu;
@@ -114,6 +130,47 @@ static void *stream_thread(void *p)
     return NULL;
 }
 
+int page_stream_add(struct page_stream *s, struct channel *channel)
+{
+    if (s->nthreads == WIRE_CONNECTIONS_MAX)
+        return -E2BIG;
+    struct stream_thread *t = &s->threads[s->nthreads];
+    *t = (struct stream_thread){.stream = s, .index = (unsigned)s->nthreads, .channel = channel};
+    int r = s->options.acknowledged ? flight_new(&t->flight) : 0;
+    const struct page_sender_setup setup = {.channel = channel,
+                                            .cursor = &s->cursor,
+                                            .limit = s->limit,
+                                            .counters = &s->counters,
+                                            .sent_digests = s->options.sent_digests,
+                                            .exact_digests = s->options.exact_digests,
+                                            .flight = t->flight,
+                                            .checksum = s->options.checksum,
+                                            .compression = s->options.compression,
+                                            .codecs = s->options.codecs};
+    if (r == 0)
+        r = page_sender_new(&t->sender, &setup);
+    pthread_mutex_lock(&s->lock);
+    bool joins = s->running > 0 && s->fences == 0;
+    t->rounds_done = s->rounds_begun - joins;
+    if (r == 0)
+        r = -pthread_create(&t->thread, NULL, stream_thread, t);
+    if (r == 0) {
+        s->nthreads++;
+        s->running += joins;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (r < 0) {
+        t->sender = page_sender_free(t->sender);
+        t->flight = flight_free(t->flight);
+    }
+    return r;
+}
+
+void page_stream_set_looker(struct page_stream *s, const struct page_stream_looker *looker)
+{
+    s->looker = *looker;
+}
+
 int page_stream_new(struct page_stream **ret, struct channel *const *channels, size_t nchannels,
                     struct region *const *regions, size_t nregions, const struct page_stream_options *options,
                     struct mig_error *err)
@@ -122,42 +179,19 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
         return mig_error_set(err, MIG_ERR_LIMIT, EINVAL,
                              "%zu page connections and %zu memory regions: 1 to %u and up to %u are possible",
                              nchannels, nregions, WIRE_CONNECTIONS_MAX, WIRE_REGIONS_MAX);
-    struct page_stream *s = calloc(1, sizeof *s + nchannels * sizeof s->threads[0]);
+    struct page_stream *s = calloc(1, sizeof *s);
     if (!s)
         return mig_error_oom(err);
     page_cursor_init(&s->cursor, regions, (uint32_t)nregions);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->begin, NULL);
+    s->options = *options;
     s->cancel_fd = options->cancel_fd;
-    s->resumed = options->resumed;
     s->deadline_usec = USEC_INFINITY;
     s->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int r = s->done_fd < 0 ? -errno : ratelimit_new_child(&s->limit, options->total, 0);
-    for (size_t i = 0; i < nchannels && r == 0; i++) {
-        struct stream_thread *t = &s->threads[i];
-        struct page_sender_setup setup = {.channel = channels[i],
-                                          .cursor = &s->cursor,
-                                          .limit = s->limit,
-                                          .counters = &s->counters,
-                                          .sent_digests = options->sent_digests,
-                                          .exact_digests = options->exact_digests,
-                                          .checksum = options->checksum,
-                                          .compression = options->compression,
-                                          .codecs = options->codecs};
-        *t = (struct stream_thread){.stream = s, .index = (unsigned)i, .channel = channels[i]};
-        r = options->acknowledged ? flight_new(&t->flight) : 0;
-        setup.flight = t->flight;
-        if (r == 0)
-            r = page_sender_new(&t->sender, &setup);
-        if (r == 0)
-            r = -pthread_create(&t->thread, NULL, stream_thread, t);
-        if (r == 0) {
-            s->nthreads++;
-        } else {
-            t->sender = page_sender_free(t->sender);
-            t->flight = flight_free(t->flight);
-        }
-    }
+    for (size_t i = 0; i < nchannels && r == 0; i++)
+        r = page_stream_add(s, channels[i]);
     if (r < 0) {
         page_stream_free(s);
         return mig_error_set(err, r == -ENOMEM ? MIG_ERR_NO_MEMORY : MIG_ERR_FAILED, -r,
@@ -250,11 +284,12 @@ static int failure(struct page_stream *s, struct mig_error *err)
 static void begin_round(struct page_stream *s, uint32_t round)
 {
     reset_counters(s);
-    page_cursor_start(&s->cursor, round == 0 && !s->resumed);
+    page_cursor_start(&s->cursor, round == 0 && !s->options.resumed);
     pthread_mutex_lock(&s->lock);
     s->round = round;
     s->cpu_usec = 0;
     s->running = (unsigned)s->nthreads;
+    s->fences = 0;
     s->rounds_begun++;
     pthread_cond_broadcast(&s->begin);
     pthread_mutex_unlock(&s->lock);
@@ -285,13 +320,26 @@ void page_stream_set_deadline(struct page_stream *s, uint64_t deadline_usec)
     s->deadline_usec = deadline_usec;
 }
 
+/* Until the round is over, with a look now and then. */
+static int wait_for_end(struct page_stream *s)
+{
+    const struct page_stream_looker *l = &s->looker;
+    for (;;) {
+        uint64_t look_usec = l->interval_usec ? deadline_in(l->interval_usec) : USEC_INFINITY;
+        int r = fd_wait(s->done_fd, POLLIN, s->cancel_fd, MIN(s->deadline_usec, look_usec));
+        if (r != -ETIMEDOUT || look_usec >= s->deadline_usec)
+            return r;
+        l->look(l->userdata);
+    }
+}
+
 int page_stream_round(struct page_stream *s, uint32_t round, struct page_round *ret, struct mig_error *err)
 {
     int r = failure(s, err);
     if (r < 0)
         return r;
     begin_round(s, round);
-    r = fd_wait(s->done_fd, POLLIN, s->cancel_fd, s->deadline_usec);
+    r = wait_for_end(s);
     if (r < 0) {
         fail(s, NULL, r == -ETIMEDOUT ? -ETIME : r);
         fd_wait(s->done_fd, POLLIN, -1, USEC_INFINITY); /* soon: every thread was woken */

@@ -26,6 +26,7 @@ struct page_stream_options {
     enum compression compression;
     bool codecs[CODEC_MAX];  /* that the destination unpacks */
     bool acknowledged;       /* the destination says on each connection what it has applied */
+    bool grows;              /* the destination takes more connections while it runs */
     bool resumed;            /* what is to be sent stands in the bitmaps, in round 0 too */
     int cancel_fd;           /* borrowed */
     struct ratelimit *total; /* borrowed: a cap that is shared with other migrations; NULL: none */
@@ -34,6 +35,13 @@ struct page_stream_options {
     uint64_t *const *sent_digests;
     bool exact_digests; /* of exactly what went out, whatever the guest does meanwhile: pages are copied first
                          */
+};
+
+/* Called on the thread that waits for a round, about every interval_usec. */
+struct page_stream_looker {
+    uint64_t interval_usec; /* 0: never */
+    void (*look)(void *userdata);
+    void *userdata;
 };
 
 struct page_round {
@@ -52,6 +60,11 @@ struct page_round {
 int page_stream_new(struct page_stream **ret, struct channel *const *channels, size_t nchannels,
                     struct region *const *regions, size_t nregions, const struct page_stream_options *options,
                     struct mig_error *err);
+/* One more, attached as the others were: it takes part in the round that runs, if nobody has sent its fence
+ * yet, and in those that follow. Only while options.grows, from the thread that calls page_stream_round, or
+ * from its looker. */
+int page_stream_add(struct page_stream *s, struct channel *channel);
+void page_stream_set_looker(struct page_stream *s, const struct page_stream_looker *looker);
 /* Ends and joins the threads. */
 struct page_stream *page_stream_free(struct page_stream *s);
 DEFINE_CLEANUP(struct page_stream *, page_stream_free)

@@ -59,7 +59,7 @@ static int work_in(struct job *j, struct json_object *answer, uint64_t *taken, s
 {
     struct resume_answer a = {.state_taken = taken};
     uint64_t pages;
-    if (resume_answer_read(&a, answer, j->npage_channels, j->domain->ndevices) < 0 ||
+    if (resume_answer_read(&a, answer, j->granted, j->domain->ndevices) < 0 ||
         page_stream_put_back(j->pages, a.applied, &pages) < 0)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
                              "%s answered the resume with values that cannot be", j->destination);
@@ -80,6 +80,7 @@ static int resume(struct job *j, struct line *l, uint64_t *taken, struct lost *l
     _cleanup_(json_object_putp) struct json_object *hello = json_object_new_object(), *answer = NULL;
     if (!hello || json_add_string(hello, "resume", migration_id(j->migration)) < 0 ||
         json_add_string(hello, "token", j->token) < 0 || json_add_string(hello, "key", j->resume_key) < 0 ||
+        (j->grows && json_add_u64(hello, "connections", j->npage_channels) < 0) ||
         json_add_u64(hello, "reconnect-timeout", o.reconnect_usec) < 0)
         return mig_error_oom(err);
     l->control->deadline_usec = deadline_in(RESUME_TIMEOUT_USEC);
@@ -119,6 +120,7 @@ static int change_over(struct job *j, struct line *l, const uint64_t *taken, str
     j->control = l->control;
     j->control_stream = l->stream;
     j->state_channel = l->state;
+    memcpy(j->attach_key, j->resume_key, sizeof j->attach_key);
     *l = old; /* to be closed */
     r = job_start_pages(j, true, err);
     if (r < 0)

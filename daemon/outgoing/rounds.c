@@ -117,6 +117,7 @@ int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig
 {
     if (!final)
         state_stream_drain(j->state);
+    growth_rest(&j->growth);
     int r = page_stream_round(j->pages, j->round, ret, err);
     if (r < 0) /* else a peer that reads state slowly would hold up the way back */
         j->state_channel->ops->shutdown(j->state_channel);

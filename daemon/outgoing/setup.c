@@ -51,6 +51,7 @@ int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
 {
     struct page_stream_options o = {.checksum = j->options.checksum,
                                     .compression = j->options.compression,
+                                    .grows = j->grows,
                                     .acknowledged = j->resume_key[0],
                                     .resumed = resumed,
                                     .cancel_fd = j->cancel_fd,
@@ -65,6 +66,7 @@ int job_start_pages(struct job *j, bool resumed, struct mig_error *err)
     struct migration_options now;
     migration_get_options(j->migration, &now);
     page_stream_set_bandwidth(j->pages, now.bandwidth_bytes_per_sec);
+    job_start_growth(j);
     pthread_mutex_lock(&j->pages_lock);
     j->live_pages = j->pages;
     pthread_mutex_unlock(&j->pages_lock);

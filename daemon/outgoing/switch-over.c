@@ -243,6 +243,7 @@ int job_switch_over(struct job *j, struct mig_error *err)
         return r;
     for (size_t i = 0; i < j->npage_channels; i++)
         j->page_channels[i]->renewable = false; /* not now */
+    job_end_growth(j);
     uint64_t since = j->blackout_usec = now_usec();
     migration_set_phase(j->migration, MIG_PHASE_PAUSE);
     struct controller *c = j->domain->controller;

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience
-TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience
+check_PROGRAMS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience tests/unit/test-growth
+TESTS += tests/unit/test-state-damage tests/unit/test-old-peer tests/unit/test-compare tests/unit/test-hostile-check tests/unit/test-check-peer tests/unit/test-convergence tests/unit/test-migration tests/unit/test-hostile-destination tests/unit/test-hostile-peer tests/unit/test-recovery tests/unit/test-sweep tests/unit/test-switch-over tests/unit/test-reconnect tests/unit/test-link-test tests/unit/test-recorded tests/unit/test-patience tests/unit/test-growth
 tests_unit_test_convergence_SOURCES = tests/unit/test-convergence.c
 tests_unit_test_convergence_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_migration_SOURCES = tests/unit/test-migration.c
@@ -35,4 +35,6 @@ tests_unit_test_recorded_CPPFLAGS = $(AM_CPPFLAGS) -DSTATE_BYTES=6000u
 tests_unit_test_recorded_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_patience_SOURCES = tests/unit/test-patience.c
 tests_unit_test_patience_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_growth_SOURCES = tests/unit/test-growth.c
+tests_unit_test_growth_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

@@ -23,7 +23,7 @@ struct bench {
     unsigned fences;
 };
 
-static void on_fence(void *userdata, unsigned connection, uint32_t round)
+static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
     struct bench *b = userdata;
     assert_int_equal(connection, 5);

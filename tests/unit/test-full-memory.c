@@ -96,7 +96,7 @@ static void *send_pages(void *userdata)
     return NULL;
 }
 
-static void no_fence(void *userdata, unsigned connection, uint32_t round)
+static void no_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
 }
 

@@ -129,7 +129,7 @@ struct receiver {
     uint32_t fenced[LINKS_MAX]; /* round + 1 */
 };
 
-static void on_fence(void *userdata, unsigned connection, uint32_t round)
+static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
     struct receiver *r = userdata;
     pthread_mutex_lock(&r->lock);

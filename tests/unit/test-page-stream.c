@@ -127,6 +127,7 @@ struct receiver {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint32_t fenced[LINKS_MAX]; /* round + 1 */
+    uint64_t of;                /* what the newest fence said */
 };
 
 static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
@@ -135,6 +136,7 @@ static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64
     pthread_mutex_lock(&r->lock);
     assert_int_equal(r->fenced[connection], round);
     r->fenced[connection] = round + 1;
+    r->of = of;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
 }
@@ -372,6 +374,92 @@ static void test_migrate(void **state)
     repetitive = false;
 }
 
+/* Connections that come while a round runs take their part of it, and of those after. */
+struct growing {
+    struct page_stream *stream;
+    struct channel **channels;
+    struct receiver *receiver;
+    unsigned links;
+};
+
+static void open_one_more(void *userdata)
+{
+    struct growing *g = userdata;
+    if (g->links == LINKS_MAX)
+        return;
+    struct receiver_link *l = &g->receiver->links[g->links];
+    assert_int_equal(pthread_create(&l->thread, NULL, receive, l), 0);
+    assert_int_equal(page_stream_add(g->stream, g->channels[g->links]), 0);
+    g->links++;
+}
+
+static void test_more_while_it_runs(void **state)
+{
+    struct side from, to;
+    make_side(&from, "from");
+    make_side(&to, "to");
+    fill_source(&from);
+    soil(&to);
+    struct receiver receiver;
+    struct channel *channels[LINKS_MAX];
+    open_links(&receiver, channels, LINKS_MAX, true, &to, -1);
+    struct growing g = {.channels = channels, .receiver = &receiver, .links = 1};
+    struct page_stream_options options = {.cancel_fd = -1, .grows = true};
+    assert_int_equal(pthread_create(&receiver.links[0].thread, NULL, receive, &receiver.links[0]), 0);
+    assert_int_equal(page_stream_new(&g.stream, channels, 1, from.r, NREGIONS, &options, NULL), 0);
+    page_stream_set_looker(g.stream, &(struct page_stream_looker){30000, open_one_more, &g});
+    page_stream_set_bandwidth(g.stream, 20 << 20); /* slow enough for all of them to come */
+    struct page_round round;
+    assert_int_equal(page_stream_round(g.stream, 0, &round, NULL), 0);
+    wait_fences(&receiver, 0);
+    assert_int_equal(g.links, LINKS_MAX);
+    assert_int_equal(receiver.of, LINKS_MAX);
+    assert_equal(&from, &to);
+    for (unsigned i = 0; i < LINKS_MAX; i++)
+        assert_true(channels[i]->sent_bytes > 1000); /* more than a fence */
+    page_stream_free(g.stream);
+    close_links(&receiver, channels, 0);
+    drop_side(&from);
+    drop_side(&to);
+}
+
+/* Between rounds: the fences of the one that is over do not count it, those of the next do. */
+static void test_one_more_between_rounds(void **state)
+{
+    struct side from, to;
+    make_side(&from, "from");
+    make_side(&to, "to");
+    fill_source(&from);
+    soil(&to);
+    struct receiver receiver;
+    struct channel *channels[LINKS_MAX];
+    open_links(&receiver, channels, 2, false, &to, -1);
+    start_links(&receiver);
+    receiver.nlinks = 1;
+    struct page_stream_options options = {.cancel_fd = -1, .grows = true};
+    struct page_stream *stream;
+    struct page_round round;
+    assert_int_equal(page_stream_new(&stream, channels, 1, from.r, NREGIONS, &options, NULL), 0);
+    assert_int_equal(page_stream_round(stream, 0, &round, NULL), 0);
+    wait_fences(&receiver, 0);
+    assert_int_equal(receiver.of, 1);
+    assert_int_equal(page_stream_add(stream, channels[1]), 0);
+    usleep(20000);
+    assert_int_equal(receiver.fenced[1], 0);
+    receiver.fenced[1] = 1; /* it came after that round */
+    receiver.nlinks = 2;
+    write_some(&from, 100);
+    harvest(&from);
+    assert_int_equal(page_stream_round(stream, 1, &round, NULL), 0);
+    wait_fences(&receiver, 1);
+    assert_int_equal(receiver.of, 2);
+    assert_equal(&from, &to);
+    page_stream_free(stream);
+    close_links(&receiver, channels, 0);
+    drop_side(&from);
+    drop_side(&to);
+}
+
 /* Everything is marked, as a tracker with large pages or with no knowledge does: holes are neither read nor
  * sent as pages. */
 static void test_marked_holes(void **state)
@@ -550,8 +638,14 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_migrate), cmocka_unit_test(test_marked_holes), cmocka_unit_test(test_break),
-        cmocka_unit_test(test_cancel),  cmocka_unit_test(test_bandwidth),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_migrate),
+        cmocka_unit_test(test_marked_holes),
+        cmocka_unit_test(test_break),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_bandwidth),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_more_while_it_runs),
+        cmocka_unit_test(test_one_more_between_rounds),
     };
     alarm(120);
     snprintf(scratch, sizeof scratch, "/tmp/migd-pages-XXXXXX");

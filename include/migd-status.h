@@ -9,9 +9,8 @@
  * "peer" s, "state" s, "phase" s, "round" u, "verdict" s, "error" s (word), "message" s, "hint" s,
  * "cancel-requested" b, "paused" b, "gate" s
  * ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device wrote after the
- * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "connections-why" s (why not more of them; "" before it is known),
- * "trackers" aa{sv} (as Domain.Trackers
- * without "started"), "options" a{sv}.
+ * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "connections-why" s (why not more of
+ * them; "" before it is known), "trackers" aa{sv} (as Domain.Trackers without "started"), "options" a{sv}.
  */
 #pragma once
 

@@ -21,7 +21,7 @@
  *                                                  ◀──  HELLO {"ok": true}
  *   state:   HELLO {"attach": ID, "token", "role": "state", "index": 0} ──▶ , same answer
  *   page k:  PAGES, PACKED, ZERO ...               ──▶  applied into place
- *   page k:  FENCE round                           ──▶
+ *   page k:  FENCE round                           ──▶  offset: 0, or of how many page connections, where their number grows (below)
  *                                                  ◀──  control: MESSAGE {"message": "fence", "round": r}, when all page
  *                                                       connections have brought their FENCE of that round: pages of the next round never
  *                                                       overtake pages of this one
@@ -39,6 +39,11 @@
  *                                                  ◀──  MESSAGE {"message": "active", "resume-usec"}, or {"message": "returned", "error"...}
  *   control: MESSAGE {"message": "done"}           ──▶  the destination may forget
  *   Either side at any time before commit: MESSAGE {"message": "abort", "error": WORD, "text", "hint"}.
+ *
+ *   More page connections while pages are sent. HELLO with "connections-limit", above "connections", may be answered with "connections-limit":
+ *   then the next index up to that may attach at any time before prepare, as the others did (with "key" after a break), and its pages count from
+ *   then on. Every FENCE says how many there are in its round; nobody joins a round in which one was sent. The "applied" of a resume has an entry for
+ *   each up to the limit, and HELLO {"resume"...} says with "connections" how many page connections come back.
  *
  *   A break before the blackout. HELLO with "reconnect-timeout" (usec, not 0) is answered with "resume-key"; who knows neither is spoken to as
  *   above, and a break ends the migration. Where both are there:

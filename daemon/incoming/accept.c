@@ -58,7 +58,11 @@ static int compare(struct session *s, struct mig_error *err)
     struct here here;
     if (here_take(&here, s->domain, s->accept_overrides) < 0)
         return mig_error_oom(err);
-    int r = compare_hello(s->hello, &here, &found, err);
+    here.ledger = space_ledger_ref(s->ledger);
+    here.who = s;
+    int r = compare_promise(s->hello, &here);
+    r = r < 0 ? mig_error_set(err, MIG_ERR_FAILED, -r, "Cannot note what will arrive: %s", strerror(-r))
+              : compare_hello(s->hello, &here, &found, err);
     if (r == 0)
         r = compare_refuse(&found, err);
     if (r == 0)

@@ -75,6 +75,7 @@ static void op_destroy(struct migration *m, void *engine)
     loop_timer_free(a->looking);
     worker_free(a->worker);
     json_object_put(s->hello);
+    space_ledger_unref(s->ledger);
     close_fd(&s->wake_fd);
     close_fd(&a->cancel_fd);
     pthread_cond_destroy(&s->attached_cond);

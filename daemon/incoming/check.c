@@ -65,7 +65,8 @@ static int look(struct asked *a, struct registry *registry, bool accept_override
 }
 
 void check_answer(struct greeter *g, struct registry *registry, struct channel *channel,
-                  const struct frame_stream *stream, struct json_object *hello, bool accept_overrides)
+                  const struct frame_stream *stream, struct json_object *hello, struct space_ledger *ledger,
+                  bool accept_overrides)
 {
     struct mig_error err = MIG_ERROR_INIT;
     struct asked *a = calloc(1, sizeof *a);
@@ -80,6 +81,7 @@ void check_answer(struct greeter *g, struct registry *registry, struct channel *
     channel->cancel_fd = g->cancel_fd;
     channel->deadline_usec = deadline_in(GREETING_TIMEOUT_USEC);
     int r = look(a, registry, accept_overrides, &err);
+    a->here.ledger = a->known ? space_ledger_ref(ledger) : NULL;
     if (r == 0) {
         r = greeter_run(g, run, a);
         if (r < 0)

@@ -51,6 +51,7 @@ void here_drop(struct here *h)
         region_unref(h->memory[i].region);
     for (size_t i = 0; i < h->ndevices; i++)
         device_unref(h->devices[i]);
+    space_ledger_unref(h->ledger);
     free(h->memory);
     free(h->devices);
     *h = (struct here){0};

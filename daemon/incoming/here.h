@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "domain/domain.h"
+#include "incoming/space-ledger.h"
 
 struct here {
     char name[DOMAIN_NAME_MAX + 1];
@@ -13,9 +14,11 @@ struct here {
     size_t nmemory;
     struct device **devices;
     size_t ndevices;
-    bool controller_state; /* the VMM's own state can be loaded */
-    bool tracked;          /* something could say what is written here */
-    bool accept_overrides; /* the configuration lets the source's operator overrule */
+    bool controller_state;       /* the VMM's own state can be loaded */
+    bool tracked;                /* something could say what is written here */
+    struct space_ledger *ledger; /* NULL: nobody else counts. The caller sets a reference, and: */
+    const void *who;             /* which of its promises are this migration's own */
+    bool accept_overrides;       /* the configuration lets the source's operator overrule */
 };
 
 int here_take(struct here *ret, struct domain *d, bool accept_overrides);

@@ -38,6 +38,7 @@ struct incoming {
     struct incoming_callbacks callbacks;
     bool accept_overrides;
     struct patience_limits patience;
+    struct space_ledger *ledger;
     struct arrival **arrivals; /* those to which connections may still come */
     size_t narrivals;
 };
@@ -132,6 +133,7 @@ static int begin(struct incoming *in, struct channel *channel, const struct fram
     struct session *s = &a->session;
     s->accept_overrides = in->accept_overrides;
     a->patience.limits = in->patience;
+    s->ledger = space_ledger_ref(in->ledger);
     s->control = channel;
     s->control_stream = *stream;
     s->control_stream.channel = channel;
@@ -228,7 +230,7 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
     struct mig_error err = MIG_ERROR_INIT;
     stream.channel = channel;
     if (json_object_object_get_ex(hello, "check", NULL)) {
-        check_answer(&in->greeter, in->registry, channel, &stream, hello, in->accept_overrides);
+        check_answer(&in->greeter, in->registry, channel, &stream, hello, in->ledger, in->accept_overrides);
         return;
     }
     if (json_object_object_get_ex(hello, "probe", NULL)) {
@@ -341,7 +343,7 @@ int incoming_new(struct incoming **ret, struct loop *loop, struct registry *regi
     in->patience = (struct patience_limits){USEC_INFINITY, USEC_INFINITY};
     in->callbacks = *callbacks;
     in->runtime_dir = strdup(runtime_dir);
-    if (!in->runtime_dir)
+    if (!in->runtime_dir || space_ledger_new(&in->ledger) < 0)
         return mig_error_oom(err);
     int cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (cancel < 0)
@@ -388,6 +390,7 @@ struct incoming *incoming_free(struct incoming *in)
         usleep(5000);
     close_fd(&in->greeter.cancel_fd);
     admission_destroy(&in->greeter.admission);
+    space_ledger_unref(in->ledger);
     free(in->arrivals);
     free(in->address);
     free(in->runtime_dir);

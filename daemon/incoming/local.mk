@@ -21,4 +21,5 @@ libmigd_la_SOURCES += \
 	daemon/incoming/receive.c \
 	daemon/incoming/resume.c \
 	daemon/incoming/session.h \
+	daemon/incoming/space-ledger.c daemon/incoming/space-ledger.h \
 	daemon/incoming/state-apply.c daemon/incoming/state-apply.h

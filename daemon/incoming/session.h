@@ -8,6 +8,7 @@
 #include "domain/domain.h"
 #include "incoming/apply.h"
 #include "incoming/patience.h"
+#include "incoming/space-ledger.h"
 #include "incoming/state-apply.h"
 #include "migration/dialogue.h"
 #include "migration/migration.h"
@@ -39,6 +40,7 @@ struct session {
     char decision_address[256];
     char source_name[256]; /* in its certificate; "": not with TLS */
     struct security *security;
+    struct space_ledger *ledger; /* referenced; NULL for one that has arrived already */
     bool vmm_state;
     bool accept_overrides; /* of the configuration: HELLO may overrule findings */
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 static struct domain *d;
+static struct space_ledger *ledger; /* of compare_text; NULL: none */
 
 static int setup(void **state)
 {
@@ -41,6 +42,7 @@ static int compare_text(const char *text, struct findings *ret, struct mig_error
     findings_clear(ret);
     memset(ret->waived, 0, sizeof ret->waived);
     assert_int_equal(here_take(&here, d, true), 0);
+    here.ledger = space_ledger_ref(ledger);
     int r = compare_hello(hello, &here, ret, err);
     here_drop(&here);
     json_object_put(hello);
@@ -102,6 +104,48 @@ static void memory_that_the_host_has_not(void **state)
     assert_int_equal(compare_parts(text, "", "", &f, &e), 0);
     assert_null(find(&f, FINDING_MEMORY_LOW));
     findings_clear(&f);
+}
+
+/* What others will take is not free, until it has arrived or they have gone. */
+static void memory_that_others_were_promised(void **state)
+{
+    struct findings f = {0};
+    struct mig_error e;
+    char text[200], all[600];
+    struct region *theirs;
+    const int they = 0;
+    uint64_t mine = 64u << 20, size = align_up(memory_available() + (UINT64_C(32) << 30), 4096);
+    add_made("ram", mine);
+    region_text(text, sizeof text, "ram", mine, "");
+    assert_int_equal(region_new_made(&theirs, "theirs", size, 0, -1, NULL), 0);
+    assert_int_equal(space_ledger_new(&ledger), 0);
+    assert_int_equal(compare_parts(text, "", "", &f, &e), 0);
+    assert_null(find(&f, FINDING_MEMORY_LOW));
+    assert_int_equal(space_ledger_promise(ledger, &they, theirs->fd, size, true), 0);
+    assert_int_equal(compare_parts(text, "", "", &f, &e), 0);
+    assert_non_null(find(&f, FINDING_MEMORY_LOW));
+    assert_non_null(strstr(find(&f, FINDING_MEMORY_LOW)->message, "promised to other migrations"));
+    assert_int_equal(space_ledger_in_memory(ledger, &they), 0); /* one's own does not count */
+    assert_int_equal(space_ledger_in_memory(ledger, NULL), size);
+    memset(theirs->map, 1, 8u << 20); /* what has arrived is allocated */
+    assert_int_equal(space_ledger_in_memory(ledger, NULL), size - (8u << 20));
+    space_ledger_forget(ledger, &they);
+    assert_int_equal(compare_parts(text, "", "", &f, &e), 0);
+    assert_null(find(&f, FINDING_MEMORY_LOW));
+    findings_clear(&f);
+    /* A HELLO promises what the files must grow by. */
+    struct here here;
+    snprintf(all, sizeof all, HELLO, text, "", "");
+    struct json_object *hello = json_tokener_parse(all);
+    assert_int_equal(here_take(&here, d, true), 0);
+    here.ledger = space_ledger_ref(ledger);
+    here.who = &they;
+    assert_int_equal(compare_promise(hello, &here), 0);
+    here_drop(&here);
+    json_object_put(hello);
+    assert_int_equal(space_ledger_in_memory(ledger, NULL), mine);
+    region_unref(theirs);
+    ledger = space_ledger_unref(ledger); /* with a promise in it */
 }
 
 static void a_file_system_without_room(void **state)
@@ -225,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(memory_that_the_host_has_not),
         T(a_file_system_without_room),
+        T(memory_that_others_were_promised),
         T(pages_of_another_size),
         T(versions),
         T(malformed),

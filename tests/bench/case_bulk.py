@@ -84,3 +84,10 @@ def run(report, build, quick):
         report.add(f"{case}: plain recv", m["plain fresh"]["bandwidth"] / GIB, "GiB/s")
         report.add(case, rate / GIB, "GiB/s", rate / m["plain fresh"]["bandwidth"], "plain recv", least=0.95)
         report.add(case, rate / GIB, "GiB/s", rate / m["plain"]["bandwidth"], "plain sendfile, pages there")
+        # What a thread that makes the pages ahead of their arrival gains over having them made by the thread that receives, as migd does.
+        for n in (1, 2):
+            r = Runs(stage, build, n)
+            m = medians(runs, {"populated": lambda r=r: r.plain("sendfile-populated-fresh"), "ahead": lambda r=r: r.plain("sendfile-ahead-fresh")})
+            case, ahead, populated = f"fresh destination populated ahead, {n} plain connection{'s' * (n > 1)}", m["ahead"], m["populated"]
+            report.add(case, ahead["bandwidth"] / GIB, "GiB/s", ahead["bandwidth"] / populated["bandwidth"], "populated by who receives")
+            report.add(f"{case}: CPU of the receiver", ahead["receiver"] / gib, "s/GiB", ahead["receiver"] / populated["receiver"], "populated by who receives")

@@ -3,9 +3,9 @@
  * The limit that bulk transfer is measured against: memory of one file to another over loopback TCP, by
  * nothing but sendfile (or write from a mapping) in pieces of 1 MiB, and recv into a mapping. Each of N
  * connections, with a thread on each side, carries 1/N. With "sendfile-fresh" the receiver's pages are not
- * there before they are received, and each is a page fault in recv; with "sendfile-populated" the same thread
- * has them made by a call for each 2 MiB, as migd does, and with "sendfile-ahead" a second thread beside it
- * does so, up to 64 MiB ahead of what arrives.
+ * there before they are received, and each is a page fault in recv; with "sendfile-populated-fresh" the same
+ * thread has them made by a call for each 2 MiB, as migd does, and with "sendfile-ahead-fresh" a second
+ * thread beside it does so, up to 64 MiB ahead of what arrives.
  */
 #include "bench.h"
 #include <pthread.h>
@@ -82,8 +82,8 @@ int main(int argc, char **argv)
 {
     int connections, source, dest,
         from_memory = argc > 1 && strcmp(argv[1], "write") == 0,
-        populated = argc > 1 && strcmp(argv[1], "sendfile-populated") == 0,
-        ahead = argc > 1 && strcmp(argv[1], "sendfile-ahead") == 0,
+        populated = argc > 1 && strcmp(argv[1], "sendfile-populated-fresh") == 0,
+        ahead = argc > 1 && strcmp(argv[1], "sendfile-ahead-fresh") == 0,
         fresh = ahead || populated || (argc > 1 && strcmp(argv[1], "sendfile-fresh") == 0);
     struct bench_link link;
     struct part parts[BENCH_CONNECTIONS_MAX];

@@ -140,6 +140,7 @@ static int start_serving(struct service *s, struct mig_error *err)
     };
     recover_migrations(&recovery);
     vm_engine_recover(&s->vm, api_observer(s->api), api_add_migration, s->api);
+    guests_release_gone(s->guests);
     return take_name(s, err);
 }
 

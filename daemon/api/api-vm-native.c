@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define ARRIVAL_TIMEOUT_USEC  (60 * USEC_PER_SEC) /* libvirt starts a QEMU there */
-#define ARRIVAL_INTERVAL_USEC (100 * USEC_PER_MSEC)
+#define ARRIVAL_INTERVAL_USEC (300 * USEC_PER_MSEC)
 
 struct domain *api_find_guest(struct api *a, const char *name, struct mig_error *err)
 {

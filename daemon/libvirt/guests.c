@@ -177,6 +177,18 @@ static void release(struct guests *g, const char *name)
     release_idle(g);
 }
 
+void guests_release_gone(struct guests *g)
+{
+    struct domain *d;
+    for (size_t i = 0; (d = registry_nth(g->registry, i));) {
+        bool gone = is_guest(d) && !hook_has_process(g->hook, d->name);
+        if (gone)
+            release(g, d->name);
+        i += !gone ||
+             registry_nth(g->registry, i) == d; /* it may have gone at once, or wait for a migration */
+    }
+}
+
 static void told(const struct hook_event *event, void *userdata)
 {
     struct guests *g = userdata;

@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "libvirt/hook-filter.h"
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -267,22 +268,34 @@ static struct hook_event event_of(const struct hook_call *c)
 
 /* ---- on the helper ---- */
 
-/* The file is libvirt's, and the arguments say what libvirt does not tell its hooks. */
-static void look_at_process(struct hook_call *c)
+/* The file is libvirt's. */
+static pid_t read_pid(const struct hook *h, const char *name)
 {
     char path[600];
-    _cleanup_free_ char *text = NULL, *arguments = NULL;
-    size_t size = 0;
+    _cleanup_free_ char *text = NULL;
     uint64_t pid;
-    snprintf(path, sizeof path, "%s/%s.pid", c->hook->run_dir, c->name);
+    snprintf(path, sizeof path, "%s/%s.pid", h->run_dir, name);
     if (read_file(path, 64, &text, NULL) < 0)
-        return;
+        return 0;
     text[strcspn(text, "\n")] = '\0';
-    if (parse_unsigned(text, INT32_MAX, &pid) < 0)
-        return;
-    c->pid = (pid_t)pid;
-    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-    if (read_file(path, ARGUMENTS_MAX, &arguments, &size) < 0)
+    return parse_unsigned(text, INT32_MAX, &pid) < 0 ? 0 : (pid_t)pid;
+}
+
+bool hook_has_process(const struct hook *h, const char *name)
+{
+    pid_t pid = read_pid(h, name);
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+/* The arguments say what libvirt does not tell its hooks. */
+static void look_at_process(struct hook_call *c)
+{
+    char path[64];
+    _cleanup_free_ char *arguments = NULL;
+    size_t size = 0;
+    c->pid = read_pid(c->hook, c->name);
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)c->pid);
+    if (c->pid <= 0 || read_file(path, ARGUMENTS_MAX, &arguments, &size) < 0)
         return;
     for (size_t at = 0; at < size && c->operation == HOOK_STARTED && !c->restored;
          at += strlen(arguments + at) + 1)

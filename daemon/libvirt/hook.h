@@ -83,5 +83,7 @@ DEFINE_CLEANUP(struct hook_call *, hook_call_free)
 
 /* Whether a hook of the domain with this name runs. Any thread. */
 bool hook_is_running(struct hook *h, const char *name);
+/* Whether libvirt has a QEMU of this name, which lives. Any thread. */
+bool hook_has_process(const struct hook *h, const char *name);
 /* Known from its hooks to be running or arriving, by name; the pid of its QEMU, 0 if not. Main thread. */
 pid_t hook_domain_pid(const struct hook *h, const char *name);

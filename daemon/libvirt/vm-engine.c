@@ -56,7 +56,6 @@ static int op_resolve(struct migration *m, void *engine, bool run_here, struct m
 {
     struct engine *e = engine;
     vm_record_remove(e->context->runtime_dir, migration_id(m));
-    migration_log_resolved(m, run_here);
     migration_set_paused(m, false);
     migration_end(m, run_here ? MIG_STATE_FAILED : MIG_STATE_COMPLETED, run_here ? &e->job.error : NULL);
     return 0;

@@ -91,3 +91,24 @@ def case_native_is_given_up(stage):
 
 
 case_native_is_given_up.libvirt = True
+
+
+def case_native_survives(stage):
+    """The migd of the destination, then that of the source, is killed while memory moves: the guest goes on at the source, libvirt and migd know it
+    there, and the next attempt moves it."""
+    a, b = stage.hosts
+    guest = ready(stage)
+    for victim in (b, a):
+        before = guest.seen(a)
+        a.run("migctl", "start", guest.name, b.name, "--engine=native", "--bandwidth=4M", "--reconnect-timeout=5s", "--detach")
+        wait_for("it is under way", lambda: (domain(guest, a) or {}).get("State") == "migrating", 30, 0.05)
+        victim.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "migd")
+        wait_for(f"after {victim.name}'s migd was killed the guest's QEMU is gone at {b.name}", lambda: guest.state(b) in ("", "shut off"), 90, 0.2)
+        wait_for("the source's migd has given it up", lambda: (domain(guest, a) or {}).get("State") == "running", 60, 0.1)
+        wait_for("the destination forgets it", lambda: domain(guest, b) is None, 60, 0.1)
+        guest.alone(a, b)
+        guest.check(a, before)
+    moves(guest, a, b)
+
+
+case_native_survives.libvirt = True

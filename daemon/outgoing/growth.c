@@ -55,6 +55,7 @@ static void open_one(struct growth *g, uint64_t rate)
     g->connections++;
     g->before_rate = rate;
     g->settling = true;
+    g->doubtful = false;
 }
 
 bool growth_look(struct growth *g, uint64_t now)
@@ -69,9 +70,14 @@ bool growth_look(struct growth *g, uint64_t now)
         begin_interval(g, now);
         return false;
     }
-    uint64_t rate = (g->ops->sent_bytes(g->userdata) - g->since_bytes) * USEC_PER_SEC / usec;
+    uint64_t bytes = g->ops->sent_bytes(g->userdata);
+    uint64_t rate = bytes > g->since_bytes ? (bytes - g->since_bytes) * USEC_PER_SEC / usec : 0;
     uint64_t cpu_usec = g->ops->cpu_usec(g->userdata) - g->since_cpu_usec, cap = g->ops->cap(g->userdata);
-    if (g->before_rate && rate < g->before_rate / 100 * (100 + GAIN_PERCENT)) {
+    if (g->before_rate && rate < g->before_rate / 2) {
+        ; /* something else has happened to the link */
+    } else if (g->before_rate && rate < g->before_rate / 100 * (100 + GAIN_PERCENT) && !g->doubtful) {
+        g->doubtful = true;
+    } else if (g->before_rate && rate < g->before_rate / 100 * (100 + GAIN_PERCENT)) {
         long long gain = ((long long)rate - (long long)g->before_rate) * 100 / (long long)g->before_rate;
         snprintf(g->why, sizeof g->why, "the last one changed the speed by %lld %%, from %s to %s", gain,
                  FORMAT_RATE(g->before_rate), FORMAT_RATE(rate));

@@ -15,7 +15,7 @@
 #define GROWTH_INTERVAL_USEC UINT64_C(250000)
 
 struct growth_ops {
-    uint64_t (*sent_bytes)(void *userdata); /* on the wire so far, over all connections; never falls */
+    uint64_t (*sent_bytes)(void *userdata); /* that have arrived so far, over all connections */
     uint64_t (*cpu_usec)(void *userdata);   /* of this process so far; never falls */
     uint64_t (*cap)(void *userdata);        /* bytes per second that may be sent; 0: no cap */
     int (*open)(void *userdata);            /* one more, used at once. 0 or -errno: there will be none */
@@ -29,6 +29,7 @@ struct growth {
     char why[160]; /* once it is done: why not more */
     /* The interval that runs; since_usec 0: none. */
     uint64_t since_usec, since_bytes, since_cpu_usec;
+    bool doubtful;        /* the newest brought nothing in one interval: one more decides */
     bool settling;        /* the newest connection is not up to speed yet */
     uint64_t before_rate; /* bytes per second with one connection less; 0: not tried */
 };

@@ -44,7 +44,7 @@ def case_connections_full_link(stage):
     w.migrate(a, b, "--verify", "--max-downtime", "5s")
     s = status(a, w.name)
     say("full link", s)
-    expect(2 <= s["connections"] <= 3, f"{s['connections']} connections where the link is full")
+    expect(2 <= s["connections"] <= 4, f"{s['connections']} connections where the link is full")
     expect(s["connections-why"].startswith("the last one changed the speed by"), f"why not more: {s['connections-why']}")
     text = a.run("migctl", "status", w.name)
     expect("Why not more" in text, text)

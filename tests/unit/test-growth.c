@@ -142,6 +142,35 @@ static void one_that_cannot_be_opened_is_the_end(void **state)
     assert_non_null(strstr(g.why, "could not be opened"));
 }
 
+/* A link that stands still says nothing of the newest connection, and one bad interval is not yet a verdict.
+ */
+static void a_hiccup_is_no_verdict(void **state)
+{
+    struct link l = {
+        .each_rate = 10 * MB, .link_rate = 1000 * MB, .processors = 8, .connections = 2, .now_usec = 1};
+    struct growth g;
+    growth_init(&g, &ops, &l, 2, 16, 8);
+    while (l.connections < 4) {
+        growth_look(&g, l.now_usec);
+        pass(&l, GROWTH_INTERVAL_USEC);
+    }
+    growth_look(&g, l.now_usec); /* the new one has settled */
+    for (int i = 0; i < 10; i++) {
+        l.now_usec += GROWTH_INTERVAL_USEC;
+        growth_look(&g, l.now_usec);
+        assert_false(g.done);
+    }
+    assert_int_equal(l.connections, 4);
+    l.link_rate = 30 * MB;
+    pass(&l, GROWTH_INTERVAL_USEC);
+    growth_look(&g, l.now_usec);
+    assert_false(g.done);
+    l.link_rate = 1000 * MB;
+    pass(&l, GROWTH_INTERVAL_USEC);
+    growth_look(&g, l.now_usec);
+    assert_int_equal(l.connections, 5);
+}
+
 /* Rounds that are shorter than an interval say nothing, and so do the pauses between. */
 static void short_rounds_say_nothing(void **state)
 {
@@ -169,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_cap_is_what_limits),
         cmocka_unit_test(one_that_cannot_be_opened_is_the_end),
         cmocka_unit_test(short_rounds_say_nothing),
+        cmocka_unit_test(a_hiccup_is_no_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

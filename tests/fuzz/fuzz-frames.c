@@ -26,7 +26,7 @@ static void make_regions(void)
     close(fd);
 }
 
-static void on_fence(void *userdata, unsigned connection, uint32_t round)
+static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
 }
 

@@ -3,10 +3,11 @@
  * Strict verify, the destination's half: a digest of every page, region by region, in order.
  *
  * It is about what arrived. A VMM that loads its state may write guest memory, and that is no loss: QEMU's
- * option ROMs do, and KVM itself writes the guest's wall clock when its MSR is set (KVM_SET_MSRS calls
- * kvm_write_wall_clock; seen: one page of each Linux guest with kvmclock). So where a VMM is about to load,
- * the digests are taken before, and kept until the source asks. Pages that come after that (the gate sent
- * them again) are marked in their regions by who applies them, and are looked at when the source asks.
+ * option ROMs do; and QEMU sets MSR_KVM_WALL_CLOCK, upon which KVM writes the guest's wall clock
+ * (kvm_put_msrs, kvm_write_wall_clock: so their sources say; a Linux guest under KVM had exactly one page
+ * that differed). So where a VMM is about to load, the digests are taken before, and kept until the source
+ * asks. Pages that come after that (the gate sent them again) are marked in their regions by who applies
+ * them, and are looked at when the source asks.
  *
  * The worker; only `marks` of the regions and `digested` are other threads' too.
  */

@@ -144,6 +144,7 @@ def judge(w, runs, idle, what):
     expect(w.device_sequence(idle) == before[idle], f"{what}: the device of {idle.name} writes, too")
     for host in (runs, idle):
         wait_for(f"{what}: all trackers of {host.name} off", lambda h=host: not [t for t in shown(h, w.name)["Trackers"] if t["started"]], 5)
+        wait_for(f"{what}: the device of {host.name} tracks no more", lambda h=host: not w.device_logs(h), 5)
     w.judge(runs, what)
 
 

@@ -4,6 +4,7 @@ find every newest record in memory, at the end or while the processes are stoppe
 import array
 import json
 import os
+import re
 import struct
 import subprocess
 
@@ -35,7 +36,7 @@ class Workload:
         socket, bus_name = self._file(host, "nic0.sock"), f"org.migd.Example.{self.name}"
         vmm = f"{self.name}-vmm-{self.hop}"
         host.start(f"{self.name}-nic0-{self.hop}", "simdev", "--id", str(self.number), "--socket", socket, "--journal", self._file(host, "nic0"),
-                   "--rate", str(self.rate), *waits)
+                   "--rate", str(self.rate), "--verbose", *waits)
         host.start(vmm, "/usr/local/bin/migd-example-vmm", "--size", f"{self.size_mib}M", "--threads", "1", "--rate", str(self.rate), "--track", self.track,
                    "--journal", self._file(host, "vmm"), "--bus-name", bus_name, "--memory", self._file(host, "ram"), *waits,
                    *([] if incoming else ["--fill-from", "/usr/lib"]))
@@ -71,6 +72,11 @@ class Workload:
         return code, out, errors
 
     # -- judging --
+
+    def device_logs(self, host):
+        """Does the device note which pages it writes? Whoever told it to may have died since."""
+        words = re.findall(r"logging (on: done|off)", host.output(f"{self.name}-nic0-{self.at[host]}"))
+        return words[-1:] == ["on: done"]
 
     def device_sequence(self, host, hop=None):
         """The number of the newest record that the device's process wrote there."""

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The call by which libvirt moves a domain (virDomainMigrateToURI3). It blocks until the end and has a thread
- * of its own, and a connection of its own: where two threads share one, libvirt before 10.1 loses the wake-up
+ * of its own, and a connection of its own: where two threads share one, libvirt 9.0 can lose the wake-up
  * of the thread that waits for an answer, and a question is not sent before the next keepalive.
  */
 #pragma once

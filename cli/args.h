@@ -90,7 +90,7 @@
     X(OPT_PEER_DOMAIN, "peer-domain", "NAME", VERB_START | VERB_CHECK, 0,                                    \
       "name of the domain at the destination, if it differs")                                                \
     X(OPT_ENGINE, "engine", "WHICH", VERB_START | VERB_CHECK, 0,                                             \
-      "of a libvirt domain: auto (default), libvirt: QEMU moves everything; native: migd moves its memory")      \
+      "of a libvirt domain: auto (default), libvirt: QEMU moves everything; native: migd moves its memory")  \
     X(OPT_PERSISTENT, "persistent", NULL, VERB_START | VERB_CHECK, 0,                                        \
       "of a libvirt domain: define it at the destination")                                                   \
     X(OPT_UNDEFINE_SOURCE, "undefine-source", NULL, VERB_START | VERB_CHECK, 0,                              \

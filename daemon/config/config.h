@@ -42,12 +42,12 @@ struct config {
     char verify[32];      /* Verify */
     char compression[32]; /* Compression */
     /* [Libvirt]: what the hook of libvirt does when a guest arrives. */
-    char match_devices[96];    /* MatchDevices: words of libvirt/match.h */
-    char device_labels[256];   /* DeviceLabels */
-    uint64_t reservation_usec; /* ReservationTimeout */
+    char match_devices[96];     /* MatchDevices: words of libvirt/match.h */
+    char device_labels[256];    /* DeviceLabels */
+    uint64_t reservation_usec;  /* ReservationTimeout */
     uint64_t arrival_wait_usec; /* ArrivalWait */
-    char libvirt_uri[256];     /* Uri: of the libvirt of this host */
-    char destination_uri[256]; /* DestinationUri: of another one; has one %h */
+    char libvirt_uri[256];      /* Uri: of the libvirt of this host */
+    char destination_uri[256];  /* DestinationUri: of another one; has one %h */
     struct config_setting settings[CONFIG_KEYS_MAX];
 };
 

@@ -31,8 +31,8 @@ int guests_new(struct guests **ret, struct loop *loop, struct registry *registry
 /* No hook may be running; joins its helpers. Domains stay. */
 struct guests *guests_free(struct guests *g);
 DEFINE_CLEANUP(struct guests *, guests_free)
-/* After the saved domains are back and what a daemon before this one left is taken up: guests that ended while
- * nobody could be told are released. */
+/* After the saved domains are back and what a daemon before this one left is taken up: guests that ended
+ * while nobody could be told are released. */
 void guests_release_gone(struct guests *g);
 /* [Libvirt] ArrivalWait=, for guests that arrive from now on. */
 void guests_configure(struct guests *g, const struct config *config);

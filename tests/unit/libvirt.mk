@@ -1,10 +1,12 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm
-TESTS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm
+check_PROGRAMS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native
+TESTS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native
 tests_unit_test_virt_SOURCES = tests/unit/test-virt.c
 tests_unit_test_virt_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_vm_SOURCES = tests/unit/test-vm.c
 tests_unit_test_vm_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_native_SOURCES = tests/unit/test-native.c
+tests_unit_test_native_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_match_SOURCES = tests/unit/test-match.c
 tests_unit_test_match_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_hook_xml_SOURCES = tests/unit/test-hook-xml.c

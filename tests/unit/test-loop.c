@@ -108,6 +108,55 @@ static void posts_keep_their_order(void **state)
     assert_int_equal(posts_seen, 4 * POSTS);
 }
 
+/* ---- calls ---- */
+
+struct caller {
+    struct fixture *f;
+    pthread_t main_thread;
+    int first, second;
+    atomic_bool ended;
+};
+
+static int called(void *userdata)
+{
+    struct caller *c = userdata;
+    assert_true(pthread_equal(pthread_self(), c->main_thread));
+    c->f->count++;
+    return 42;
+}
+
+static int called_and_ends(void *userdata)
+{
+    struct caller *c = userdata;
+    loop_exit(c->f->loop, 5);
+    return 43;
+}
+
+static void *call_twice(void *userdata)
+{
+    struct caller *c = userdata;
+    c->first = loop_call(c->f->loop, called, c);
+    loop_call(c->f->loop, called_and_ends, c);
+    while (!atomic_load(&c->ended))
+        usleep(1000);
+    c->second = loop_call(c->f->loop, called, c); /* nobody runs it any more */
+    return NULL;
+}
+
+static void calls_are_answered_or_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct caller c = {.f = f, .main_thread = pthread_self()};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, call_twice, &c), 0);
+    assert_int_equal(run_bounded(f), 5);
+    atomic_store(&c.ended, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(c.first, 42);
+    assert_int_equal(c.second, -ECANCELED);
+    assert_int_equal(f->count, 1);
+}
+
 static void on_timer(void *userdata)
 {
     struct fixture *f = userdata;
@@ -271,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(silence_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(posts_keep_their_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(calls_are_answered_or_cancelled, setup, teardown),
         cmocka_unit_test_setup_teardown(timers_fire_once_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(io_may_be_freed_from_its_callback, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_is_refused, setup, teardown),

@@ -769,6 +769,13 @@
       "the link. Holes and zero pages cost nothing.",                                                        \
       "Use the device's log, an iommufd with dirty tracking, a cpu-log or uffd where one of them is "        \
       "possible.")                                                                                           \
+    X(FINDING_TRACKER_COARSE, "tracker-coarse", WARNING, false,                                              \
+      "One bit of a tracker stands for more than 4 KiB",                                                     \
+      "A tracker reports in units that its source chooses. When a unit is larger than a page, a write "      \
+      "of one byte has all of the unit sent again; migd shows the factor as amplification when it "          \
+      "verifies. Devices may pick another unit for their log than was asked for.",                           \
+      "Ask for a smaller unit (log-page-size=), where the device can; else allow for the longer "            \
+      "blackout.")                                                                                           \
     X(FINDING_TRACKER_READS_MEMORY, "tracker-reads-memory", WARNING, false,                                  \
       "A tracker reads all memory in the blackout",                                                          \
       "Trackers of the kinds \"digests\" and \"soft-dirty\" find what was written by comparing memory with "  \
@@ -777,13 +784,6 @@
       "round besides, that pages are copied before they are sent, and 8 bytes for each page of 4 KiB.",      \
       "Where the kernel is 6.7 or newer and migd may trace the VMM, a userfaultfd (uffd) costs none of "     \
       "this: the journal says why it was not taken.")                                                        \
-    X(FINDING_TRACKER_COARSE, "tracker-coarse", WARNING, false,                                              \
-      "One bit of a tracker stands for more than 4 KiB",                                                     \
-      "A tracker reports in units that its source chooses. When a unit is larger than a page, a write "      \
-      "of one byte has all of the unit sent again; migd shows the factor as amplification when it "          \
-      "verifies. Devices may pick another unit for their log than was asked for.",                           \
-      "Ask for a smaller unit (log-page-size=), where the device can; else allow for the longer "            \
-      "blackout.")                                                                                           \
     X(FINDING_TRACKER_REFUSED, "tracker-refused", ERROR, false,                                              \
       "A tracker cannot be started",                                                                         \
       "migd started every tracker for a moment, as a migration does before it reads the first page, "        \

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from cases_service import scrape
-from cases_sweep import settle
+from faults import settle
 from stage import Skipped, expect, wait_for
 from workload import Workload
 

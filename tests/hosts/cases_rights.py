@@ -4,7 +4,7 @@ import os
 import re
 
 from cases_journal import lines, message_id
-from cases_sweep import facts, prepare, stop_at
+from faults import Stopped, prepare, shown
 from cases_users import grant, restart_polkit
 from stage import expect, wait_for
 from workload import Workload
@@ -124,17 +124,17 @@ def case_right_to_resolve(stage):
     w = Workload(stage, rate=300)
     w.place(a)
     w.place(b, incoming=True)
-    expect(stop_at(w, a, b, "verify", False) is a, "the source does not pass the phase verify")  # the destination is prepared then
+    Stopped(w, a, b, "verify", False)  # at the source; the destination is prepared then
     a.write("/etc/systemd/system/migd.service.d/lost.conf", "[Service]\nRestart=no\n")
     a.run("systemctl", "daemon-reload")
     a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "migd")
-    wait_for("the destination in doubt", lambda: facts(b, w.name)[0] == "in-doubt", 30)
+    wait_for("the destination in doubt", lambda: shown(b, w.name)["State"] == "in-doubt", 30)
     each_way(b, "resolve", "Resolve", ("migctl", "resolve", w.name, "--drop"), MIGD_DOMAIN=w.name)
     (resolved,) = lines(b, "MESSAGE_ID=" + message_id("MIGRATION_RESOLVED"))
     expect(resolved["MIGD_CALLER_UID"] == UID and resolved["MIGD_REASON"] == "drop" and resolved["MIGD_DOMAIN"] == w.name, f"who decided: {resolved}")
-    wait_for("the destination waits again", lambda: facts(b, w.name)[0] == "waiting")
+    wait_for("the destination waits again", lambda: shown(b, w.name)["State"] == "waiting")
     a.run("systemctl", "start", "migd")
-    wait_for("the source runs", lambda: w.running(a) and facts(a, w.name)[0] == "running", 30)
+    wait_for("the source runs", lambda: w.running(a) and shown(a, w.name)["State"] == "running", 30)
 
 
 case_right_to_resolve.faults = True

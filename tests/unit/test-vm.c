@@ -154,9 +154,17 @@ static void test_plan_refuses(void **state)
     struct vm_plan p;
     struct mig_error err = MIG_ERROR_INIT;
     q.engine = VM_ENGINE_NATIVE;
+    q.options.connections = 4; /* those are migd's then, and not QEMU's */
+    q.options.bandwidth_bytes_per_sec = 10 * MIB;
+    assert_int_equal(vm_plan_make(&p, &q, x, true, &err), 0);
+    assert_true(p.native && p.connections == 1 && p.bandwidth_mib == 0 && !has_flag(&p, "parallel"));
+    x->memory_shared = false;
     assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
     assert_int_equal(err.code, MIG_ERR_NOT_SUPPORTED);
     assert_non_null(strstr(err.message, "not in shared files"));
+    x->memory_shared = true;
+    x->nmonitors = 0;
+    assert_true(vm_plan_make(&p, &q, x, true, NULL) < 0);
     q.engine = VM_ENGINE_LIBVIRT;
     snprintf(q.host, sizeof q.host, "unix:/run/x");
     assert_int_equal(vm_plan_make(&p, &q, x, true, NULL), -EINVAL);

@@ -53,11 +53,16 @@ int vm_call_begin(struct vm_call *c, const struct vm_plan *plan, struct mig_erro
     return 0;
 }
 
-void vm_call_end(struct vm_call *c)
+void vm_call_wait(struct vm_call *c)
 {
     if (c->started)
         pthread_join(c->thread, NULL);
     c->started = false;
+}
+
+void vm_call_end(struct vm_call *c)
+{
+    vm_call_wait(c);
     if (c->domain)
         virt.virDomainFree(c->domain);
     c->domain = NULL;

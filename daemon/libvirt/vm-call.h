@@ -22,5 +22,7 @@ struct vm_call {
 
 /* All zero before. Whatever it returns, vm_call_end is called for it. */
 int vm_call_begin(struct vm_call *c, const struct vm_plan *plan, struct mig_error *err);
-/* BLOCKS until it has returned. Result and error stay. */
+/* BLOCKS until it has returned: result and error may be looked at. One thread. */
+void vm_call_wait(struct vm_call *c);
+/* The same, and lets go what it had; result and error stay. */
 void vm_call_end(struct vm_call *c);

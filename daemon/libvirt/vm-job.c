@@ -163,6 +163,7 @@ static void run_call(struct vm_job *j)
         return;
     }
     vm_watch(j);
+    vm_call_wait(&j->call);
     if (j->call.result == 0)
         completed(j);
     else

@@ -70,6 +70,7 @@ bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
     struct pollfd p = {.fd = n->call.end_fd, .events = POLLIN};
     if (poll(&p, 1, 0) <= 0)
         return false;
+    vm_call_wait(&n->call);
     if (n->call.result < 0) {
         *err = n->call.error;
         return true;
@@ -85,6 +86,7 @@ static void ended(int fd, void *userdata)
 {
     struct vm_native *n = userdata;
     const struct log_fields fields = {.domain = n->plan.name};
+    vm_call_wait(&n->call);
     if (n->call.result < 0)
         log_mig_error(LOG_WARNING, &fields, &n->call.error, "libvirt did not finish its part");
     else

@@ -26,6 +26,7 @@
 struct qemu {
     char path[80], said[400]; /* the commands that it got, in order, with a blank after each */
     int listen_fd;
+    pthread_mutex_t lock; /* said */
     pthread_t thread;
     _Atomic(const char *) status;
     const char *_Atomic next; /* status after the barrier was let go; NULL: stays. "dies": it is gone */
@@ -45,11 +46,13 @@ static bool answer(struct qemu *q, FILE *f, const char *line)
     }
     if (strcmp(command, "qmp_capabilities") != 0) {
         bool on = strstr(line, "\"state\":true") != NULL;
+        pthread_mutex_lock(&q->lock);
         size_t n = strlen(q->said);
         if (strcmp(command, "migrate-set-capabilities") == 0)
             atomic_store(&q->ignores_shared, on);
         snprintf(q->said + n, sizeof q->said - n, "%s ",
                  strcmp(command, "migrate-set-capabilities") == 0 ? (on ? "ignore" : "heed") : command);
+        pthread_mutex_unlock(&q->lock);
     }
     fprintf(f, "{\"return\": {}}\n");
     return fflush(f) == 0;
@@ -90,6 +93,7 @@ static struct controller *start(struct qemu *q, const char *status, const char *
     struct controller *c;
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     memset(q, 0, sizeof *q);
+    pthread_mutex_init(&q->lock, NULL);
     q->status = status;
     q->next = next;
     snprintf(q->path, sizeof q->path, "/tmp/migd-test-native-%d", (int)getpid());
@@ -101,6 +105,13 @@ static struct controller *start(struct qemu *q, const char *status, const char *
     assert_int_equal(pthread_create(&q->thread, NULL, be_qemu, q), 0);
     assert_int_equal(controller_new_libvirt(&c, "vm", q->path, 2 * USEC_PER_SEC, let_go, q, &err), 0);
     return c;
+}
+
+static void assert_said(struct qemu *q, const char *wanted)
+{
+    pthread_mutex_lock(&q->lock);
+    assert_string_equal(q->said, wanted);
+    pthread_mutex_unlock(&q->lock);
 }
 
 static void end(struct qemu *q, struct controller *c)
@@ -119,10 +130,10 @@ static void test_source(void **state)
     struct qemu q;
     struct controller *c = start(&q, "running", NULL);
     assert_int_equal(c->ops->pause(c, deadline_in(USEC_PER_SEC), NULL), 0);
-    assert_string_equal(q.said, "ignore stop ");
+    assert_said(&q, "ignore stop ");
     atomic_store(&q.status, "paused");
     assert_int_equal(c->ops->resume(c, deadline_in(USEC_PER_SEC), NULL), 0);
-    assert_string_equal(q.said, "ignore stop cont heed ");
+    assert_said(&q, "ignore stop cont heed ");
     assert_int_equal(q.barriers, 0);
     assert_true(c->ops->resume_settles && !controller_has_state(c));
     end(&q, c);
@@ -135,7 +146,7 @@ static void test_destination(void **state)
     assert_int_equal(c->ops->alive(c, deadline_in(USEC_PER_SEC), NULL), 0);
     assert_int_equal(c->ops->resume(c, deadline_in(USEC_PER_SEC), NULL), 0);
     assert_int_equal(q.barriers, 1);
-    assert_string_equal(q.said, "ignore heed "); /* the next migration may be one of QEMU's alone */
+    assert_said(&q, "ignore heed "); /* the next migration may be one of QEMU's alone */
     end(&q, c);
 }
 
@@ -153,7 +164,7 @@ static void test_no_life(void **state)
     c = start(&q, "inmigrate", NULL);
     assert_true(c->ops->resume(c, deadline_in(50 * USEC_PER_MSEC), &err) < 0);
     assert_int_equal(err.code, MIG_ERR_CONTROLLER_TIMEOUT);
-    assert_string_equal(q.said, "ignore quit ");
+    assert_said(&q, "ignore quit ");
     end(&q, c);
 }
 

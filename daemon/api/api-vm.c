@@ -33,7 +33,8 @@ static void free_work(void *work)
     struct vm_work *w = work;
     findings_clear(&w->findings);
     migration_unref(w->migration);
-    vm_native_keep(w->api->natives, w->native);
+    if (w->native)
+        vm_native_keep(w->api->natives, w->native);
     free(w->list);
     free(w);
 }

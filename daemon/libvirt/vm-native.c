@@ -101,8 +101,6 @@ static void ended(int fd, void *userdata)
 
 void vm_native_keep(struct vm_natives *all, struct vm_native *n)
 {
-    if (!n)
-        return;
     n->all = all;
     n->next = all->list;
     all->list = n;

@@ -19,5 +19,5 @@ int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct m
 /* Any thread: whether its call has returned, and then in err what libvirt says, or that it has moved
  * everything by itself. */
 bool vm_native_has_ended(struct vm_native *n, struct mig_error *err);
-/* Main thread; n may be NULL. It goes on, its end is logged, and it is freed. */
+/* Main thread. It goes on, its end is logged, and it is freed. */
 void vm_native_keep(struct vm_natives *all, struct vm_native *n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "two-sides.h"
 #include "base/fds.h"
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -552,4 +553,25 @@ bool side_runs_whole(const struct side *side, size_t ndevices)
     for (size_t i = 0; i < ndevices; i++)
         runs &= side->device[i]->state == DEVICE_STATE_RUNNING;
     return runs;
+}
+
+size_t count_entries(const char *dir)
+{
+    size_t n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+size_t count_threads_at_rest(void)
+{
+    for (size_t before = 0, n;; before = n) {
+        n = count_entries("/proc/self/task");
+        if (n == before)
+            return n;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
 }

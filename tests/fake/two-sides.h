@@ -109,3 +109,8 @@ void end_scene(struct scene *s);
 /* Anything of it runs; all of it runs. */
 bool side_runs(const struct side *side, size_t ndevices);
 bool side_runs_whole(const struct side *side, size_t ndevices);
+
+/* For leaks: "/proc/self/fd". */
+size_t count_entries(const char *dir);
+/* Of this process. A thread that was joined is among them for a moment. */
+size_t count_threads_at_rest(void);

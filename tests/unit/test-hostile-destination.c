@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "migration/dialogue.h"
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -47,17 +46,6 @@ struct liar {
     struct loop_timer *timer;
     bool resolved;
 };
-
-static size_t count_entries(const char *dir)
-{
-    size_t n = 0;
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
 
 /* ---- what a destination does ---- */
 
@@ -583,7 +571,7 @@ static void check(const struct liar *l)
 
 static void hear_lie(const struct lie *lie)
 {
-    size_t fds = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    size_t fds = count_entries("/proc/self/fd"), threads = count_threads_at_rest();
     struct scene s;
     struct liar l = {.scene = &s, .lie = lie, .payload = malloc(WIRE_PAYLOAD_MAX_BYTES)};
     struct migration_options o;

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "migration/dialogue.h"
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -43,17 +42,6 @@ struct attack {
     void (*run)(struct peer *p);
     bool doubtful; /* ends in doubt; the operator drops it */
 };
-
-static size_t count_entries(const char *dir)
-{
-    size_t n = 0;
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
 
 /* ---- what a peer can do ---- */
 
@@ -725,7 +713,7 @@ static void look(void *userdata)
 
 static void suffer_within(const struct attack *a, struct patience_limits limits)
 {
-    size_t fds = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    size_t fds = count_entries("/proc/self/fd"), threads = count_threads_at_rest();
     struct scene s;
     struct peer p = {.scene = &s, .attack = a};
     struct watch w = {.peer = &p, .deadline_usec = deadline_in(30 * USEC_PER_SEC)};

@@ -20,9 +20,9 @@ start_bus() {
 <busconfig><type>session</type><listen>unix:path=$dir/bus</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>
 END
-    dbus-daemon --config-file="$dir/bus.conf" --nofork --nopidfile 2>"$dir/bus.err" &
+    dbus-daemon --config-file="$dir/bus.conf" --nofork --nopidfile --print-address >"$dir/bus.address" 2>"$dir/bus.err" &
     bus_pid=$!
-    wait_until "the bus" test -S "$dir/bus"
+    wait_until "the bus" test -s "$dir/bus.address" # it is said when it listens; the socket is there before
     export MIGD_BUS_ADDRESS="unix:path=$dir/bus"
 }
 

@@ -13,11 +13,11 @@ fail() {
         sed "s/^/$log: /" "/tmp/$log.log" 2>/dev/null | tail -15
     done
 }
-wait_for() { # FILE WORD: 20 s
+wait_for() { # FILE WORD: 60 s
     i=0
     while ! grep -q "$2" "$1" 2>/dev/null; do
         i=$((i + 1))
-        [ $i -lt 200 ] || return 1
+        [ $i -lt 600 ] || return 1
         sleep 0.1
     done
 }
@@ -102,10 +102,12 @@ end() {
     done
     rm -f /tmp/holder-?.log
 }
+# However slow the emulated machine is, it is not the downtime that stops a migration here; an option that comes later prevails.
+patient="--max-downtime=10s"
 start() { # DOMAIN OPTION...
     domain=$1
     shift
-    on a migctl start "$domain" 10.9.0.2:7000 --verify=strict "$@" > /tmp/start.log 2>&1
+    on a migctl start "$domain" 10.9.0.2:7000 --verify=strict $patient "$@" > /tmp/start.log 2>&1
 }
 started() { on a migctl --json show "$1" | tr -d ' \n' | grep -o '"started":true'; }
 # proved DOMAIN [GATE]: verify has proved it and the gate is clean, by the bits of the trackers or, where GATE says so, "by digests"

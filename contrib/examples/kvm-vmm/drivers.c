@@ -162,7 +162,7 @@ bool drivers_check(struct drivers *d)
         if (d->devices[i].id == MTTY_ID && d->count)
             good &= mtty_check(&d->devices[i], d->count);
     }
-    return good & (pattern_check(&d->memory->dma_pages, edu ? d->count : 0) == 0);
+    return good & (pattern_check(&d->memory->dma_pages, edu ? d->count : 0, false) == 0);
 }
 
 void drivers_close(struct drivers *d)

@@ -4,6 +4,7 @@
  * every page must hold. The guest's pages follow it, and those that edu writes.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pattern {
@@ -19,5 +20,5 @@ uint64_t pattern_page(const struct pattern *p, uint64_t seq);
 /* Record seq into a page of memory, which need not be its place. */
 void pattern_fill(const struct pattern *p, uint64_t seq, void *page);
 /* Holds every page against what it must hold after `count` records; says what is wrong. How many pages are.
- */
-uint64_t pattern_check(const struct pattern *p, uint64_t count);
+ * under_way: who writes them may have been stopped inside the next record, whose page can hold anything. */
+uint64_t pattern_check(const struct pattern *p, uint64_t count, bool under_way);

@@ -16,6 +16,7 @@ simdev_SOURCES = \
 	contrib/simdev/pattern.c contrib/simdev/pattern.h \
 	contrib/simdev/pci.c contrib/simdev/pci.h \
 	contrib/simdev/record.c contrib/simdev/record.h \
+	contrib/simdev/reply.c \
 	contrib/simdev/server.c contrib/simdev/server.h \
 	contrib/simdev/server-device.c contrib/simdev/server-dma.c contrib/simdev/server-migration.c \
 	contrib/simdev/sizes.c contrib/simdev/sizes.h \

@@ -6,11 +6,9 @@
 #include "base/log.h"
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define DIE_EXIT_CODE      70
 #define HUGE_MESSAGE_BYTES 0x7fffffffu
-#define HUGE_PAGE_BYTES    (UINT64_C(2) << 20)
 
 #define BIT(state) (1u << (state))
 /* As libvfio-user: a device that is stopped has nothing to say about itself and takes no new memory. */
@@ -37,25 +35,6 @@ static const struct command {
     [VFU_MIG_DATA_READ] = {STATES_READ, sizeof(struct vfu_mig_data), handle_data_read},
     [VFU_MIG_DATA_WRITE] = {BIT(STATE_RESUMING), sizeof(struct vfu_mig_data), handle_data_write},
 };
-
-/* Bitmaps of a large memory are mostly zero: on huge pages what nobody writes costs nothing. */
-static void *zeroed(size_t bytes)
-{
-    void *p = calloc(1, bytes);
-    uintptr_t from = align_up((uintptr_t)p, HUGE_PAGE_BYTES);
-    if (p && bytes >= 2 * HUGE_PAGE_BYTES)
-        madvise((void *)from, bytes - (from - (uintptr_t)p), MADV_HUGEPAGE);
-    return p;
-}
-
-void *reply_make(struct reply *r, size_t payload_bytes)
-{
-    free(r->message);
-    r->message = zeroed(sizeof(struct vfu_header) + payload_bytes);
-    r->payload = r->message ? r->message + sizeof(struct vfu_header) : NULL;
-    r->payload_bytes = r->payload ? payload_bytes : 0;
-    return r->payload;
-}
 
 static enum point feature_point(const struct message *m)
 {

@@ -66,8 +66,14 @@ struct api {
     void *quit_userdata;
 };
 
-/* api.c */
+/* api-context.c */
 int api_keep_slot(struct api *a, sd_bus_slot *slot);
+struct api_domain *api_find_domain(struct api *a, const char *name);
+/* Whether the daemon still takes up work for domains. */
+int api_domain_open(const struct api_domain *ad, struct mig_error *err);
+/* Whoever has come to an end says so: the last one of a daemon that is ending ends it. */
+void api_check_quit(struct api *a);
+void api_forget_quit(struct api *a);
 
 /* api-summary.c: tells the service manager how it stands, when that has changed. */
 void api_tell_summary(struct api *a);
@@ -85,7 +91,6 @@ int api_migration_export(struct api *a);
 int api_log_control_export(struct api *a);
 
 /* api-domain.c */
-struct api_domain *api_find_domain(struct api *a, const char *name);
 /* Of this name, not yet with any parts; saved: it outlives the daemon. Busy while migd ends. */
 int api_register_domain(struct api *a, const char *name, bool incoming, bool saved, struct api_domain **ret,
                         struct mig_error *err);
@@ -103,4 +108,3 @@ struct api_migration *api_pick_migration(struct api *a, const char *word, struct
 /* "/" when there is none. */
 const char *api_migration_path(struct api *a, const char *id);
 struct api_migration *api_migration_free(struct api_migration *am);
-void api_check_quit(struct api *a);

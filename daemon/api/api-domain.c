@@ -11,20 +11,7 @@
 #include "migration/record.h"
 #include <string.h>
 
-int api_domain_open(const struct api_domain *ad, struct mig_error *err)
-{
-    return ad->api->quitting ? mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending") : 0;
-}
-
 /* ---- which there are ---- */
-
-struct api_domain *api_find_domain(struct api *a, const char *name)
-{
-    for (size_t i = 0; i < a->ndomains; i++)
-        if (strcmp(a->domains[i]->domain->name, name) == 0)
-            return a->domains[i];
-    return NULL;
-}
 
 static void tell(void *userdata)
 {

@@ -4,9 +4,6 @@
 #pragma once
 #include "api/api-context.h"
 
-/* Whether the daemon still takes up work for domains. */
-int api_domain_open(const struct api_domain *ad, struct mig_error *err);
-
 /* api-domain-memory.c */
 int api_domain_add_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int api_domain_make_memory(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -10,18 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void check_quit(void *userdata);
-
-int api_keep_slot(struct api *a, sd_bus_slot *slot)
-{
-    if (a->nslots >= API_SLOTS_MAX) {
-        sd_bus_slot_unref(slot);
-        return -ENOSPC;
-    }
-    a->slots[a->nslots++] = slot;
-    return 0;
-}
-
 static int export_all(struct api *a)
 {
     sd_bus_slot *slot = NULL;
@@ -63,7 +51,7 @@ struct api *api_free(struct api *a)
         return NULL;
     for (size_t i = 0; i < a->nslots; i++)
         sd_bus_slot_unref(a->slots[i]);
-    loop_retract(a->o.loop, check_quit, a);
+    api_forget_quit(a);
     api_jobs_free(a);
     for (size_t i = 0; i < a->nmigrations; i++) {
         migration_shutdown(a->migrations[i]->migration);
@@ -93,33 +81,6 @@ void api_set_peer_address(struct api *a, const char *address)
 {
     snprintf(a->peer_address, sizeof a->peer_address, "%s", address);
     api_tell_summary(a);
-}
-
-/* Something that needs the loop and the bus to come to its end. A migration in doubt does not: it only asks
- * its peer. */
-static bool is_busy(const struct api *a)
-{
-    for (size_t i = 0; i < a->nmigrations; i++)
-        if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
-            return true;
-    return a->njobs > 0;
-}
-
-static void check_quit(void *userdata)
-{
-    struct api *a = userdata;
-    if (!a->quit_done || is_busy(a))
-        return;
-    /* Posted, so that what the last one posted when it ended comes first. */
-    if (loop_post(a->o.loop, a->quit_done, a->quit_userdata) < 0)
-        a->quit_done(a->quit_userdata);
-    a->quit_done = NULL;
-}
-
-void api_check_quit(struct api *a)
-{
-    if (a->quitting && loop_post(a->o.loop, check_quit, a) < 0)
-        check_quit(a);
 }
 
 void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)

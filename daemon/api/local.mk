@@ -1,7 +1,7 @@
 libmigd_la_SOURCES += \
 	daemon/api/api-audit.c daemon/api/api-audit.h \
 	daemon/api/api-check.c \
-	daemon/api/api-context.h \
+	daemon/api/api-context.c daemon/api/api-context.h \
 	daemon/api/api-devices.c daemon/api/api-devices.h \
 	daemon/api/api-domain-device.c \
 	daemon/api/api-domain-kernel.c \

@@ -23,6 +23,7 @@ struct check {
 #define TELL(c, ...)       ((c)->failed |= findings_add((c)->findings, __VA_ARGS__) < 0)
 #define TELL_ERROR(c, ...) ((c)->failed |= findings_add_error((c)->findings, __VA_ARGS__) < 0)
 
+/* check-terms.c */
 /* Bytes per second for estimates: what is known or assumed, within the cap that the operator set. */
 uint64_t check_bandwidth(const struct check *c);
 uint64_t check_usec_for(const struct check *c, uint64_t bytes);

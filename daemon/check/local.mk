@@ -7,5 +7,6 @@ libmigd_la_SOURCES += \
 	daemon/check/check-memory.c \
 	daemon/check/check-private.h \
 	daemon/check/check-restart.c \
+	daemon/check/check-terms.c \
 	daemon/check/check-trackers.c \
 	daemon/check/check.c daemon/check/check.h

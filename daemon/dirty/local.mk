@@ -11,6 +11,7 @@ libmigd_la_SOURCES += \
 	daemon/dirty/tracker-device.c \
 	daemon/dirty/tracker-digests.c \
 	daemon/dirty/tracker-iommufd.c \
+	daemon/dirty/tracker-new-container.c \
 	daemon/dirty/tracker-soft-dirty.c \
 	daemon/dirty/tracker-type1.c \
 	daemon/dirty/tracker-uffd.c daemon/dirty/uffd-uapi.h \

@@ -29,12 +29,6 @@ int tracker_container_new(struct tracker **ret, const struct tracker_ops *ops, c
     return 0;
 }
 
-int tracker_new_container(struct tracker **ret, struct container *c, struct mig_error *err)
-{
-    return strcmp(c->ops->kind, "iommufd") == 0 ? tracker_new_iommufd(ret, c, err)
-                                                : tracker_new_type1(ret, c, err);
-}
-
 void tracker_container_stop(struct tracker *t)
 {
     if (t->started)

@@ -18,6 +18,7 @@ int domain_settle_tracking(struct domain *d, struct device *device, struct domai
 /* A mediated device whose writes no container of the domain hears of: only type1 does. */
 bool domain_containers_miss(const struct domain *d, struct device *device);
 
+/* containers.c */
 /* For a helper: all memory with IOVAs, if automap. */
 int domain_map_container(struct domain *d, const struct domain_container *c, struct mig_error *err);
 /* Main thread: takes the container and makes its tracker, which bears its name, if it can tell anything. */
@@ -26,7 +27,7 @@ int domain_insert_container(struct domain *d, const struct domain_container *c, 
 int domain_add_container_tracker(struct domain *d, struct container *c, struct mig_error *err);
 struct container *domain_find_container(struct domain *d, const char *name);
 
-/* For structure.c. */
+/* For structure-*.c and domain.c. */
 int domain_map_memory_into_containers(struct domain *d, struct region *region, const uint64_t *iovas,
                                       size_t niovas, struct mig_error *err);
 bool domain_containers_map(const struct domain *d, const struct region *region);

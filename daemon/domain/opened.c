@@ -8,14 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct domain_opened *domain_find_opened(const struct domain *d, const char *name)
-{
-    for (size_t i = 0; i < d->nopened; i++)
-        if (strcmp(d->opened[i].device->name, name) == 0)
-            return &d->opened[i];
-    return NULL;
-}
-
 void domain_clear_opened(struct domain *d)
 {
     for (size_t i = 0; i < d->nopened; i++)
@@ -33,14 +25,6 @@ void domain_open_clear(struct domain_open *o)
 }
 
 /* ---- before ---- */
-
-struct open_space *domain_find_open_space(const struct domain *d, const char *container)
-{
-    for (size_t i = 0; i < d->nopened; i++)
-        if (strcmp(d->opened[i].device->space->name, container) == 0)
-            return d->opened[i].device->space;
-    return NULL;
-}
 
 static bool maps_memory(struct domain *d, const char *container)
 {

@@ -54,5 +54,5 @@ int domain_opened_matches(const struct domain_opened *held, const struct domain_
 /* For the restoration: takes the device; tracker as in struct domain_opened. */
 int domain_adopt_opened(struct domain *d, struct open_device *device, bool with_state, bool map_memory,
                         const char *tracker, struct mig_error *err);
-/* For structure.c, after devices and containers. */
+/* For domain.c, after devices and containers. */
 void domain_clear_opened(struct domain *d);

@@ -167,14 +167,14 @@ static int hwpts_to_json(struct json_object *o, const struct container *c)
     const uint32_t *hwpts;
     size_t n = container_hwpts(c, &hwpts);
     if (n == 0)
-        return json_add_u64(o, "ioas", container_ioas(c));
+        return json_add_u64(o, "ioas", c->ioas);
     struct json_object *array = json_object_new_array();
     int r = array ? json_add(o, "hwpts", array) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct json_object *id = json_object_new_uint64(hwpts[i]);
         r = id && json_object_array_add(array, id) == 0 ? 0 : -ENOMEM;
     }
-    return r == 0 ? json_add_u64(o, "ioas", container_ioas(c)) : r;
+    return r == 0 ? json_add_u64(o, "ioas", c->ioas) : r;
 }
 
 static int container_to_json(struct json_object *array, const struct domain *d,

@@ -180,24 +180,6 @@ void domain_drop_unused_memory(struct domain *d)
         domain_renew_all_trackers(d, NULL);
 }
 
-/* The memory that devices see, as it is now, with references. */
-int domain_snapshot_memory(struct domain *d, struct domain_memory **ret, size_t *ret_count)
-{
-    pthread_mutex_lock(&d->lock);
-    size_t n = d->nmemory;
-    struct domain_memory *copy = malloc(MAX(n, (size_t)1) * sizeof *copy);
-    for (size_t i = 0; copy && i < n; i++) {
-        copy[i] = d->memory[i];
-        region_ref(copy[i].region);
-    }
-    pthread_mutex_unlock(&d->lock);
-    if (!copy)
-        return -ENOMEM;
-    *ret = copy;
-    *ret_count = n;
-    return 0;
-}
-
 int domain_map_device(struct domain *d, const struct domain_device *device, struct mig_error *err)
 {
     struct domain_memory *memory;

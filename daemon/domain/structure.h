@@ -3,8 +3,6 @@
 #pragma once
 #include "domain/domain.h"
 
-/* Frees everything; half-built domains too. */
-void domain_clear_structure(struct domain *d);
 /* Main thread, not borrowed: regions that came from a pass-through client and that nothing maps any more. */
 void domain_drop_unused_memory(struct domain *d);
 /* Main thread, not borrowed: a device that has died makes the domain broken. */
@@ -31,6 +29,12 @@ void structure_set_controller(struct domain *d, struct controller *c, struct jso
 
 int structure_refuse_twice(const struct domain *d, const char *what, const char *name, struct mig_error *err);
 int structure_refuse_more(const struct domain *d, const char *what, unsigned max, struct mig_error *err);
+/* Takes the tracker over, unless it fails; one that says everything of the memory as it is now. */
+int structure_append_tracker(struct domain *d, struct tracker *t, struct json_object *saved,
+                             struct mig_error *err);
+int structure_new_all_tracker(struct domain *d, const char *name, const char *device, struct tracker **ret,
+                              struct mig_error *err);
+void structure_free_device(struct domain_device *dd);
 /* "" for a tracker that is not of kind all or has one region of its own; else who writes. */
 const char *structure_all_tracker_of(const struct domain *d, size_t i);
 

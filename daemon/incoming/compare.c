@@ -7,11 +7,6 @@
 
 #define VERSION_MAX 40
 
-int compare_malformed(struct mig_error *err, const char *what)
-{
-    return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO of the source is malformed: %s", what);
-}
-
 static int compare_versions(struct json_object *hello, struct findings *ret, struct mig_error *err)
 {
     uint64_t newest, oldest, page;

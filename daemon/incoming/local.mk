@@ -4,7 +4,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/check.c daemon/incoming/check.h \
 	daemon/incoming/compare-devices.c \
 	daemon/incoming/compare-memory.c \
-	daemon/incoming/compare-parts.h \
+	daemon/incoming/compare-parts.c daemon/incoming/compare-parts.h \
 	daemon/incoming/compare-space.c \
 	daemon/incoming/compare.c daemon/incoming/compare.h \
 	daemon/incoming/course.c \
@@ -18,8 +18,9 @@ libmigd_la_SOURCES += \
 	daemon/incoming/patience.c daemon/incoming/patience.h \
 	daemon/incoming/populate.c daemon/incoming/populate.h \
 	daemon/incoming/probe.c daemon/incoming/probe.h \
+	daemon/incoming/end-receiving.c \
 	daemon/incoming/receive.c \
 	daemon/incoming/resume.c \
-	daemon/incoming/session.h \
+	daemon/incoming/session-close.c daemon/incoming/session.h \
 	daemon/incoming/space-ledger.c daemon/incoming/space-ledger.h \
 	daemon/incoming/state-apply.c daemon/incoming/state-apply.h

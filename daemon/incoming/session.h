@@ -135,10 +135,11 @@ int session_start_another(struct session *s, struct session_connection *c);
 void session_fail(struct session *s, const struct mig_error *why); /* any thread */
 /* Main thread, until the session has ended: fails it when the source takes too long for what it brings. */
 void session_look_after(struct session *s, struct patience *p);
-/* Ends and joins the threads: afterwards nobody writes memory or device state any more. Always before the
- * workload runs and before what came is dropped. */
+/* end-receiving.c: ends and joins the threads: afterwards nobody writes memory or device state any more.
+ * Always before the workload runs and before what came is dropped. */
 void session_end_receiving(struct session *s);
-void session_close(struct session *s); /* ends and joins the threads, closes everything */
+/* session-close.c: ends and joins the threads, closes everything */
+void session_close(struct session *s);
 /* handover.c: from PREPARED to the end. 0: the workload runs here. -ECANCELED etc.: nothing ran, and the
  * source owns it. -EINPROGRESS: in doubt and the daemon ends. */
 int session_handover(struct session *s, struct mig_error *err);

@@ -6,6 +6,7 @@
  * words.
  */
 #pragma once
+#include "base/clock.h"
 #include "base/json.h"
 #include "transport/frame.h"
 

@@ -93,9 +93,9 @@ int job_recover(struct job *j);
 /* setup.c */
 int job_set_up(struct job *j, struct mig_error *err);
 void job_close(struct job *j);
-/* Digests of what is sent, once the proof or a gate that cannot ask a tracker needs them. Between rounds: a
- * tracker may turn out to know nothing at any harvest. From then on each harvest reports all that it covers,
- * so what is sent last of those pages has a digest. */
+/* sent-digests.c. Digests of what is sent, once the proof or a gate that cannot ask a tracker needs them.
+ * Between rounds: a tracker may turn out to know nothing at any harvest. From then on each harvest reports
+ * all that it covers, so what is sent last of those pages has a digest. */
 int job_prepare_digests(struct job *j, struct mig_error *err);
 /* handshake.c */
 int job_handshake(struct job *j, struct mig_error *err);
@@ -124,7 +124,7 @@ int job_rounds(struct job *j, struct mig_error *err);
 /* One round on the wire: pages, fences, and the device state that is there; counters and history are the
  * caller's. */
 int job_send_round(struct job *j, bool final, struct page_round *ret, struct mig_error *err);
-/* When a connection breaks, the peer often has said why on the control connection: err becomes that. Returns
+/* explain-break.c: the peer often has said why on the control connection, and err becomes that. Returns
  * -errno. */
 int job_explain_break(struct job *j, int error, struct mig_error *err);
 /* observe.c: figures of the trackers into the status. */
@@ -144,7 +144,8 @@ uint64_t job_gate_late(struct job *j, char *who, size_t size);
 /* verify.c: strict before the commit, post after it. A post failure is an error too, but changes no owner. */
 int job_verify_strict(struct job *j, struct mig_error *err);
 int job_verify_post(struct job *j, struct mig_error *err);
-/* Pages of a region in words, with the IOVAs at which the device (NULL: every device) has them: for messages.
+/* describe-pages.c: pages of a region in words, with the IOVAs at which the device (NULL: every device) has
+ * them: for messages.
  */
 void job_describe_pages(struct job *j, const struct region *r, uint64_t first, uint64_t count,
                         const char *device, char *buf, size_t size);
@@ -155,4 +156,5 @@ int job_handover(struct job *j, struct mig_error *err);
 void job_account(struct job *j, size_t counter_offset, uint64_t *since_usec);
 #define JOB_ACCOUNT(j, field, since) job_account((j), offsetof(struct migration_counters, field), (since))
 
+/* write-record.c: how far it is, for a daemon that comes after this one. */
 int job_write_record(struct job *j, enum record_state state, struct mig_error *err);

@@ -2,6 +2,7 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/check-peer.c daemon/outgoing/check-peer.h \
 	daemon/outgoing/convergence.c daemon/outgoing/convergence.h \
 	daemon/outgoing/course.c \
+	daemon/outgoing/describe-pages.c daemon/outgoing/explain-break.c \
 	daemon/outgoing/flight.c daemon/outgoing/flight.h \
 	daemon/outgoing/gate.c \
 	daemon/outgoing/growth.c daemon/outgoing/growth.h \
@@ -23,8 +24,10 @@ libmigd_la_SOURCES += \
 	daemon/outgoing/resume-answer.c daemon/outgoing/resume-answer.h \
 	daemon/outgoing/rollback.c daemon/outgoing/rollback.h \
 	daemon/outgoing/rounds.c \
+	daemon/outgoing/sent-digests.c \
 	daemon/outgoing/setup.c \
 	daemon/outgoing/state-keep.c daemon/outgoing/state-keep.h \
 	daemon/outgoing/state-stream.c daemon/outgoing/state-stream.h \
 	daemon/outgoing/switch-over.c \
-	daemon/outgoing/verify.c
+	daemon/outgoing/verify.c \
+	daemon/outgoing/write-record.c

@@ -15,5 +15,6 @@ libmigd_la_SOURCES += \
 	daemon/vfio-user/passthrough.c daemon/vfio-user/passthrough.h \
 	daemon/vfio-user/passthrough-commands.c \
 	daemon/vfio-user/passthrough-dma.c daemon/vfio-user/passthrough-private.h \
+	daemon/vfio-user/passthrough-send.c \
 	daemon/vfio-user/state.c \
 	daemon/vfio-user/thread.c daemon/vfio-user/thread.h

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The inside of the pass-through server: passthrough.c (threads, queue), -commands.c (what commands do),
- * -dma.c (forwarded DMA). */
+ * -dma.c (forwarded DMA), -send.c. */
 #pragma once
 #include "vfio-user/passthrough.h"
 
@@ -66,7 +66,7 @@ struct vfu_passthrough {
     struct vfu_rx rx, twin_rx; /* reader only */
 };
 
-/* passthrough.c */
+/* passthrough-send.c */
 /* Sends to the client, on its main or its twin socket; on failure the client is cut off. */
 int passthrough_send(struct vfu_passthrough *p, bool on_twin, struct vfu_header *h, const struct iovec *parts,
                      unsigned nparts, const int *fds, unsigned nfds);

@@ -61,21 +61,6 @@ int container_refuse_compatible(const char *name, struct mig_error *err)
     return r;
 }
 
-int container_new(struct container **ret, const char *name, int fd, const uint32_t *hwpts, size_t nhwpts,
-                  uint32_t ioas, const struct kernel_calls *calls, struct mig_error *err)
-{
-    if (!kernel_fd_may_be_asked(fd))
-        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "container %s: its descriptor is neither a VFIO container nor an iommufd", name);
-    if (iommufd_is(fd, calls))
-        return container_new_iommufd(ret, name, fd, hwpts, nhwpts, ioas, calls, err);
-    if (nhwpts || ioas)
-        return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0,
-                             "container %s: HWPTs and an IOAS are given, but its descriptor is no iommufd",
-                             name);
-    return container_new_type1(ret, name, fd, calls, err);
-}
-
 struct container *container_ref(struct container *c)
 {
     if (c)
@@ -136,7 +121,7 @@ static int claim_bits(struct container *c, struct mig_error *err)
                           "container %s: its dirty bits are being read already, for a container that is "
                           "registered as %s",
                           c->name, o->name);
-        if (container_ioas(o) != container_ioas(c))
+        if (o->ioas != c->ioas)
             mig_error_hint(err,
                            "they are two address spaces of one iommufd, and no HWPTs were named, so each "
                            "took all for its own: name those of each when it is registered, with hwpts");

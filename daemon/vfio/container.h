@@ -48,6 +48,7 @@ struct container {
     int fd;
     int gone_fd; /* readable once the process that holds it is dead (a pidfd); -1: not known */
     const struct kernel_calls *calls;
+    uint32_t ioas; /* of an iommufd, where it is known; else 0 */
     struct iova_map *map;
     pthread_mutex_t lock;
     bool tracking;
@@ -87,9 +88,8 @@ int container_set_holder(struct container *c, int pidfd, struct mig_error *err);
 bool container_is_gone(const struct container *c);
 /* Turns off what a process before this one may have left on. */
 void container_stop_leftover(struct container *c);
-/* Of an iommufd; none and 0 for type1. Borrowed. */
+/* Of an iommufd; none for type1. Borrowed. */
 size_t container_hwpts(const struct container *c, const uint32_t **ret);
-uint32_t container_ioas(const struct container *c);
 /* Whether its IOAS enters everything in pieces of 4 KiB (IOMMU_OPTION_HUGE_PAGES is off). False where that is
  * not known. */
 bool container_maps_small(const struct container *c);

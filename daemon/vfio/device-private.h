@@ -43,6 +43,8 @@ bool kvfio_feature_probe(struct kvfio_device *kd, uint32_t flags);
 int kvfio_fail(struct kvfio_device *kd, int r, struct mig_error *err, const char *format, ...) _printf_(4, 5);
 /* DeviceGone once the process that holds the device is dead: the kernel goes on answering, but for nobody. */
 int kvfio_check_holder(const struct kvfio_device *kd, struct mig_error *err);
+
+/* device-learn.c: fills in what the device is. */
 int kvfio_learn(struct kvfio_device *kd, struct mig_error *err);
 
 /* device-state.c */

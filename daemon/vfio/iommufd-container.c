@@ -20,7 +20,6 @@
 
 struct iommufd_container {
     struct container base;
-    uint32_t ioas; /* 0: not known */
     uint32_t hwpts[CONTAINER_HWPTS_MAX];
     size_t nhwpts;
 };
@@ -92,7 +91,7 @@ static int read_mapping(struct container *c, const struct iova_mapping *m, bool 
 
 static int map(struct container *c, const struct iova_mapping *m)
 {
-    return iommufd_map_piece(c->fd, c->calls, from_base(c)->ioas, m);
+    return iommufd_map_piece(c->fd, c->calls, c->ioas, m);
 }
 
 /* First the bits, without clearing: an unmap must not wait for the IOTLB twice. Then the mapping. What a
@@ -100,25 +99,23 @@ static int map(struct container *c, const struct iova_mapping *m)
 static int unmap(struct container *c, const struct iova_mapping *m, container_report_cb cb, void *userdata,
                  struct mig_error *err)
 {
-    struct iommufd_container *f = from_base(c);
-    if (!f->ioas)
+    if (!c->ioas)
         return -EOPNOTSUPP;
     int r = c->tracking ? read_mapping(c, m, true, cb, userdata, err) : 0;
     if (r < 0)
         return r;
-    r = iommufd_unmap(c->fd, c->calls, f->ioas, m->iova, m->size_bytes);
+    r = iommufd_unmap(c->fd, c->calls, c->ioas, m->iova, m->size_bytes);
     if (r < 0)
         return mig_error_set(err, MIG_ERR_FAILED, -r,
                              "container %s: unmapping IOVA 0x%" PRIx64 " from IOAS %u: %s", c->name, m->iova,
-                             f->ioas, strerror(-r));
+                             c->ioas, strerror(-r));
     return 0;
 }
 
 bool container_maps_small(const struct container *c)
 {
     bool huge = true;
-    uint32_t ioas = container_ioas(c);
-    return ioas && iommufd_has_huge_pages(c->fd, c->calls, ioas, &huge) == 0 && !huge;
+    return c->ioas && iommufd_has_huge_pages(c->fd, c->calls, c->ioas, &huge) == 0 && !huge;
 }
 
 static bool overlaps(const struct container *c, const struct container *other)
@@ -217,7 +214,7 @@ static int new_iommufd(struct iommufd_container **ret, const char *name, int fd,
     if (!f)
         return mig_error_oom(err);
     int r = container_init(&f->base, &ops, name, fd, calls, err);
-    f->ioas = ioas;
+    f->base.ioas = ioas;
     if (r < 0) {
         destroy(&f->base);
         return r;
@@ -269,9 +266,4 @@ size_t container_hwpts(const struct container *c, const uint32_t **ret)
     const struct iommufd_container *f = CONTAINER_OF(c, const struct iommufd_container, base);
     *ret = f->hwpts;
     return f->nhwpts;
-}
-
-uint32_t container_ioas(const struct container *c)
-{
-    return c->ops == &ops ? CONTAINER_OF(c, const struct iommufd_container, base)->ioas : 0;
 }

@@ -100,6 +100,7 @@ int open_iommufd_device(struct open_device *d, const struct open_device_options 
                         struct mig_error *err);
 int open_iommufd_adopt(struct open_device *d, struct mig_error *err);
 void open_iommufd_close(struct open_device *d);
+/* open-failed.c */
 /* Opening the node /dev/WHAT failed with r. */
 int open_node_failed(const struct open_device *d, const char *path, int r, struct mig_error *err);
 /* The kernel says that the device or its group is taken: by whom. */

@@ -15,3 +15,6 @@ TESTS += tests/lint/check-packages
 # check-phases holds that every phase of a migration is a fault point.
 dist_noinst_SCRIPTS += tests/lint/check-phases
 TESTS += tests/lint/check-phases
+# check-calls holds that no files call each other in a circle; it asks the objects of the build.
+dist_noinst_SCRIPTS += tests/lint/check-calls
+TESTS += tests/lint/check-calls

@@ -47,11 +47,12 @@ struct receiver {
     pthread_barrier_t fences;
 };
 
-static void on_fence(void *userdata, unsigned connection, uint32_t round)
+static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
     struct receiver *r = userdata;
     (void)connection;
     (void)round;
+    (void)of;
     pthread_barrier_wait(&r->fences);
 }
 

@@ -41,6 +41,37 @@ int json_get_u64(struct json_object *o, const char *key, uint64_t *ret)
     return 0;
 }
 
+/* Digits, from the first of them on. */
+static bool whole_number_fits(const char *at, const char *end, bool negative)
+{
+    uint64_t n = 0, most = negative ? (uint64_t)INT64_MAX + 1 : UINT64_MAX;
+    bool fits = true;
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        uint64_t digit = (uint64_t)(*at - '0');
+        fits = fits && n <= (most - digit) / 10;
+        n = fits ? n * 10 + digit : n;
+    }
+    return fits || (at < end && memchr(".eE", *at, 3)); /* such a number is a double */
+}
+
+bool json_numbers_fit(const char *text, size_t length)
+{
+    const char *end = text + length;
+    bool in_string = false, in_number = false;
+    for (const char *at = text; at < end; at++) {
+        bool digit = !in_string && *at >= '0' && *at <= '9';
+        if (digit && !in_number && !whole_number_fits(at, end, at > text && at[-1] == '-'))
+            return false;
+        /* What follows a point or an exponent is no number of its own. */
+        in_number = digit || (in_number && memchr(".eE+-", *at, 5));
+        if (*at == '"')
+            in_string = !in_string;
+        else if (in_string && *at == '\\')
+            at++;
+    }
+    return true;
+}
+
 int json_get_bool(struct json_object *o, const char *key, bool *ret)
 {
     struct json_object *v;

@@ -17,6 +17,10 @@ int json_get_array(struct json_object *o, const char *key, struct json_object **
 /* Copies a string into buf; -ENAMETOOLONG. */
 int json_copy_string(struct json_object *o, const char *key, char *buf, size_t size);
 
+/* Whether every whole number of a text that json-c has parsed fits into 64 bits: -2^63 to 2^64 - 1. json-c
+ * itself clips those beyond to the nearest one that does, and nothing tells it afterwards. */
+bool json_numbers_fit(const char *text, size_t length);
+
 /* For what may be missing or of another kind: then the other value. */
 uint64_t json_u64_or(struct json_object *o, const char *key, uint64_t otherwise);
 bool json_bool_or(struct json_object *o, const char *key, bool otherwise);

@@ -5,6 +5,7 @@
  * means (which region, does it lie inside) is for the caller, who knows the regions.
  */
 #include "transport/frame.h"
+#include "base/json.h"
 #include <endian.h>
 #include <json-c/json.h>
 #include <stdarg.h>
@@ -304,8 +305,13 @@ int frame_recv_json(struct frame_stream *s, const struct wire_header *h, struct 
     enum json_tokener_error why = json_tokener_get_error(tokener);
     if (object && why == json_tokener_success && json_tokener_get_parse_end(tokener) == h->length &&
         json_object_is_type(object, json_type_object)) {
-        *ret = object;
-        return 0;
+        if (json_numbers_fit(text, h->length)) {
+            *ret = object;
+            return 0;
+        }
+        json_object_put(object);
+        return frame_protocol_error(s, err, "a %s has a number that does not fit into 64 bits",
+                                    frame_type_name(h->type));
     }
     json_object_put(object);
     return frame_protocol_error(s, err, "a %s is no JSON object: %s", frame_type_name(h->type),

@@ -337,6 +337,37 @@ static void test_json(void **state)
     assert_null(o);
 }
 
+/* json-c makes the nearest number that fits of one that does not. */
+static void test_numbers(void **state)
+{
+    static const struct {
+        const char *text;
+        bool taken;
+    } rows[] = {
+        {"{\"a\":18446744073709551615}", true},
+        {"{\"a\":18446744073709551616}", false},
+        {"{\"a\":18446744073709551620}", false},
+        {"{\"a\":99999999999999999999999999999999999999999}", false},
+        {"{\"a\":-9223372036854775808}", true},
+        {"{\"a\":-9223372036854775809}", false},
+        {"{\"a\":[1, 2, {\"b\":18446744073709551616}]}", false},
+        {"{\"a\":1,\"b\":[18446744073709551616]}", false},
+        {"{\"a\":\"18446744073709551616\"}", true},
+        {"{\"18446744073709551616\":\"\\\"18446744073709551616\\\\\"}", true},
+        {"{\"a\":\"\\\\\",\"b\":18446744073709551616}", false},
+        {"{\"a\":99999999999999999999999.5}", true},
+        {"{\"a\":0.99999999999999999999999}", true},
+        {"{\"a\":1e-9999999999999999999999}", true},
+    };
+    for (size_t i = 0; i < ELEMENTS(rows); i++) {
+        struct json_object *o = NULL;
+        int r = offer_text(rows[i].text, strlen(rows[i].text), &o);
+        if (r != (rows[i].taken ? 0 : -EPROTO))
+            fail_msg("%s gave %d", rows[i].text, r);
+        json_object_put(o);
+    }
+}
+
 /* Random frames, mostly sealed so that they get past the checksum: the receiver says yes or no, and stays
  * inside its buffers. */
 static void test_mutations(void **state)
@@ -382,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_payload_damaged),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_mutations),
     };
     alarm(60);

@@ -8,6 +8,8 @@
 #define INTERVAL_MAX     1024u
 #define WORTH_PER_CENT   95u /* a gain below that is noise */
 #define SMALLER_PER_CENT 90u
+#define LOST_PART        64u  /* of all the time, at most, for finding out */
+#define CLEARLY_PER_CENT 125u /* one batch alone says that it is slower */
 #define COUNTED_BYTES    ((size_t)256 << 10)
 
 void codec_choice_init(struct codec_choice *c, const bool offered[CODEC_MAX])
@@ -38,6 +40,8 @@ static void put_off(struct codec_choice *c, enum codec codec, unsigned factor)
 static enum codec due(const struct codec_choice *c)
 {
     enum codec found = CODEC_MAX;
+    if (c->lost_nsec > c->sent_nsec / LOST_PART)
+        return found;
     for (int i = 0; i < CODEC_MAX; i++)
         if (c->offered[i] && i != (int)c->best && c->next_trial_in[i] == 0 &&
             (found == CODEC_MAX || (c->psec_per_byte[found] > 0 && c->psec_per_byte[i] == 0)))
@@ -62,8 +66,9 @@ void codec_choice_sampled(struct codec_choice *c, enum codec codec, size_t bytes
                           uint64_t nsec)
 {
     uint64_t alone = nsec * 1000 / bytes, now = c->psec_per_byte[c->best];
+    c->lost_nsec += nsec;
     if (packed_bytes * 100 > bytes * SMALLER_PER_CENT || (now > 0 && alone * 100 >= now * WORTH_PER_CENT))
-        /* Samples cost next to nothing, so the next is soon: memory that packs well may follow. */
+        /* Samples cost little, so the next is soon: memory that packs well may follow. */
         c->next_trial_in[codec] = INTERVAL_MIN;
     else
         take(c, codec);
@@ -101,15 +106,26 @@ static void settle(struct codec_choice *c, uint64_t psec_per_byte)
  * trial was over before the room in the sockets was, and then it is not tried again soon. */
 static void look(struct codec_choice *c, uint64_t psec_per_byte)
 {
+    uint64_t bytes = c->counted_bytes;
     c->psec_per_byte[c->best] = psec_per_byte;
     c->counted_bytes = c->counted_psec = 0;
     c->batches_now = WARM_BATCHES;
     enum codec better = faster(c);
     if (better == CODEC_MAX)
         return;
+    c->lost_nsec += (psec_per_byte - c->psec_per_byte[better]) * bytes / 1000;
     put_off(c, c->best, 16);
     c->best = better;
     take(c, better);
+}
+
+/* A batch of a trial. Whether it was so much slower than one of the best codec that the trial is lost. */
+static bool clearly_slower(struct codec_choice *c, size_t bytes, uint64_t nsec)
+{
+    uint64_t fair_nsec = c->psec_per_byte[c->best] * bytes / 1000;
+    if (nsec > fair_nsec)
+        c->lost_nsec += nsec - fair_nsec;
+    return fair_nsec > 0 && nsec > fair_nsec / 100 * CLEARLY_PER_CENT;
 }
 
 void codec_choice_sent(struct codec_choice *c, enum codec codec, size_t bytes, uint64_t nsec)
@@ -118,6 +134,11 @@ void codec_choice_sent(struct codec_choice *c, enum codec codec, size_t bytes, u
         return;
     for (int i = 0; i < CODEC_MAX && c->now == c->best; i++)
         c->next_trial_in[i] -= c->next_trial_in[i] > 0;
+    c->sent_nsec += nsec;
+    if (c->now != c->best && clearly_slower(c, bytes, nsec)) {
+        settle(c, nsec * 1000 / bytes);
+        return;
+    }
     c->batches_now++;
     if (c->batches_now <= WARM_BATCHES)
         return;

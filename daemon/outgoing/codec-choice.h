@@ -12,6 +12,12 @@
  * sample is packed: if that alone takes longer than sending it unpacked, or if it does not get smaller, there
  * is nothing to try. Batches of a few pages tell little, so they take the best codec and are not counted.
  *
+ * What finding out costs has a limit. Samples, and what trials took longer than the best codec would have,
+ * are added up; while that is more than a 64th of all the time there are no more of either. So only the first
+ * trials, before there is much time to compare with, can cost more. A trial ends with the first batch that is
+ * clearly slower than the best codec's: the first ones of a change are too fast rather than too slow. On a
+ * busy machine this matters most, since a sample is over before anything interrupts it, and a batch is not.
+ *
  * Used by one thread. Knows no clock and no socket.
  */
 #pragma once
@@ -26,6 +32,7 @@ struct codec_choice {
     enum codec best, now;
     unsigned batches_now;                 /* since `now` was taken, or its window began */
     uint64_t counted_bytes, counted_psec; /* of those after the first few */
+    uint64_t sent_nsec, lost_nsec;        /* of all counted batches; by samples and trials */
 };
 
 void codec_choice_init(struct codec_choice *c, const bool offered[CODEC_MAX]);

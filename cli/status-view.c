@@ -11,9 +11,11 @@
 #define AMPLIFICATION_TOLD_MILLI 2000
 
 static const struct column head[] = {
-    {"id", "Migration", UNIT_TEXT},  {"domain", "Domain", UNIT_TEXT}, {"direction", "Operation", UNIT_TEXT},
-    {"engine", "Engine", UNIT_TEXT}, {"peer", "Peer", UNIT_TEXT},     {"started", "Started", UNIT_REALTIME},
-    {"state", "State", UNIT_TEXT},   {"phase", "Phase", UNIT_TEXT},   {"verdict", "Verdict", UNIT_TEXT},
+    {"id", "Migration", UNIT_TEXT},        {"domain", "Domain", UNIT_TEXT},
+    {"direction", "Operation", UNIT_TEXT}, {"engine", "Engine", UNIT_TEXT},
+    {"engine-why", "Because", UNIT_TEXT},  {"peer", "Peer", UNIT_TEXT},
+    {"started", "Started", UNIT_REALTIME}, {"state", "State", UNIT_TEXT},
+    {"phase", "Phase", UNIT_TEXT},         {"verdict", "Verdict", UNIT_TEXT},
 };
 
 static const struct column time_left[] = {{"time-remaining", "Time remaining", MIGD_UNIT_USEC}};

@@ -8,6 +8,7 @@
  * loop and this bus.
  */
 #include "service.h"
+#include "api/api-fetch.h"
 #include "api/api-guests.h"
 #include "api/api.h"
 #include "base/clock.h"
@@ -96,7 +97,8 @@ static void configure_incoming(struct service *s)
 
 static int open_listener(struct service *s, struct mig_error *err)
 {
-    const struct incoming_callbacks callbacks = {.started = api_add_migration, .userdata = s->api};
+    const struct incoming_callbacks callbacks = {
+        .started = api_add_migration, .asked_of_guest = api_asked_of_guest, .userdata = s->api};
     int r = incoming_new(&s->incoming, s->loop, s->registry, s->config->listen, fdstore_take_listener("peer"),
                          s->config->runtime_dir, &callbacks, err);
     if (r < 0)

@@ -69,6 +69,16 @@
  *                                                  ◀──  MESSAGE {"message": "probe-result", "bytes": payload since the result before, "usec": from the first frame
  *                                                       of them to probe-end, "cpu-usec"}
  *
+ *   libvirt's guests. A host at which one arrives, whose QEMU waits for it, asks the hosts that may have it, on a connection of its own:
+ *   HELLO {"fetch": UUID, "domain": its name there} ──▶
+ *                                                  ◀──  HELLO {"ok": true, "fetch": "begun"}: this host moves its memory by a migration, which now comes;
+ *                                                       "on-its-way": the same, because its operator said so; {"error": WORD...}: it does not, "PeerProtocol"
+ *                                                       from a peer that does not know the question
+ *                                                  ◀──  MESSAGE {"message": "fetch-end", "whole"}, when that migration has ended. "whole": true: nothing was
+ *                                                       handed over, and the guest runs as before, so that QEMU may move everything; false: it must not
+ *   HELLO {"receives": true}                       ──▶  whether a guest that arrives there waits for this host
+ *                                                  ◀──  HELLO {"ok": true} or {"error"...}
+ *
  *   in doubt: a new connection to the address that HELLO named as "decision-address":
  *   HELLO {"query": ID, "token"}  ──▶
  *                                                  ◀──  HELLO {"decision": "committed" | "aborted" | "pending"}

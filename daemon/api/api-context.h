@@ -12,6 +12,7 @@
 #define API_ENDED_MAX_USEC UINT64_C(3600000000)
 #define API_NEWS_USEC      UINT64_C(250000) /* PropertiesChanged at most 4 per second */
 
+struct api_fetch;
 struct api_job;
 struct api_policy;
 
@@ -58,6 +59,7 @@ struct api {
     struct loop_timer *ticker;  /* while a migration runs: its figures change without anybody saying so */
     struct loop_timer *expiry;  /* of ended migrations */
     struct vm_natives *natives; /* what libvirt does beside migrations of migd's */
+    struct api_fetch *fetches;  /* guests that other hosts ask for */
     struct api_job *jobs;
     size_t njobs;
     struct migration_observer observer;

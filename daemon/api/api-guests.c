@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-guests.h"
 #include "api/api-context.h"
+#include "outgoing/outgoing.h"
 
 static int add(const char *name, bool incoming, struct domain **ret, void *userdata, struct mig_error *err)
 {
@@ -21,5 +22,6 @@ static void take_off(struct domain *d, void *userdata)
 
 struct guests_ops api_guests_ops(struct api *a)
 {
-    return (struct guests_ops){.add = add, .remove = take_off, .userdata = a};
+    return (struct guests_ops){
+        .add = add, .remove = take_off, .userdata = a, .security = a->o.outgoing->security};
 }

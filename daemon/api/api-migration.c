@@ -3,6 +3,7 @@
  * ended stay visible for a while. */
 #include "api/api-audit.h"
 #include "api/api-context.h"
+#include "api/api-fetch.h"
 #include "api/api-migration-options.h"
 #include "api/api-options.h"
 #include "api/api-policy.h"
@@ -200,6 +201,7 @@ static void on_ended(struct migration *m, void *userdata)
         return;
     api_news_now(&am->news);
     answer_waiters(am);
+    api_fetch_ended(a, m);
     if (migration_get_state(m) != MIG_STATE_IN_DOUBT) {
         am->ended = true;
         am->ended_usec = now_usec();

@@ -7,14 +7,14 @@ static int append_words(sd_bus_message *m, const struct migration_status *s)
 {
     const bool failed = mig_error_is_set(&s->error);
     return sd_bus_message_append(
-        m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "id", "s", s->id, "engine",
-        "s", s->engine, "domain", "s", s->domain, "direction", "s",
+        m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "id", "s", s->id,
+        "engine", "s", s->engine, "domain", "s", s->domain, "direction", "s",
         migration_direction_to_string(s->direction), "peer", "s", s->peer, "state", "s",
         mig_state_to_string(s->state), "phase", "s", mig_phase_to_string(s->phase), "round", "u", s->round,
         "verdict", "s", s->verdict, "error", "s", failed ? mig_error_word(s->error.code) : "", "message", "s",
         failed ? s->error.message : "", "hint", "s", failed ? s->error.hint : "", "cancel-requested", "b",
         s->cancel_requested, "paused", "b", s->paused, "gate", "s", s->gate, "verify", "s", s->verify,
-        "connections-why", "s", s->connections_why);
+        "connections-why", "s", s->connections_why, "engine-why", "s", s->engine_why);
 }
 
 static int append_counters(sd_bus_message *m, const struct migration_counters *c)

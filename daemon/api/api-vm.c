@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-vm.h"
 #include "api/api-context.h"
+#include "api/api-fetch.h"
 #include "api/api-findings.h"
 #include "api/api-job.h"
 #include "api/api-migration-options.h"
 #include "api/api-vm-native.h"
 #include "api/api-vm-plan.h"
+#include "base/log.h"
 #include "base/printable.h"
 #include "base/ratelimit.h"
+#include "libvirt/fetch.h"
 #include "libvirt/hook.h"
 #include "libvirt/vm-check.h"
 #include "libvirt/vm-engine.h"
@@ -21,7 +24,7 @@ struct vm_work {
     struct vm_plan plan;
     struct findings findings;
     struct migration *migration; /* reference; NULL: not begun */
-    struct domain *guest;        /* engine=native: borrowed, the job has a reference */
+    struct domain *guest;        /* engine native or auto: borrowed, the job has a reference */
     struct vm_native *native;    /* libvirt's part of it */
     char uri[256];
     struct vm_summary *list;
@@ -32,6 +35,8 @@ static void free_work(void *work)
 {
     struct vm_work *w = work;
     findings_clear(&w->findings);
+    if (w->native && !w->migration)
+        api_fetch_given_up(w->api, w->plan.name);
     migration_unref(w->migration);
     if (w->native)
         vm_native_keep(w->api->natives, w->native);
@@ -91,9 +96,34 @@ static int read_request(struct api *a, sd_bus_message *m, struct vm_work *w, str
     return r;
 }
 
-static int ask(void *work, struct mig_error *err)
+/* Main thread. Where nobody chose, migd moves the memory of a guest that it has, if the destination lets it.
+ */
+static void find_guest(struct vm_work *w)
+{
+    struct mig_error why = MIG_ERROR_INIT;
+    w->guest = api_find_guest(w->api, w->request.name, NULL);
+    if (w->guest && domain_check_idle(w->guest, &why) < 0)
+        w->guest = NULL;
+    if (!w->guest)
+        snprintf(w->request.not_native, sizeof w->request.not_native, "%.190s",
+                 mig_error_is_set(&why) ? why.message
+                                        : "libvirt's hook has not registered it with migd here");
+}
+
+static void ask_destination(struct vm_work *w, int cancel_fd)
+{
+    struct vm_request *q = &w->request;
+    struct mig_error why = MIG_ERROR_INIT;
+    if (q->engine != VM_ENGINE_AUTO || !w->guest)
+        return;
+    q->native_ready = fetch_ask_receives(w->api->o.outgoing->security, q->host, cancel_fd, &why) == 0;
+    snprintf(q->not_native, sizeof q->not_native, "%.190s", make_printable(why.message));
+}
+
+static int ask(void *work, int cancel_fd, struct mig_error *err)
 {
     struct vm_work *w = work;
+    ask_destination(w, cancel_fd);
     return vm_check(&w->request, &w->plan, &w->findings, err);
 }
 
@@ -107,7 +137,7 @@ static int answer_check(void *work, sd_bus_message *reply)
 }
 
 static const struct api_job_ops check_ops = {
-    .run = ask, .finish = nothing_to_take, .answer = answer_check, .free = free_work};
+    .run_until = ask, .finish = nothing_to_take, .answer = answer_check, .free = free_work};
 
 /* ---- StartVm ---- */
 
@@ -127,10 +157,10 @@ static int check_not_moving(struct api *a, const char *name, struct mig_error *e
 static int ask_and_begin(void *work, int cancel_fd, struct mig_error *err)
 {
     struct vm_work *w = work;
-    int r = ask(w, err);
-    if (r == 0 && w->guest)
+    int r = ask(w, cancel_fd, err);
+    if (r == 0 && w->plan.native)
         r = findings_to_error(&w->findings, MIG_ERR_WRONG_STATE, err);
-    if (r == 0 && w->guest)
+    if (r == 0 && w->plan.native)
         r = api_vm_native_begin(w->api, w->guest, &w->plan, w->request.host, cancel_fd, &w->native, err);
     return r;
 }
@@ -138,9 +168,9 @@ static int ask_and_begin(void *work, int cancel_fd, struct mig_error *err)
 static int start_engine(struct vm_work *w, struct mig_error *err)
 {
     struct api *a = w->api;
-    return w->guest ? outgoing_start(&w->migration, a->o.outgoing, w->guest, w->request.host,
-                                     &w->plan.options, api_observer(a), err)
-                    : vm_engine_start(&w->migration, a->o.vm, &w->plan, api_observer(a), err);
+    return w->plan.native ? outgoing_start(&w->migration, a->o.outgoing, w->guest, w->request.host,
+                                           &w->plan.options, api_observer(a), err)
+                          : vm_engine_start(&w->migration, a->o.vm, &w->plan, api_observer(a), err);
 }
 
 static int start(void *work, struct mig_error *err)
@@ -154,9 +184,13 @@ static int start(void *work, struct mig_error *err)
         r = mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
     if (r == 0)
         r = start_engine(w, err);
-    if (r == 0)
-        api_add_migration(w->migration, a);
-    return r;
+    if (r < 0)
+        return r;
+    migration_set_engine_why(w->migration, w->plan.why);
+    log_write(LOG_INFO, &(struct log_fields){.domain = w->plan.name, .migration = migration_id(w->migration)},
+              "%s is moved by engine %s: %s", w->plan.name, w->plan.engine, w->plan.why);
+    api_add_migration(w->migration, a);
+    return 0;
 }
 
 static int answer_start(void *work, sd_bus_message *reply)
@@ -184,6 +218,8 @@ static int begin(struct api *a, sd_bus_message *m, const char *what, const struc
         free_work(w);
         return api_error(error, &e);
     }
+    if (w->request.engine == VM_ENGINE_AUTO)
+        find_guest(w);
     int r = api_job_start(a, m, w->guest, what, ops, w, &e);
     return r < 0 ? api_error(error, &e) : r;
 }

@@ -2,6 +2,7 @@
 /* The whole of it: built up, taken down, ended in good order. */
 #include "api/api-context.h"
 #include "libvirt/vm-native.h"
+#include "api/api-fetch.h"
 #include "api/api-job.h"
 #include "api/api-policy.h"
 #include "base/log.h"
@@ -53,6 +54,7 @@ struct api *api_free(struct api *a)
         sd_bus_slot_unref(a->slots[i]);
     api_forget_quit(a);
     api_jobs_free(a);
+    api_fetches_free(a);
     for (size_t i = 0; i < a->nmigrations; i++) {
         migration_shutdown(a->migrations[i]->migration);
         api_migration_free(a->migrations[i]);

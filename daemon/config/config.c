@@ -191,6 +191,11 @@ static int set_arrival_wait(struct config *c, const char *value)
     return parse_usec(value, &c->arrival_wait_usec) < 0 ? -EINVAL : 0;
 }
 
+static int set_native_peers(struct config *c, const char *value)
+{
+    return set_text(c->native_peers, sizeof c->native_peers, value);
+}
+
 static int set_libvirt_uri(struct config *c, const char *value)
 {
     return set_word(c->libvirt_uri, sizeof c->libvirt_uri, value);
@@ -245,6 +250,7 @@ static const struct key keys[] = {
     {"Libvirt", "ReservationTimeout", set_reservation, "a time above 0 with its unit, such as 60s", "60s",
      true},
     {"Libvirt", "ArrivalWait", set_arrival_wait, "a time with its unit, such as 10s, or 0", "0", true},
+    {"Libvirt", "NativePeers", set_native_peers, "hosts with blanks between them", "", true},
     {"Libvirt", "Uri", set_libvirt_uri, "an address of libvirt, such as qemu:///system", "qemu:///system",
      true},
     {"Libvirt", "DestinationUri", set_destination_uri,

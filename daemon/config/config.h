@@ -46,6 +46,7 @@ struct config {
     char device_labels[256];    /* DeviceLabels */
     uint64_t reservation_usec;  /* ReservationTimeout */
     uint64_t arrival_wait_usec; /* ArrivalWait */
+    char native_peers[256];     /* NativePeers: hosts, see libvirt/native-peers.h; "": none */
     char libvirt_uri[256];      /* Uri: of the libvirt of this host */
     char destination_uri[256];  /* DestinationUri: of another one; has one %h */
     struct config_setting settings[CONFIG_KEYS_MAX];

@@ -237,6 +237,11 @@ static void greeted(void *userdata, struct channel *channel, struct frame_stream
         probe_answer(channel, &stream, hello, in->greeter.cancel_fd);
         return;
     }
+    if (in->callbacks.asked_of_guest && (json_object_object_get_ex(hello, "fetch", NULL) ||
+                                         json_object_object_get_ex(hello, "receives", NULL))) {
+        in->callbacks.asked_of_guest(channel, &stream, hello, in->callbacks.userdata);
+        return;
+    }
     if (json_object_object_get_ex(hello, "migration", NULL)) {
         if (begin(in, channel, &stream, hello, &err) == 0)
             return;

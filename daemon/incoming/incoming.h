@@ -11,10 +11,17 @@
 #include "migration/record.h"
 
 struct incoming;
+struct channel;
+struct frame_stream;
+struct json_object;
 struct security;
 struct incoming_callbacks {
     /* A new incoming migration; the observer is set by the callee. */
     void (*started)(struct migration *m, void *userdata);
+    /* A question about libvirt's guests, "fetch" or "receives"; takes channel and hello over. NULL: this
+     * daemon does not know them. */
+    void (*asked_of_guest)(struct channel *channel, const struct frame_stream *stream,
+                           struct json_object *hello, void *userdata);
     void *userdata;
 };
 

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 
 #define LOOK_INTERVAL_MSEC 20
+#define LOOK_INTERVAL_USEC (LOOK_INTERVAL_MSEC * USEC_PER_MSEC)
+#define WORD_TIMEOUT_USEC  (60 * USEC_PER_SEC) /* for a source to put its guest back */
 
 struct arrival {
     const char *name;
@@ -76,6 +78,33 @@ static int gave_up(const char *name, struct mig_error *err)
     return r;
 }
 
+static enum arrival_word hear(const struct arrival_wait *w)
+{
+    return w->hear ? w->hear(w->userdata) : ARRIVAL_WORD_NONE;
+}
+
+static void tell_whole(const char *name, const char *why)
+{
+    log_write(LOG_INFO, &(struct log_fields){.domain = name}, "%s the memory of %s: QEMU moves it", why,
+              name);
+}
+
+/* Its migration ended, and nothing was decided for this side. QEMU may move the guest when the source says
+ * that it runs there as before, and not when it says nothing: it may be about to put it back. */
+static int ended(const struct arrival_wait *w, struct mig_error *err)
+{
+    const char *name = w->domain->name;
+    uint64_t until_usec = deadline_in(w->hear ? WORD_TIMEOUT_USEC : 0);
+    enum arrival_word word;
+    while ((word = hear(w)) == ARRIVAL_WORD_NONE && now_usec() < until_usec &&
+           fd_wait(w->cancel_fd, POLLIN, -1, deadline_in(LOOK_INTERVAL_USEC)) <= 0)
+        ;
+    if (word != ARRIVAL_WORD_WHOLE || w->settle(w->userdata) < 0)
+        return gave_up(name, err);
+    tell_whole(name, "migd at the source gave up moving");
+    return 0;
+}
+
 static int wait_for_it(const struct arrival_wait *w, int released_fd, struct mig_error *err)
 {
     struct pollfd fds[] = {{.fd = w->cancel_fd, .events = POLLIN}, {.fd = released_fd, .events = POLLIN}};
@@ -91,11 +120,14 @@ static int wait_for_it(const struct arrival_wait *w, int released_fd, struct mig
             return mig_error_set(err, MIG_ERR_CANCELLED, 0, "the arrival of %s was given up", name);
         bool runs = domain_is_borrowed(w->domain);
         if (begun && !runs)
-            return gave_up(name, err);
+            return ended(w, err);
         begun |= runs;
-        if (!begun && now_usec() >= until_usec && w->settle(w->userdata) == 0) {
-            log_write(LOG_INFO, &(struct log_fields){.domain = name},
-                      "no migd came for the memory of %s: QEMU moves it", name);
+        enum arrival_word word = begun ? ARRIVAL_WORD_NONE : hear(w);
+        if (word == ARRIVAL_WORD_STAYS)
+            return gave_up(name, err);
+        if (!begun && (now_usec() >= until_usec || word != ARRIVAL_WORD_NONE) &&
+            w->settle(w->userdata) == 0) {
+            tell_whole(name, "no migd came for");
             return 0;
         }
     }

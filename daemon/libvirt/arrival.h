@@ -10,10 +10,20 @@ struct arrivals;
 int arrivals_new(struct arrivals **ret);
 struct arrivals *arrivals_free(struct arrivals *a);
 
+/* What a source has said about a guest whose memory it moves because it was asked (libvirt/fetch.h). */
+enum arrival_word {
+    ARRIVAL_WORD_NONE,
+    ARRIVAL_WORD_WHOLE, /* it has given up, and the guest runs there as before: QEMU may move everything */
+    ARRIVAL_WORD_STAYS, /* it has given up, and nobody is to move the guest now */
+    ARRIVAL_WORD_GONE,  /* nothing more can be heard of it */
+};
+
 struct arrival_wait {
     struct domain *domain; /* incoming */
     uint64_t first_usec;   /* until a migration must have begun */
     int cancel_fd;
+    /* Does not block; NULL: no source was asked. */
+    enum arrival_word (*hear)(void *userdata);
     /* None has: makes it an ordinary domain. -EBUSY: one begins just now. */
     int (*settle)(void *userdata);
     void *userdata;

@@ -5,7 +5,10 @@
 #include "base/log.h"
 #include "domain/qemu-guest.h"
 #include "libvirt/arrival.h"
+#include "libvirt/fetch.h"
+#include "libvirt/native-peers.h"
 #include "loop/worker.h"
+#include <stdio.h>
 #include <string.h>
 
 #define MONITOR_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -29,6 +32,7 @@ struct guests {
     struct guests_ops ops;
     struct arrivals *arrivals;
     uint64_t wait_usec; /* atomic */
+    char peers[NATIVE_PEERS_MAX];
     struct guest *list;
     struct loop_timer *leave_timer;
 };
@@ -212,6 +216,8 @@ struct errand {
     struct guests *g;
     const struct hook_event *event;
     struct guest *guest;
+    char peers[NATIVE_PEERS_MAX]; /* as they are configured now */
+    struct fetch *fetch;
     int taken;
     struct mig_error *err;
 };
@@ -219,6 +225,7 @@ struct errand {
 static int begin_errand(void *userdata)
 {
     struct errand *e = userdata;
+    snprintf(e->peers, sizeof e->peers, "%s", e->g->peers);
     return begin(e->g, e->event, &e->guest, e->err);
 }
 
@@ -253,6 +260,43 @@ static int settle(void *userdata)
     return loop_call(e->g->loop, settle_errand, e);
 }
 
+static enum arrival_word hear(void *userdata)
+{
+    struct errand *e = userdata;
+    return fetch_hear(e->fetch);
+}
+
+/* For how long somebody is waited for. */
+static uint64_t ask_peers(struct errand *e, uint64_t wait_usec, int cancel_fd)
+{
+    const struct fetch_request q = {.security = e->g->ops.security,
+                                    .peers = e->peers,
+                                    .uuid = e->event->uuid,
+                                    .name = e->event->name,
+                                    .timeout_usec = wait_usec,
+                                    .cancel_fd = cancel_fd};
+    struct mig_error why = MIG_ERROR_INIT;
+    if (!e->peers[0] || fetch_ask(&e->fetch, &q, &why) != FETCH_NOBODY)
+        return wait_usec;
+    log_mig_error(LOG_NOTICE, &(struct log_fields){.domain = q.name}, &why,
+                  "no host of NativePeers moves the memory of this guest");
+    return 0;
+}
+
+static int wait_for_somebody(struct errand *e, uint64_t wait_usec, int cancel_fd, struct mig_error *err)
+{
+    struct arrival_wait w = {.domain = e->guest->domain,
+                             .first_usec = ask_peers(e, wait_usec, cancel_fd),
+                             .cancel_fd = cancel_fd,
+                             .settle = settle,
+                             .userdata = e};
+    if (e->fetch)
+        w.hear = hear;
+    int r = arrivals_wait(e->g->arrivals, &w, err);
+    fetch_free(e->fetch);
+    return r;
+}
+
 static int arriving(const struct hook_event *event, int cancel_fd, void *userdata, struct mig_error *err)
 {
     struct guests *g = userdata;
@@ -266,16 +310,10 @@ static int arriving(const struct hook_event *event, int cancel_fd, void *userdat
         e.taken = qemu_guest_take(e.guest->qemu, &why);
         r = loop_call(g->loop, end_errand, &e);
     }
-    if (r < 0) {
+    if (r < 0)
         tell_not_registered(event->name, &why);
-    } else {
-        const struct arrival_wait w = {.domain = e.guest->domain,
-                                       .first_usec = wait_usec,
-                                       .cancel_fd = cancel_fd,
-                                       .settle = settle,
-                                       .userdata = &e};
-        r = arrivals_wait(g->arrivals, &w, err);
-    }
+    else
+        r = wait_for_somebody(&e, wait_usec, cancel_fd, err);
     if (e.guest)
         loop_call(g->loop, free_errand, &e);
     return mig_error_is_set(&why) ? 0 : r; /* what migd cannot move, QEMU moves */
@@ -316,4 +354,5 @@ struct guests *guests_free(struct guests *g)
 void guests_configure(struct guests *g, const struct config *config)
 {
     __atomic_store_n(&g->wait_usec, config->arrival_wait_usec, __ATOMIC_RELAXED);
+    snprintf(g->peers, sizeof g->peers, "%s", config->native_peers);
 }

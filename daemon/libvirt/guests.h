@@ -8,7 +8,8 @@
  * barrier: the source's libvirt sends nothing before the hook returns. For a while (ArrivalWait=) a migd at
  * the source may begin to move the memory. When it does, the hook returns after that migration was decided
  * for this side, and QEMU's own stream brings only CPUs and devices. When nobody comes, the hook returns and
- * QEMU moves everything.
+ * QEMU moves everything. Where NativePeers= says which hosts there are, they are asked (libvirt/fetch.h), and
+ * nobody else is waited for.
  */
 #pragma once
 #include "domain/registry.h"
@@ -22,8 +23,10 @@ struct guests_ops {
     /* The opposite, of an idle domain. */
     void (*remove)(struct domain *d, void *userdata);
     void *userdata;
+    struct security *security; /* how other hosts are asked; borrowed */
 };
 
+struct security;
 struct guests;
 /* Hears of guests by the hook from now on. registry and hook are borrowed. */
 int guests_new(struct guests **ret, struct loop *loop, struct registry *registry, struct hook *hook,
@@ -34,5 +37,5 @@ DEFINE_CLEANUP(struct guests *, guests_free)
 /* After the saved domains are back and what a daemon before this one left is taken up: guests that ended
  * while nobody could be told are released. */
 void guests_release_gone(struct guests *g);
-/* [Libvirt] ArrivalWait=, for guests that arrive from now on. */
+/* [Libvirt] ArrivalWait= and NativePeers=, for guests that arrive from now on. */
 void guests_configure(struct guests *g, const struct config *config);

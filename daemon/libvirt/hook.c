@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "libvirt/hook-filter.h"
+#include "libvirt/native-peers.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -155,6 +156,13 @@ int hook_check_configuration(const struct config *config, struct mig_error *err)
         mig_error_set(err, MIG_ERR_CONFIG, 0, "%s: \"%.100s\" is not a value for DeviceLabels",
                       config_origin(config, "Libvirt", "DeviceLabels"), config->device_labels);
         mig_error_hint(err, "expected ADDRESS=LABEL with blanks between them, such as 0000:17:00.*=blue");
+        return -EINVAL;
+    }
+    struct mig_error why = MIG_ERROR_INIT;
+    if (native_peers_check(config->native_peers, &why) < 0) {
+        mig_error_set(err, MIG_ERR_CONFIG, 0, "%s: %s in the value for NativePeers",
+                      config_origin(config, "Libvirt", "NativePeers"), why.message);
+        mig_error_hint(err, "expected hosts with blanks between them, such as hostA hostB:16509");
         return -EINVAL;
     }
     return 0;

@@ -1,10 +1,12 @@
 # daemon/libvirt
 libmigd_la_SOURCES += \
 	daemon/libvirt/arrival.c daemon/libvirt/arrival.h \
+	daemon/libvirt/fetch.c daemon/libvirt/fetch.h \
 	daemon/libvirt/guests.c daemon/libvirt/guests.h \
 	daemon/libvirt/hook.c daemon/libvirt/hook.h \
 	daemon/libvirt/hook-filter.c daemon/libvirt/hook-filter.h \
 	daemon/libvirt/hook-xml.c daemon/libvirt/hook-xml.h \
+	daemon/libvirt/native-peers.c daemon/libvirt/native-peers.h \
 	daemon/libvirt/virt-events.c daemon/libvirt/virt-events.h \
 	daemon/libvirt/virt-library.c daemon/libvirt/virt-library.h \
 	daemon/libvirt/virt-link.c daemon/libvirt/virt-link.h \
@@ -13,6 +15,7 @@ libmigd_la_SOURCES += \
 	daemon/libvirt/vm-check-disks.c daemon/libvirt/vm-check-parts.h daemon/libvirt/vm-check-there.c \
 	daemon/libvirt/vm-engine.c daemon/libvirt/vm-engine.h \
 	daemon/libvirt/vm-job.c daemon/libvirt/vm-job.h \
+	daemon/libvirt/vm-leaving.c daemon/libvirt/vm-leaving.h \
 	daemon/libvirt/vm-native.c daemon/libvirt/vm-native.h \
 	daemon/libvirt/vm-news.c daemon/libvirt/vm-news.h \
 	daemon/libvirt/vm-outcome.c daemon/libvirt/vm-watch.c \

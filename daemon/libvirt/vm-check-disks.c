@@ -28,13 +28,18 @@ static bool is_shared(const char *path)
     return false;
 }
 
+bool vm_disk_is_local(const struct vm_disk *d)
+{
+    return !d->readonly && d->source[0] && d->file && !is_shared(d->source);
+}
+
 void vm_look_at_disks(struct vm_look *l)
 {
     for (size_t i = 0; i < l->xml.ndisks; i++) {
         const struct vm_disk *d = &l->xml.disks[i];
         if (d->readonly || !d->source[0])
             continue;
-        if (d->file && !is_shared(d->source))
+        if (vm_disk_is_local(d))
             vm_tell(l, FINDING_VM_DISK_LOCAL, d->target, NULL,
                     "disk %s of %s is the file %.200s, which is not on a file system that hosts share",
                     d->target, l->xml.name, d->source);

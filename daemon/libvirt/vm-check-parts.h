@@ -24,6 +24,8 @@ int vm_tell_finding(struct vm_look *l, enum finding_code code, const char *subje
 
 /* vm-check-disks.c */
 void vm_look_at_disks(struct vm_look *l);
+/* A file that the guest writes, on a file system that hosts do not share. */
+bool vm_disk_is_local(const struct vm_disk *d);
 /* vm-check-there.c: opens the destination's libvirt. */
 void vm_look_at_destination(struct vm_look *l);
 /* "running", "paused", "shut-off", ... */

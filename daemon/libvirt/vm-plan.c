@@ -37,33 +37,40 @@ int vm_engine_from_string(const char *s, enum vm_engine *ret, struct mig_error *
     return r;
 }
 
+/* Why migd does not move the memory where nobody chose an engine; NULL: it does. */
+static const char *against_native(const struct vm_request *q, const struct vm_xml *x)
+{
+    if (!vm_xml_memory_is_shared_file(x))
+        return "its memory is not in shared files, which the native engine would need";
+    if (x->nmonitors == 0)
+        return "its QEMU has no second monitor, which the native engine would need";
+    if (q->auto_converge)
+        return "auto-converge is something that QEMU does";
+    return q->native_ready ? NULL : q->not_native[0] ? q->not_native : "the destination was not asked";
+}
+
+static int refuse_native(const struct vm_xml *x, struct mig_error *err)
+{
+    int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
+                          "engine=native: the memory of %.80s is not in shared files, or its QEMU has no "
+                          "second monitor",
+                          x->name);
+    mig_error_hint(err,
+                   "migctl libvirt prepare shows what to change; --engine libvirt has QEMU move everything");
+    return r;
+}
+
 static int choose_engine(struct vm_plan *p, const struct vm_request *q, const struct vm_xml *x,
                          struct mig_error *err)
 {
-    if (q->engine == VM_ENGINE_NATIVE && (!vm_xml_memory_is_shared_file(x) || x->nmonitors == 0)) {
-        int r = mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
-                              "engine=native: the memory of %.80s is not in shared files, or its QEMU has no "
-                              "second monitor",
-                              x->name);
-        mig_error_hint(
-            err, "migctl libvirt prepare shows what to change; --engine libvirt has QEMU move everything");
-        return r;
-    }
-    p->native = q->engine == VM_ENGINE_NATIVE;
-    if (p->native) {
-        snprintf(p->engine, sizeof p->engine, "native");
-        snprintf(p->why, sizeof p->why, "it was asked for");
-        return 0;
-    }
-    snprintf(p->engine, sizeof p->engine, "libvirt");
-    if (q->engine == VM_ENGINE_LIBVIRT)
-        snprintf(p->why, sizeof p->why, "it was asked for");
-    else if (vm_xml_memory_is_shared_file(x))
-        snprintf(p->why, sizeof p->why,
-                 "the native engine is taken where it is asked for; this domain would suit it");
-    else
-        snprintf(p->why, sizeof p->why,
-                 "its memory is not in shared files, which the native engine would need");
+    const char *against = against_native(q, x), *why = "it was asked for";
+    if (q->engine == VM_ENGINE_NATIVE && (!vm_xml_memory_is_shared_file(x) || x->nmonitors == 0))
+        return refuse_native(x, err);
+    p->native = q->engine == VM_ENGINE_NATIVE || (q->engine == VM_ENGINE_AUTO && !against);
+    if (q->engine == VM_ENGINE_AUTO)
+        why = against ? against : "migd can move its memory, and the destination waits for that";
+    snprintf(p->engine, sizeof p->engine, "%s", p->native ? "native" : "libvirt");
+    snprintf(p->why, sizeof p->why, "%s", why);
     return 0;
 }
 

@@ -14,6 +14,8 @@ struct vm_request { /* what was asked for, and what is configured */
     char name[VM_NAME_MAX + 1];
     char host[256]; /* as of a migration: HOST, HOST:PORT or [V6]:PORT; the port is migd's and not used */
     enum vm_engine engine;
+    bool native_ready;    /* both migds can: the guest is registered here, and one that arrives there waits */
+    char not_native[200]; /* else why not */
     struct migration_options options, defaults;
     bool persistent;      /* define it at the destination */
     bool undefine_source; /* and no longer here */

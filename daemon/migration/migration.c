@@ -424,6 +424,13 @@ void migration_set_engine_word(struct migration *m, const char *engine)
     pthread_mutex_unlock(&m->lock);
 }
 
+void migration_set_engine_why(struct migration *m, const char *why)
+{
+    pthread_mutex_lock(&m->lock);
+    snprintf(m->status.engine_why, sizeof m->status.engine_why, "%s", why);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata),
                       void *userdata)
 {

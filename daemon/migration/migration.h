@@ -38,7 +38,8 @@ struct migration_status { /* a snapshot; a plain value */
     char id[MIGRATION_ID_LEN + 1];
     char domain[64];
     char peer[256];
-    char engine[12]; /* "native": migd's own; "libvirt": QEMU moves everything */
+    char engine[12];      /* "native": migd's own; "libvirt": QEMU moves everything */
+    char engine_why[200]; /* why this one, where there was a choice; else "" */
     enum migration_direction direction;
     enum mig_state state;
     enum mig_phase phase;
@@ -120,6 +121,7 @@ void migration_set_verdict(struct migration *m, const char *format, ...) _printf
 void migration_set_paused(struct migration *m, bool paused);
 void migration_set_proof(struct migration *m, const char *gate, const char *verify); /* NULL: as it is */
 void migration_set_engine_word(struct migration *m, const char *engine);
+void migration_set_engine_why(struct migration *m, const char *why);
 /* fn(counters, userdata) under the lock. */
 void migration_update(struct migration *m, void (*fn)(struct migration_counters *c, void *userdata),
                       void *userdata);

@@ -1,6 +1,6 @@
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native
-TESTS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native
+check_PROGRAMS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native tests/unit/test-fetch
+TESTS += tests/unit/test-match tests/unit/test-hook-xml tests/unit/test-hook tests/unit/test-virt tests/unit/test-vm tests/unit/test-native tests/unit/test-fetch
 tests_unit_test_virt_SOURCES = tests/unit/test-virt.c
 tests_unit_test_virt_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_vm_SOURCES = tests/unit/test-vm.c
@@ -13,4 +13,6 @@ tests_unit_test_hook_xml_SOURCES = tests/unit/test-hook-xml.c
 tests_unit_test_hook_xml_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_hook_SOURCES = tests/unit/test-hook.c $(HOST_FIXTURE)
 tests_unit_test_hook_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_fetch_SOURCES = tests/unit/test-fetch.c
+tests_unit_test_fetch_LDADD = libmigd.la $(CMOCKA_LIBS)
 endif

@@ -186,6 +186,7 @@ struct arriving {
     int result;
     atomic_uint settled;
     int settle_result;
+    atomic_int word; /* of the source that was asked */
     pthread_t thread;
 };
 
@@ -196,6 +197,12 @@ static int settle(void *userdata)
     return a->settle_result;
 }
 
+static enum arrival_word hear(void *userdata)
+{
+    struct arriving *a = userdata;
+    return (enum arrival_word)atomic_load(&a->word);
+}
+
 static void *arrive(void *userdata)
 {
     struct arriving *a = userdata;
@@ -203,9 +210,10 @@ static void *arrive(void *userdata)
     return NULL;
 }
 
-static void begin(struct arriving *a, uint64_t first_usec, int settle_result)
+static void begin_with(struct arriving *a, uint64_t first_usec, int settle_result, bool asked)
 {
     memset(a, 0, sizeof *a);
+    a->w.hear = asked ? hear : NULL;
     assert_int_equal(arrivals_new(&a->all), 0);
     assert_int_equal(domain_new(&a->w.domain, "vm", true, NULL), 0);
     a->w.first_usec = first_usec;
@@ -214,6 +222,11 @@ static void begin(struct arriving *a, uint64_t first_usec, int settle_result)
     a->w.userdata = a;
     a->settle_result = settle_result;
     assert_int_equal(pthread_create(&a->thread, NULL, arrive, a), 0);
+}
+
+static void begin(struct arriving *a, uint64_t first_usec, int settle_result)
+{
+    begin_with(a, first_usec, settle_result, false);
 }
 
 static int finish(struct arriving *a)
@@ -277,6 +290,41 @@ static void test_cancelled(void **state)
     assert_int_equal(a.err.code, MIG_ERR_CANCELLED);
 }
 
+/* The source that was asked ends before it begins: QEMU moves the guest at once, unless it must not. */
+static void test_source_gives_up(void **state)
+{
+    static const enum arrival_word words[] = {ARRIVAL_WORD_WHOLE, ARRIVAL_WORD_GONE, ARRIVAL_WORD_STAYS};
+    for (size_t i = 0; i < ELEMENTS(words); i++) {
+        struct arriving a;
+        begin_with(&a, USEC_INFINITY / 2, 0, true);
+        atomic_store(&a.word, words[i]);
+        bool stays = words[i] == ARRIVAL_WORD_STAYS;
+        assert_int_equal(finish(&a) < 0, stays);
+        assert_int_equal(a.settled, !stays);
+        if (stays)
+            assert_int_equal(a.err.code, MIG_ERR_PEER_LOST);
+    }
+}
+
+/* It has begun and ends without a decision: QEMU moves the guest only when the source says that it may. */
+static void test_source_fails(void **state)
+{
+    static const enum arrival_word words[] = {ARRIVAL_WORD_WHOLE, ARRIVAL_WORD_GONE, ARRIVAL_WORD_STAYS};
+    for (size_t i = 0; i < ELEMENTS(words); i++) {
+        struct arriving a;
+        begin_with(&a, USEC_INFINITY / 2, 0, true);
+        assert_int_equal(domain_borrow(a.w.domain, "0123", NULL), 0);
+        usleep(100000);
+        domain_give_back(a.w.domain);
+        usleep(60000);
+        assert_int_equal(a.settled, 0); /* it has not said anything yet */
+        atomic_store(&a.word, words[i]);
+        bool whole = words[i] == ARRIVAL_WORD_WHOLE;
+        assert_int_equal(finish(&a) == 0, whole);
+        assert_int_equal(a.settled, whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,7 +332,8 @@ int main(void)
         cmocka_unit_test(test_no_life),      cmocka_unit_test(test_stays_paused),
         cmocka_unit_test(test_let_go),       cmocka_unit_test(test_migration_ends),
         cmocka_unit_test(test_nobody_comes), cmocka_unit_test(test_somebody_comes_late),
-        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_cancelled),    cmocka_unit_test(test_source_gives_up),
+        cmocka_unit_test(test_source_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

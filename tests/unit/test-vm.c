@@ -147,6 +147,34 @@ static void test_plan(void **state)
     assert_false(has_flag(&(struct vm_plan){.flags = planned(&q, x, false).flags}, "undefinesource"));
 }
 
+/* Nobody chose: migd's own where everything is there, else QEMU, and the reason. */
+static void test_plan_chooses(void **state)
+{
+    _cleanup_free_ struct vm_xml *x = parsed(xml);
+    struct vm_request q = request();
+    q.native_ready = true;
+    struct vm_plan p = planned(&q, x, true);
+    assert_true(p.native);
+    assert_string_equal(p.engine, "native");
+    assert_non_null(strstr(p.why, "the destination waits"));
+    q.auto_converge = true;
+    p = planned(&q, x, true);
+    assert_true(!p.native && has_flag(&p, "auto-converge"));
+    q.auto_converge = q.native_ready = false;
+    snprintf(q.not_native, sizeof q.not_native, "hostb does not wait");
+    p = planned(&q, x, true);
+    assert_string_equal(p.engine, "libvirt");
+    assert_string_equal(p.why, "hostb does not wait");
+    q.native_ready = true;
+    x->nmonitors = 0;
+    p = planned(&q, x, true);
+    assert_non_null(strstr(p.why, "second monitor"));
+    x->memory_shared = false;
+    p = planned(&q, x, true);
+    assert_non_null(strstr(p.why, "shared files"));
+    assert_false(p.native);
+}
+
 static void test_plan_refuses(void **state)
 {
     _cleanup_free_ struct vm_xml *x = parsed(xml);
@@ -279,13 +307,10 @@ static void test_record(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_xml),
-        cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_plan_refuses),
-        cmocka_unit_test(test_policy_stalls),
-        cmocka_unit_test(test_policy_converges),
-        cmocka_unit_test(test_many_passes),
-        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_xml),           cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_plan_chooses),  cmocka_unit_test(test_plan_refuses),
+        cmocka_unit_test(test_policy_stalls), cmocka_unit_test(test_policy_converges),
+        cmocka_unit_test(test_many_passes),   cmocka_unit_test(test_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

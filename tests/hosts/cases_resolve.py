@@ -42,7 +42,8 @@ def case_resolve_of_libvirt(stage):
         said = ends(a, one)
         expect(said["state"] == state, f"after {verdict}: {said}")
         guest.alone(a, b)
-        wait_for("nothing is left of its QEMU at the destination", lambda: not b.run("systemctl", "list-units", "--no-legend", "machine-qemu*").strip(), 120, 0.5)
+        wait_for("nothing is left of its QEMU at the destination",
+                 lambda: not b.run("systemctl", "list-units", "--no-legend", "machine-qemu*").strip(), 120, 0.5)
     code, said, errors = migctl(a, "check", guest.name, b.name)
     expect(code == 0, f"it cannot be moved after that: {errors} {said}")
 

@@ -4,6 +4,7 @@ import json
 
 from cases_hook import both_ready, told
 from cases_native import domain, registered
+from cases_tls import configure, give_certificates
 from faults import clear_fault, prepare, set_fault
 from libvirt_stage import Guest
 from stage import expect, wait_for
@@ -58,6 +59,36 @@ def case_virsh_goes_native(stage):
         expect(domain(guest, destination)["State"] == "running", f"the destination's migd: {domain(guest, destination)}")
 
 
+def case_virsh_over_tls(stage):
+    """The same with certificates, which have names and no addresses: each host knows the other by what TLS shows."""
+    a, b = stage.hosts
+    give_certificates(stage)
+    for host in stage.hosts:
+        configure(host)
+    guest = ready(stage)
+    before = guest.seen(a)
+    code, errors = virsh(guest, a, b)
+    expect(code == 0, f"virsh migrate: exit {code}: {errors}")
+    guest.alone(b, a)
+    guest.check(b, before)
+    expect(outgoing(a) == [("native", "completed")], f"migctl list at the source: {outgoing(a)}; {b.journal('-u', 'migd')[-600:]}")
+    expect(told(b, f"TLS shows it to be {a.name}"), f"the destination's migd: {b.journal('-u', 'migd')[-600:]}")
+
+
+def case_virsh_postcopy(stage):
+    """What does not go together with RAM that is not in QEMU's stream: QEMU refuses it, after migd has moved the memory, and the guest goes on at the
+    source."""
+    a, b = stage.hosts
+    guest = ready(stage)
+    before = guest.seen(a)
+    code, _ = virsh(guest, a, b, "--postcopy")
+    expect(code != 0, "virsh migrate --postcopy went on")
+    wait_for("the source's migd has it", lambda: (domain(guest, a) or {}).get("State") == "running", 120, 0.2)
+    wait_for("it runs at the source", lambda: guest.state(a) == "running", 60, 0.2)
+    guest.alone(a, b)
+    guest.check(a, before)
+
+
 def reload(host, peers, wait="600s"):
     host.write(CONF, f"[Libvirt]\nArrivalWait={wait}\nNativePeers={peers}\n")
     host.run("systemctl", "reload", "migd")
@@ -87,8 +118,8 @@ def case_virsh_nobody_to_ask(stage):
 
 
 def case_virsh_falls_back(stage):
-    """migd's migration fails after the guest was paused, before anything is handed over: the guest runs at the source as before, and then QEMU moves it. One that
-    is cancelled ends libvirt's too."""
+    """migd's migration fails after the guest was paused, before anything is handed over: the guest runs at the source as before, and then QEMU moves it.
+    One that is cancelled ends libvirt's too."""
     a, b = stage.hosts
     guest = ready(stage, wait="600s")
     for host in stage.hosts:
@@ -132,8 +163,8 @@ def plan(guest, source, destination):
 
 
 def case_auto_chooses(stage):
-    """engine=auto: native where both migds can, with the reason in the plan and in the status; else libvirt, with the reason: the destination does not wait, its
-    hook is not enabled, the guest is paused, is not prepared."""
+    """engine=auto: native where both migds can, with the reason in the plan and in the status; else libvirt, with the reason: the destination does not
+    wait, its hook is not enabled, the guest is paused, is not prepared."""
     a, b = stage.hosts
     guest = ready(stage)
     why = plan(guest, a, b)
@@ -170,6 +201,7 @@ def case_auto_chooses(stage):
     expect(status["engine"] == "native" and "the destination waits" in status["engine-why"], f"its status: {status}")
 
 
-for case in (case_virsh_goes_native, case_virsh_nobody_to_ask, case_virsh_falls_back, case_virsh_leaves_what_was_asked_for, case_auto_chooses):
+for case in (case_virsh_goes_native, case_virsh_over_tls, case_virsh_postcopy,
+             case_virsh_nobody_to_ask, case_virsh_falls_back, case_virsh_leaves_what_was_asked_for, case_auto_chooses):
     case.libvirt = True
 case_virsh_falls_back.faults = True

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A question has a helper first, and after "begun" the connection of whoever asked, until that migration has
- * ended. */
+/* Answering: first a helper looks, then this decides. */
 #include "api/api-fetch.h"
 #include "api/api-vm-native.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "libvirt/hook.h"
-#include "libvirt/native-peers.h"
-#include "libvirt/vm-leaving.h"
 #include "loop/worker.h"
 #include "migration/dialogue.h"
 #include "outgoing/outgoing.h"
@@ -17,36 +14,6 @@
 
 #define FETCHES_MAX 32u
 #define HOOK_FILE   "/etc/libvirt/hooks/qemu.d/migd" /* as migctl libvirt enable-hook writes it */
-
-struct api_fetch {
-    struct api *api;
-    struct api_fetch *next;
-    struct channel *channel;
-    struct frame_stream stream;
-    struct json_object *hello;
-    struct worker *worker;
-    const char *uuid, *name; /* in hello; NULL: "receives" is asked */
-    char peers[NATIVE_PEERS_MAX], peer[NATIVE_PEERS_MAX], uri[256], here[VM_NAME_MAX + 1];
-    bool kept;                   /* the answer was yes, and the end will be told */
-    struct migration *migration; /* reference; NULL: it is its operator's, of the domain `here` */
-    struct mig_error err;
-};
-
-static void fetch_end(struct api_fetch *f)
-{
-    for (struct api_fetch **at = &f->api->fetches; *at; at = &(*at)->next)
-        if (*at == f) {
-            *at = f->next;
-            break;
-        }
-    if (f->worker)
-        worker_cancel(f->worker);
-    worker_free(f->worker);
-    migration_unref(f->migration);
-    channel_free(f->channel);
-    json_object_put(f->hello);
-    free(f);
-}
 
 static size_t count(const struct api *a)
 {
@@ -178,7 +145,7 @@ static void looked(void *userdata, int result)
     else
         refuse(f, &f->err);
     if (!f->kept)
-        fetch_end(f);
+        api_fetch_free(f);
 }
 
 static int read_question(struct api_fetch *f, struct mig_error *err)
@@ -222,52 +189,6 @@ void api_asked_of_guest(struct channel *channel, const struct frame_stream *stre
         r = mig_error_oom(&f->err);
     if (r < 0) {
         refuse(f, &f->err);
-        fetch_end(f);
+        api_fetch_free(f);
     }
-}
-
-/* Only a guest that runs here as if nothing had been may be moved by QEMU now. One whose operator said start
- * or cancel stays. */
-static bool may_move_whole(const struct api_fetch *f)
-{
-    if (!f->migration)
-        return false;
-    const struct domain *d = registry_find(f->api->o.registry, f->here);
-    enum mig_state state = migration_get_state(f->migration);
-    return d && d->state == DOMAIN_STATE_RUNNING &&
-           (state == MIG_STATE_FAILED || (state == MIG_STATE_CANCELLED && f->api->quitting));
-}
-
-static void tell_end(struct api_fetch *f)
-{
-    struct json_object *o = json_object_new_object();
-    f->channel->stall_timeout_usec = 0;
-    if (o && json_add_bool(o, "whole", may_move_whole(f)) == 0)
-        dialogue_send(&f->stream, "fetch-end", TAKE_PTR(o), NULL);
-    json_object_put(o);
-    fetch_end(f);
-}
-
-void api_fetch_ended(struct api *a, struct migration *m)
-{
-    for (struct api_fetch *f = a->fetches, *next; f; f = next) {
-        next = f->next;
-        if (f->migration ? f->migration == m : f->kept && strcmp(f->here, migration_domain(m)) == 0)
-            tell_end(f);
-    }
-}
-
-void api_fetch_given_up(struct api *a, const char *name)
-{
-    for (struct api_fetch *f = a->fetches, *next; f; f = next) {
-        next = f->next;
-        if (f->kept && !f->migration && strcmp(f->here, name) == 0)
-            tell_end(f);
-    }
-}
-
-void api_fetches_free(struct api *a)
-{
-    while (a->fetches)
-        fetch_end(a->fetches);
 }

@@ -7,11 +7,32 @@
 #pragma once
 #include "api/api-context.h"
 #include "base/json.h"
+#include "libvirt/native-peers.h"
+#include "libvirt/vm-leaving.h"
 #include "transport/frame.h"
+
+/* A question has a helper first, and after "begun" the connection of whoever asked, until that migration has
+ * ended. */
+struct api_fetch {
+    struct api *api;
+    struct api_fetch *next;
+    struct channel *channel;
+    struct frame_stream stream;
+    struct json_object *hello;
+    struct worker *worker;
+    const char *uuid, *name; /* in hello; NULL: "receives" is asked */
+    char peers[NATIVE_PEERS_MAX], peer[NATIVE_PEERS_MAX], uri[256], here[VM_NAME_MAX + 1];
+    bool kept;                   /* the answer was yes, and the end will be told */
+    struct migration *migration; /* reference; NULL: it is its operator's, of the domain `here` */
+    struct mig_error err;
+};
 
 /* For the listener: takes channel and hello over. */
 void api_asked_of_guest(struct channel *channel, const struct frame_stream *stream, struct json_object *hello,
                         void *userdata);
+/* api-fetches.c */
+/* Ends its helper. */
+void api_fetch_free(struct api_fetch *f);
 /* Who asked for it hears how it ended. */
 void api_fetch_ended(struct api *a, struct migration *m);
 /* What an operator here began with this domain ended before it was a migration. */

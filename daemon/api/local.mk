@@ -11,7 +11,7 @@ libmigd_la_SOURCES += \
 	daemon/api/api-domain-view.c \
 	daemon/api/api-domain.c daemon/api/api-domain.h \
 	daemon/api/api-error.c daemon/api/api-error.h \
-	daemon/api/api-fetch.c daemon/api/api-fetch.h \
+	daemon/api/api-fetch.c daemon/api/api-fetch.h daemon/api/api-fetches.c \
 	daemon/api/api-findings.c daemon/api/api-findings.h \
 	daemon/api/api-guests.c daemon/api/api-guests.h \
 	daemon/api/api-hook.c daemon/api/api-hook.h daemon/api/api-job.c daemon/api/api-job.h \

@@ -432,7 +432,7 @@ void end_scene(struct scene *s)
 
 void scene_listen(struct scene *s)
 {
-    const struct incoming_callbacks cb = {on_incoming, s};
+    const struct incoming_callbacks cb = {.started = on_incoming, .userdata = s};
     snprintf(s->destination_dir, sizeof s->destination_dir, "%s/d", s->dir);
     assert_int_equal(incoming_new(&s->incoming, s->loop, s->destination.registry,
                                   s->tcp ? "127.0.0.1:0" : s->address, -1, s->destination_dir, &cb, NULL),
@@ -448,7 +448,7 @@ void scene_listen(struct scene *s)
 static struct incoming *open_source(struct scene *s)
 {
     struct incoming *answers;
-    const struct incoming_callbacks cb = {on_incoming, s};
+    const struct incoming_callbacks cb = {.started = on_incoming, .userdata = s};
     snprintf(s->source_dir, sizeof s->source_dir, "%s/s", s->dir);
     if (s->tcp)
         snprintf(s->source_address, sizeof s->source_address, "0.0.0.0:0");

@@ -9,6 +9,7 @@
  */
 #include "incoming/apply.h"
 #include "base/clock.h"
+#include "incoming/populate-beside.h"
 #include "incoming/populate.h"
 #include "memory/pages.h"
 #include "transport/codec.h"
@@ -122,6 +123,8 @@ static int prepare_places(struct applier *a, uint32_t region, struct region *r, 
         uint64_t offset = a->table[i].offset, length = a->table[i].length;
         for (next = i + 1; next < count && a->table[next].offset == offset + length; next++)
             length += a->table[next].length;
+        if (a->apply->beside && populate_beside_came(a->apply->beside, region, offset, length))
+            continue;
         int rc = surely ? populate_surely(&a->populate, region, r, offset, length, err) : 0;
         if (rc < 0)
             return rc;

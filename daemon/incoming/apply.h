@@ -10,6 +10,7 @@
 #include "memory/region.h"
 #include "transport/frame.h"
 
+struct populate_beside;
 struct apply_counters { /* shared by the connections of a migration */
     _Atomic uint64_t normal_pages, zero_pages, payload_bytes;
 };
@@ -22,7 +23,8 @@ struct apply {
     /* Per connection: frames of it (HELLO included) that are in place, also what came of them is known then;
      * written by its thread. NULL: nobody asks. */
     uint64_t *applied;
-    bool acknowledge; /* tell the source now and then, so that it can forget what it sent */
+    struct populate_beside *beside; /* borrowed: told what comes; NULL: nobody populates beside */
+    bool acknowledge;               /* tell the source now and then, so that it can forget what it sent */
     /* Called on the connection's thread when its FENCE of that round came. of: so many fences end the round;
      * 0: one of each connection. */
     void (*fence)(void *userdata, unsigned connection, uint32_t round, uint64_t of);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "incoming/populate-beside.h"
 #include "incoming/session.h"
 
 static void end_connection(struct session_connection *c)
@@ -24,4 +25,5 @@ void session_end_receiving(struct session *s)
     for (size_t i = 0; i < WIRE_CONNECTIONS_MAX; i++)
         end_connection(&s->pages[i]);
     end_connection(&s->state_connection);
+    s->beside = populate_beside_free(s->beside);
 }

@@ -17,6 +17,7 @@ libmigd_la_SOURCES += \
 	daemon/incoming/incoming.c daemon/incoming/incoming.h \
 	daemon/incoming/patience.c daemon/incoming/patience.h \
 	daemon/incoming/populate.c daemon/incoming/populate.h \
+	daemon/incoming/populate-beside.c daemon/incoming/populate-beside.h \
 	daemon/incoming/probe.c daemon/incoming/probe.h \
 	daemon/incoming/end-receiving.c \
 	daemon/incoming/receive.c \

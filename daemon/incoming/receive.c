@@ -4,6 +4,7 @@
  * that fails keeps the first reason and wakes the worker, which tells the source.
  */
 #include "base/clock.h"
+#include "incoming/populate-beside.h"
 #include "incoming/session.h"
 #include <string.h>
 #include <sys/eventfd.h>
@@ -201,11 +202,15 @@ static int start_threads(struct session *s, struct mig_error *err)
                              s->nconnections + 1, ATTACH_TIMEOUT_SEC);
     if (r < 0)
         return r;
+    unsigned beside = s->beside ? 0 : populate_beside_threads(s->nconnections);
+    if (beside > 0 && populate_beside_new(&s->beside, s->regions, s->nregions, beside) < 0)
+        s->beside = NULL; /* it is only for speed */
     s->apply = (struct apply){.regions = s->regions,
                               .nregions = s->nregions,
                               .counters = &s->counters,
                               .mark = &s->digested,
                               .applied = s->applied,
+                              .beside = s->beside,
                               .acknowledge = s->reconnect_usec > 0,
                               .fence = on_fence,
                               .userdata = s};

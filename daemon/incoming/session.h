@@ -53,6 +53,7 @@ struct session {
     size_t nregions;
     struct apply apply;
     struct apply_counters counters;
+    struct populate_beside *beside; /* receive.c; NULL: this host has no processors to spare for it */
     struct state_apply *state;
     uint64_t **digests;    /* digests.c: per region; NULL: not noted */
     _Atomic bool digested; /* they are: who applies pages marks them in their region */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The same transfer as plain-transfer, by what migd uses: page_stream on one side, apply_run on the other.
- * With the environment TLS=FOLDER over TLS. The time is that of round 0, from its call until every
- * connection's fence has come.
+ * With the environment TLS=FOLDER over TLS; with FRESH into memory that is not there yet, and with BESIDE=N
+ * as many threads make it present beside those that receive. The time is that of round 0, from its call until
+ * every connection's fence has come.
  */
 #include "bench.h"
 #include "base/clock.h"
 #include "incoming/apply.h"
+#include "incoming/populate-beside.h"
 #include "outgoing/page-stream.h"
 #include "transport/tls.h"
 #include <pthread.h>
@@ -43,6 +45,7 @@ struct receiver {
         unsigned index;
         struct channel *channel;
         pthread_t thread;
+        double cpu;
     } links[BENCH_CONNECTIONS_MAX];
     pthread_barrier_t fences;
 };
@@ -50,7 +53,7 @@ struct receiver {
 static void on_fence(void *userdata, unsigned connection, uint32_t round, uint64_t of)
 {
     struct receiver *r = userdata;
-    (void)connection;
+    r->links[connection].cpu = bench_thread_cpu();
     (void)round;
     (void)of;
     pthread_barrier_wait(&r->fences);
@@ -81,12 +84,19 @@ static int receiver_main(struct bench_link *link, struct region *region)
         check(channel_from_socket(&r.links[i].channel, link->data[i], "source", -1), &err);
         secure(&r.links[i].channel, true);
     }
+    const char *beside = getenv("BESIDE");
+    bench_check(!beside || populate_beside_new(&r.apply.beside, &region, 1, (unsigned)atoi(beside)) == 0,
+                "populate-beside");
     bench_tell(link, 0);
     double cpu = bench_cpu();
     for (int i = 0; i < link->n; i++)
         bench_check(pthread_create(&r.links[i].thread, NULL, receive, &r.links[i]) == 0, "thread");
     pthread_barrier_wait(&r.fences);
     bench_tell(link, bench_cpu() - cpu);
+    double receiving_cpu = 0;
+    for (int i = 0; i < link->n; i++)
+        receiving_cpu += r.links[i].cpu;
+    bench_tell(link, receiving_cpu);
     for (int i = 0; i < link->n; i++)
         pthread_join(r.links[i].thread, NULL);
     bench_check(r.counters.normal_pages + r.counters.zero_pages == region->npages, "pages are missing");
@@ -111,10 +121,11 @@ static int sender_main(struct bench_link *link, struct region *region, pid_t chi
     check(page_stream_round(stream, 0, &round, &err), &err);
     cpu = bench_cpu() - cpu;
     double receiver_cpu = bench_hear(link), seconds = bench_now() - start;
+    double receiving_cpu = bench_hear(link);
     page_stream_free(stream);
     for (int i = 0; i < link->n; i++)
         channel_free(channels[i]);
-    return bench_report(region->size_bytes, seconds, cpu, receiver_cpu, child);
+    return bench_report(region->size_bytes, seconds, cpu, receiver_cpu, receiving_cpu, child);
 }
 
 int main(int argc, char **argv)

@@ -45,6 +45,13 @@ static inline double bench_cpu(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
+static inline double bench_thread_cpu(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
 static inline uint64_t bench_size(int fd)
 {
     struct stat st;
@@ -111,12 +118,14 @@ static inline int bench_split(struct bench_link *l, int n, pid_t *ret_child)
     return sender;
 }
 
+/* receiving_cpu: of those threads of the receiver that receive. */
 static inline int bench_report(uint64_t bytes, double seconds, double sender_cpu, double receiver_cpu,
-                               pid_t child)
+                               double receiving_cpu, pid_t child)
 {
     int status = 0;
-    printf("{\"bytes\": %llu, \"seconds\": %.6f, \"sender_cpu\": %.6f, \"receiver_cpu\": %.6f}\n",
-           (unsigned long long)bytes, seconds, sender_cpu, receiver_cpu);
+    printf("{\"bytes\": %llu, \"seconds\": %.6f, \"sender_cpu\": %.6f, \"receiver_cpu\": %.6f, "
+           "\"receiving_cpu\": %.6f}\n",
+           (unsigned long long)bytes, seconds, sender_cpu, receiver_cpu, receiving_cpu);
     waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -122,5 +122,5 @@ int main(int argc, char **argv)
         return 0;
     }
     double receiver_cpu = bench_hear(&link);
-    return bench_report(size, bench_now() - start, cpu, receiver_cpu, child);
+    return bench_report(size, bench_now() - start, cpu, receiver_cpu, receiver_cpu, child);
 }

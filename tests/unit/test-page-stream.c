@@ -5,6 +5,7 @@
 #include "base/fds.h"
 #include "base/ratelimit.h"
 #include "incoming/apply.h"
+#include "incoming/populate-beside.h"
 #include "memory/pages.h"
 #include "outgoing/page-stream.h"
 #include <poll.h>
@@ -186,6 +187,7 @@ static void open_links(struct receiver *r, struct channel **sources, unsigned n,
     *r = (struct receiver){.nlinks = n};
     r->apply = (struct apply){
         .regions = to->r, .nregions = NREGIONS, .counters = &r->counters, .fence = on_fence, .userdata = r};
+    assert_int_equal(populate_beside_new(&r->apply.beside, to->r, NREGIONS, 2), 0);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     for (unsigned i = 0; i < n; i++) {
@@ -209,6 +211,7 @@ static void close_links(struct receiver *r, struct channel **sources, int expect
         assert_int_equal(r->links[i].result, expected);
         r->links[i].channel = channel_free(r->links[i].channel);
     }
+    r->apply.beside = populate_beside_free(r->apply.beside);
 }
 
 /* ---- a writer with a log of its own ---- */

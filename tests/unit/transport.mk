@@ -9,6 +9,7 @@ check_PROGRAMS += \
 	tests/unit/test-full-memory \
 	tests/unit/test-link-watch \
 	tests/unit/test-page-stream \
+	tests/unit/test-populate-beside \
 	tests/unit/test-ratelimit \
 	tests/unit/test-tls
 TESTS += \
@@ -21,6 +22,7 @@ TESTS += \
 	tests/unit/test-full-memory \
 	tests/unit/test-link-watch \
 	tests/unit/test-page-stream \
+	tests/unit/test-populate-beside \
 	tests/unit/test-ratelimit \
 	tests/unit/test-tls
 tests_unit_test_address_SOURCES = tests/unit/test-address.c
@@ -31,6 +33,8 @@ tests_unit_test_apply_SOURCES = tests/unit/test-apply.c
 tests_unit_test_apply_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_channel_SOURCES = tests/unit/test-channel.c
 tests_unit_test_channel_LDADD = libmigd.la $(CMOCKA_LIBS)
+tests_unit_test_populate_beside_SOURCES = tests/unit/test-populate-beside.c
+tests_unit_test_populate_beside_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_codec_SOURCES = tests/unit/test-codec.c tests/unit/test-random.h
 tests_unit_test_codec_LDADD = libmigd.la $(CMOCKA_LIBS)
 tests_unit_test_frame_SOURCES = tests/unit/test-frame.c

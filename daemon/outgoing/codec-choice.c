@@ -2,15 +2,15 @@
 #include "outgoing/codec-choice.h"
 #include <string.h>
 
-#define WARM_BATCHES     4u
-#define TRIAL_BATCHES    8u /* the warm ones included */
-#define INTERVAL_MIN     32u
-#define INTERVAL_MAX     1024u
-#define WORTH_PER_CENT   95u /* a gain below that is noise */
-#define SMALLER_PER_CENT 90u
-#define LOST_PART        64u  /* of all the time, at most, for finding out */
-#define CLEARLY_PER_CENT 125u /* one batch alone says that it is slower */
-#define COUNTED_BYTES    ((size_t)256 << 10)
+#define WARM_BATCHES       4u
+#define TRIAL_BATCHES      8u /* the warm ones included */
+#define INTERVAL_MIN       32u
+#define INTERVAL_MAX       1024u
+#define WORTH_PER_CENT     95u /* a gain below that is noise */
+#define SMALLER_PER_CENT   90u
+#define LOST_PART          64u /* of all the time, at most, for finding out */
+#define TRIAL_LOSS_BATCHES 2u  /* a trial that has cost as many of the best codec's is lost */
+#define COUNTED_BYTES      ((size_t)256 << 10)
 
 void codec_choice_init(struct codec_choice *c, const bool offered[CODEC_MAX])
 {
@@ -27,7 +27,7 @@ static void take(struct codec_choice *c, enum codec codec)
 {
     c->now = codec;
     c->batches_now = 0;
-    c->counted_bytes = c->counted_psec = 0;
+    c->counted_bytes = c->counted_psec = c->trial_lost_nsec = 0;
 }
 
 static void put_off(struct codec_choice *c, enum codec codec, unsigned factor)
@@ -119,13 +119,15 @@ static void look(struct codec_choice *c, uint64_t psec_per_byte)
     take(c, better);
 }
 
-/* A batch of a trial. Whether it was so much slower than one of the best codec that the trial is lost. */
-static bool clearly_slower(struct codec_choice *c, size_t bytes, uint64_t nsec)
+/* A batch of a trial. Whether the trial has cost so much by now that it is lost. */
+static bool too_dear(struct codec_choice *c, size_t bytes, uint64_t nsec)
 {
     uint64_t fair_nsec = c->psec_per_byte[c->best] * bytes / 1000;
-    if (nsec > fair_nsec)
+    if (nsec > fair_nsec) {
         c->lost_nsec += nsec - fair_nsec;
-    return fair_nsec > 0 && nsec > fair_nsec / 100 * CLEARLY_PER_CENT;
+        c->trial_lost_nsec += nsec - fair_nsec;
+    }
+    return fair_nsec > 0 && c->trial_lost_nsec > fair_nsec * TRIAL_LOSS_BATCHES;
 }
 
 void codec_choice_sent(struct codec_choice *c, enum codec codec, size_t bytes, uint64_t nsec)
@@ -135,7 +137,7 @@ void codec_choice_sent(struct codec_choice *c, enum codec codec, size_t bytes, u
     for (int i = 0; i < CODEC_MAX && c->now == c->best; i++)
         c->next_trial_in[i] -= c->next_trial_in[i] > 0;
     c->sent_nsec += nsec;
-    if (c->now != c->best && clearly_slower(c, bytes, nsec)) {
+    if (c->now != c->best && too_dear(c, bytes, nsec)) {
         settle(c, nsec * 1000 / bytes);
         return;
     }

@@ -14,9 +14,10 @@
  *
  * What finding out costs has a limit. Samples, and what trials took longer than the best codec would have,
  * are added up; while that is more than a 64th of all the time there are no more of either. So only the first
- * trials, before there is much time to compare with, can cost more. A trial ends with the first batch that is
- * clearly slower than the best codec's: the first ones of a change are too fast rather than too slow. On a
- * busy machine this matters most, since a sample is over before anything interrupts it, and a batch is not.
+ * trials, before there is much time to compare with, can cost more. A trial ends when it has cost what two
+ * batches of the best codec take: with one that is three times slower, or some that are less so, since a
+ * single one may be slow by accident. On a busy machine this matters most: a sample is over before anything
+ * interrupts it, and a batch is not.
  *
  * Used by one thread. Knows no clock and no socket.
  */
@@ -33,6 +34,7 @@ struct codec_choice {
     unsigned batches_now;                 /* since `now` was taken, or its window began */
     uint64_t counted_bytes, counted_psec; /* of those after the first few */
     uint64_t sent_nsec, lost_nsec;        /* of all counted batches; by samples and trials */
+    uint64_t trial_lost_nsec;             /* by the one that runs */
 };
 
 void codec_choice_init(struct codec_choice *c, const bool offered[CODEC_MAX]);

@@ -182,9 +182,10 @@ def compression_zstd(rig):
 
 @CASES.case("compression-adaptive")
 def compression_adaptive(rig):
-    """Over a link that the cap makes slow, packing pays at once."""
-    status = packed(rig, "adaptive", "--bandwidth", "150M", "--max-downtime", "1s", size=384 * MIB)
-    expect(status["compression-before"] > status["memory-processed"] // 16, f"of {status['memory-processed']} bytes {status['compression-before']} were packed")
+    """Over a link that the cap makes so slow that packing is tried on any machine. Whether it is kept to is for the machine to say;
+    tests/unit/test-codec has that."""
+    status = packed(rig, "adaptive", "--bandwidth", "25M", "--max-downtime", "5s", size=96 * MIB, rate=200)
+    expect(0 < status["compression-after"] < status["compression-before"], f"packed {status['compression-before']} to {status['compression-after']}")
 
 
 @CASES.case("verify-post")

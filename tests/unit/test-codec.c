@@ -196,7 +196,7 @@ static void test_little_to_send(void **state)
     const bool none[CODEC_MAX] = {true};
     uint64_t with = run(&w, all, 128), without = run(&plain, none, 128);
     assert_true(with < without + without / 20);
-    assert_int_equal(w.batches[CODEC_LZ4] + w.batches[CODEC_ZSTD], 1);
+    assert_in_range(w.batches[CODEC_LZ4] + w.batches[CODEC_ZSTD], 1, 2);
 }
 
 /* What is in memory changes, and so does the link. */

@@ -184,7 +184,7 @@ def compression_zstd(rig):
 def compression_adaptive(rig):
     """Over a link that the cap makes so slow that packing is tried on any machine. Whether it is kept to is for the machine to say;
     tests/unit/test-codec has that."""
-    status = packed(rig, "adaptive", "--bandwidth", "25M", "--max-downtime", "5s", size=96 * MIB, rate=200)
+    status = packed(rig, "adaptive", "--bandwidth", "50M", "--max-downtime", "5s", size=384 * MIB)
     expect(0 < status["compression-after"] < status["compression-before"], f"packed {status['compression-before']} to {status['compression-after']}")
 
 

@@ -24,7 +24,8 @@ struct state_apply {
     size_t ndevices, nstreams;
     int vmm_fd;
     bool acknowledge;
-    uint8_t *chunk; /* of WIRE_PAYLOAD_MAX_BYTES, touched only as far as frames are long */
+    uint8_t *chunk; /* as long as the longest frame so far */
+    size_t chunk_bytes;
     _Atomic uint64_t device_bytes, vmm_bytes;
 };
 
@@ -51,8 +52,7 @@ int state_apply_new(struct state_apply **ret, struct device *const *devices, siz
     a->ndevices = ndevices;
     a->nstreams = ndevices + vmm_state;
     a->streams = calloc(a->nstreams ? a->nstreams : 1, sizeof *a->streams);
-    a->chunk = malloc(WIRE_PAYLOAD_MAX_BYTES);
-    if (!a->streams || !a->chunk)
+    if (!a->streams)
         return mig_error_oom(err);
     for (size_t i = 0; i < a->nstreams; i++) {
         a->streams[i].device = i < ndevices ? devices[i] : NULL;
@@ -94,6 +94,17 @@ static int tell_taken(struct state_apply *a, struct stream *st, struct frame_str
     return r < 0 ? channel_error(frames->channel, r, err, "acknowledging device state") : 0;
 }
 
+/* A frame is at most WIRE_PAYLOAD_MAX_BYTES long. */
+static int make_room(struct state_apply *a, size_t size, struct mig_error *err)
+{
+    if (size <= a->chunk_bytes)
+        return 0;
+    free(a->chunk);
+    a->chunk = malloc(size);
+    a->chunk_bytes = a->chunk ? size : 0;
+    return a->chunk ? 0 : mig_error_oom(err);
+}
+
 static int take_data(struct state_apply *a, struct stream *st, struct frame_stream *frames,
                      const struct wire_header *h, struct mig_error *err)
 {
@@ -101,8 +112,11 @@ static int take_data(struct state_apply *a, struct stream *st, struct frame_stre
     if (st->ended || h->offset != st->bytes || h->length == 0 || h->length > limit - st->bytes)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0,
                              "The state of %s came out of order or beyond its end", name_of(st));
+    int r = make_room(a, h->length, err);
+    if (r < 0)
+        return r;
     struct iovec iov = {a->chunk, h->length};
-    int r = frame_recv_payload(frames, h, &iov, 1, err);
+    r = frame_recv_payload(frames, h, &iov, 1, err);
     if (r < 0)
         return r;
     XXH3_64bits_update(st->digest, a->chunk, h->length);

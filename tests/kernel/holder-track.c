@@ -161,6 +161,8 @@ void holder_track_turn(void)
     if (holder_tracks("reset") && !t.reset && !h.incoming && access("/tmp/reset", F_OK) == 0) {
         LAB_EQUAL(kernel_ioctl(NULL, h.mtty, KVFIO_DEVICE_RESET, NULL), 0);
         t.reset = true;
+        printf("HOLDER reset\n");
+        fflush(stdout);
     }
     if (holder_tracks("remap"))
         write_remapped();

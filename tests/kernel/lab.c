@@ -282,7 +282,7 @@ static void edu_move(int device, uint32_t from, uint32_t to, uint32_t bytes, uin
     lab_write32(device, 0, EDU_TARGET, to);
     lab_write32(device, 0, EDU_COUNT, bytes);
     lab_write32(device, 0, EDU_COMMAND, command);
-    for (uint64_t until = now_usec() + 5 * USEC_PER_SEC; lab_read32(device, 0, EDU_COMMAND) & EDU_START;) {
+    for (uint64_t until = now_usec() + 90 * USEC_PER_SEC; lab_read32(device, 0, EDU_COMMAND) & EDU_START;) {
         if (now_usec() > until)
             lab_fail(__FILE__, __LINE__, "edu does not finish");
         usleep(1000);

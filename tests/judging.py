@@ -2,6 +2,8 @@
 """What a case of a test says when something is not as it should be. Shared by the end-to-end runs and by those on two hosts."""
 import time
 
+PATIENCE_SECONDS = 180.0  # a condition that comes true costs no more than it takes, so the limit is for a machine with much else to do
+
 
 class Failed(Exception):
     """The product did something else than it should."""
@@ -16,7 +18,7 @@ def expect(condition, text):
         raise Failed(text)
 
 
-def wait_for(what, condition, seconds=10.0, step=0.02):
+def wait_for(what, condition, seconds=PATIENCE_SECONDS, step=0.02):
     """Until condition() is true; its value. What it was that did not happen is the failure."""
     end = time.monotonic() + seconds
     while True:

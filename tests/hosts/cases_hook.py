@@ -78,8 +78,8 @@ def case_hook_moves_and_fails(stage):
 
     # Without a migd nothing fails, and our hook costs no time.
     a.run("systemctl", "stop", "migd")
-    seconds = float(a.run("bash", "-c", f"TIMEFORMAT=%R; time {HOOK} vm migrate begin - </dev/null 2>&1", seconds=30).strip() or 0)
-    expect(seconds < 5, f"without a migd the hook took {seconds} s")
+    seconds = float(a.run("bash", "-c", f"TIMEFORMAT=%R; time {HOOK} vm migrate begin - </dev/null 2>&1").strip() or 0)
+    expect(seconds < 25, f"without a migd the hook took {seconds} s")
     moves(guest, b, a)
 
     # Where a migration without migd is to be refused, it is.
@@ -103,11 +103,11 @@ def case_hook_reconnect(stage):
     pid = a.run("cat", "/run/libvirt/qemu/vm.pid")
 
     def restart(what):
-        a.run("systemctl", "restart", "libvirtd", seconds=90)
-        wait_for(f"libvirt knows its domain again {what}", lambda: guest.state(a) == "running", 60, 0.2)
+        a.run("systemctl", "restart", "libvirtd")
+        wait_for(f"libvirt knows its domain again {what}", lambda: guest.state(a) == "running", step=0.2)
         expect(a.run("cat", "/run/libvirt/qemu/vm.pid") == pid, f"libvirt killed the guest {what}")
     restart("with migd")
-    wait_for("migd told of it", lambda: told(a, "libvirt domain vm: reconnect"), 30)
+    wait_for("migd told of it", lambda: told(a, "libvirt domain vm: reconnect"))
     a.run("systemctl", "stop", "migd")
     restart("without migd")
     a.run("systemctl", "start", "migd")
@@ -137,7 +137,7 @@ def case_hook_prepare(stage):
     again = json.loads(a.run("migctl", "--json", "libvirt", "prepare", "vm", "--apply"))
     expect(not again["changes"], f"a second time there is something to change: {again}")
     a.run("virsh", "-q", "start", "vm")
-    wait_for("the guest counts", lambda: guest.seen(a), 120, 0.1)
+    wait_for("the guest counts", lambda: guest.seen(a), step=0.1)
     socket = f"/var/lib/libvirt/qemu/migd-{guest.uuid}.qmp"
     expect(a.try_run("test", "-S", socket)[0] == 0, f"there is no {socket}")
     pid = a.run("cat", "/run/libvirt/qemu/vm.pid").strip()
@@ -172,7 +172,7 @@ def case_hook_chooses_devices(stage):
     b.run("mkdir", "-p", "/run/fake-bus/pci/devices")
     b.run("sh", "-c", FAKE_BUS)
     b.run("mount", "--bind", "/run/fake-bus", "/sys/bus")
-    b.write("/etc/migd/migd.conf.d/10.conf", "[Libvirt]\nReservationTimeout=5s\n")
+    b.write("/etc/migd/migd.conf.d/10.conf", "[Libvirt]\nReservationTimeout=20s\n")
     b.run("systemctl", "start", "migd")
     enable(b)
 
@@ -195,7 +195,7 @@ def case_hook_chooses_devices(stage):
         got = gets("vm4", 4)
         hook("vm4", "release", 4)
         return got == "0x1"
-    wait_for("the device of a guest that did not come free again", expired, 30, 0.5)
+    wait_for("the device of a guest that did not come free again", expired, step=0.5)
     expect(gets("vm5", 5) == "0x1" and gets("vm6", 6) == "0x3", "the device of a guest that came is given away")
     hook("vm2", "stopped", 2)
     hook("vm2", "release", 2)

@@ -30,18 +30,18 @@ def registered(guest, host, incoming=False):
     def is_there():
         d = domain(guest, host)
         return d if d and d["Controller"] == "libvirt" and d["Incoming"] == incoming and d["Memory"] else None
-    return wait_for(f"migd at {host.name} knows {guest.name}", is_there, 60, 0.1)
+    return wait_for(f"migd at {host.name} knows {guest.name}", is_there, step=0.1)
 
 
 def moves(guest, source, destination, *options):
     """One command; what it said at the end."""
     before = guest.seen(source)
     destination.try_run("rm", "-f", f"/run/guest/{guest.name}.serial")
-    code, out, errors = source.try_run("migctl", "start", guest.name, destination.name, "--engine=native", "--verify=strict", *options, seconds=120)
+    code, out, errors = source.try_run("migctl", "start", guest.name, destination.name, "--engine=native", "--verify=strict", *options, seconds=300)
     expect(code == 0, f"migctl start: exit {code}: {errors.strip()[-500:]} {out[-300:]}")
     guest.alone(destination, source)
     guest.check(destination, before)
-    wait_for("the source forgets it", lambda: domain(guest, source) is None, 30, 0.1)
+    wait_for("the source forgets it", lambda: domain(guest, source) is None, step=0.1)
     expect(domain(guest, destination)["State"] == "running", f"the destination's migd: {domain(guest, destination)}")
     return out
 
@@ -68,7 +68,7 @@ def case_native_nobody_comes(stage):
     guest.alone(b, a)
     expect(told(b, "no migd came for the memory of vm"), f"the destination's migd says nothing of it: {b.journal('-u', 'migd')[-400:]}")
     registered(guest, b)
-    line = wait_for("the guest counts on", lambda: (lambda s: s if s and s["n"] > before["n"] else None)(guest.seen(b)), 60, 0.1)
+    line = wait_for("the guest counts on", lambda: (lambda s: s if s and s["n"] > before["n"] else None)(guest.seen(b)), step=0.1)
     expect(line["n"] > before["n"], "the guest does not go on")
 
 
@@ -81,12 +81,12 @@ def case_native_is_given_up(stage):
     guest = ready(stage)
     before = guest.seen(a)
     a.run("migctl", "start", guest.name, b.name, "--engine=native", "--bandwidth=4M", "--detach")
-    wait_for("it is under way", lambda: domain(guest, a)["State"] == "migrating", 30, 0.05)
+    wait_for("it is under way", lambda: domain(guest, a)["State"] == "migrating", step=0.05)
     a.run("migctl", "cancel", guest.name)
-    wait_for("libvirt has given it up too", lambda: told(a, "libvirt did not finish its part"), 60, 0.1)
+    wait_for("libvirt has given it up too", lambda: told(a, "libvirt did not finish its part"), step=0.1)
     guest.alone(a, b)
     guest.check(a, before)
-    wait_for("the destination forgets it", lambda: domain(guest, b) is None, 30, 0.1)
+    wait_for("the destination forgets it", lambda: domain(guest, b) is None, step=0.1)
     moves(guest, a, b)
 
 
@@ -101,11 +101,11 @@ def case_native_survives(stage):
     for victim in (b, a):
         before = guest.seen(a)
         a.run("migctl", "start", guest.name, b.name, "--engine=native", "--bandwidth=4M", "--reconnect-timeout=5s", "--detach")
-        wait_for("it is under way", lambda: (domain(guest, a) or {}).get("State") == "migrating", 30, 0.05)
+        wait_for("it is under way", lambda: (domain(guest, a) or {}).get("State") == "migrating", step=0.05)
         victim.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "migd")
-        wait_for(f"after {victim.name}'s migd was killed the guest's QEMU is gone at {b.name}", lambda: guest.state(b) in ("", "shut off"), 90, 0.2)
-        wait_for("the source's migd has given it up", lambda: (domain(guest, a) or {}).get("State") == "running", 60, 0.1)
-        wait_for("the destination forgets it", lambda: domain(guest, b) is None, 60, 0.1)
+        wait_for(f"after {victim.name}'s migd was killed the guest's QEMU is gone at {b.name}", lambda: guest.state(b) in ("", "shut off"), step=0.2)
+        wait_for("the source's migd has given it up", lambda: (domain(guest, a) or {}).get("State") == "running", step=0.1)
+        wait_for("the destination forgets it", lambda: domain(guest, b) is None, step=0.1)
         guest.alone(a, b)
         guest.check(a, before)
     moves(guest, a, b)

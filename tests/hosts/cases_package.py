@@ -75,7 +75,7 @@ def case_package(stage):
     before = files(host)
     for path in (packages["migd"], packages["migd-simdev"], second):
         shutil.copy(path, host.host_path("/root"))
-    host.run("dpkg", "-i", "/root/" + os.path.basename(packages["migd"]), "/root/" + os.path.basename(packages["migd-simdev"]), seconds=120)
+    host.run("dpkg", "-i", "/root/" + os.path.basename(packages["migd"]), "/root/" + os.path.basename(packages["migd-simdev"]), seconds=300)
     host.run("systemctl", "start", "migd")
     expect("Documentation: man:migd(8)" in host.run("journalctl", "--dump-catalog"), "the journal's catalog does not know migd after the installation")
     expect(host.unit_property("UnitFileState") == "enabled", f"the service is {host.unit_property('UnitFileState')} after the installation")
@@ -86,7 +86,7 @@ def case_package(stage):
 
     # An upgrade is a restart: the service manager keeps the descriptors.
     pid = host.unit_property("MainPID")
-    host.run("dpkg", "-i", "/root/" + os.path.basename(second), seconds=120)
+    host.run("dpkg", "-i", "/root/" + os.path.basename(second), seconds=300)
     wait_for("migd started again by the upgrade", lambda: host.unit_property("MainPID") not in ("0", pid) and host.unit_property("ActiveState") == "active")
     shown = json.loads(host.run("migctl", "--json", "show", "demo"))
     expect(shown["State"] == "running" and not shown["Problem"], f"after the upgrade the domain is {shown['State']}: {shown['Problem']}")
@@ -94,10 +94,10 @@ def case_package(stage):
     expect(text == "still here", f"after the upgrade memory holds {text!r}")
 
     host.write("/etc/migd/migd.conf.d/10.conf", "[Migration]\nMaxDowntime=40ms\n")
-    host.run("dpkg", "-r", "migd", seconds=120)
+    host.run("dpkg", "-r", "migd", seconds=300)
     expect(host.try_run("pgrep", "-x", "migd")[0] != 0, "migd runs on after its package was removed")
     expect(host.try_run("test", "-e", "/etc/migd/migd.conf")[0] == 0, "the configuration went with the package, not with purge")
-    host.run("dpkg", "-P", "migd", "migd-simdev", seconds=120)
+    host.run("dpkg", "-P", "migd", "migd-simdev", seconds=300)
     left = sorted(files(host) - before)
     expect(not left, f"purge leaves {' '.join(left[:20])}")
     expect(not sorted(before - files(host)), f"purge removed {sorted(before - files(host))[:10]}")
@@ -119,7 +119,7 @@ def kept(host, name):
 def upgrade(host, package):
     pid = host.unit_property("MainPID")
     shutil.copy(package, host.host_path("/root"))
-    host.run("dpkg", "-i", "/root/" + os.path.basename(package), seconds=120)
+    host.run("dpkg", "-i", "/root/" + os.path.basename(package), seconds=300)
     wait_for("migd started again by the upgrade", lambda: host.unit_property("MainPID") not in ("0", pid) and host.unit_property("ActiveState") == "active")
 
 
@@ -141,7 +141,7 @@ def install(stage, host, packages):
     before = files(host)
     for name in ("migd", "migd-simdev"):
         shutil.copy(packages[name], host.host_path("/root"))
-    host.run("sh", "-c", "dpkg -i /root/*.deb", seconds=120)
+    host.run("sh", "-c", "dpkg -i /root/*.deb", seconds=300)
     host.write("/etc/migd/migd.conf", f"[Peer]\nListen={host.address}\nSecurity=plain\n")
     host.run("systemctl", "restart", "migd")
     return before
@@ -177,9 +177,9 @@ def case_packages_on_two_hosts(stage):
     expect(scrape(a).startswith("HTTP/1.1 200"), "no metrics after the upgrade")
 
     a.start("slow", "migctl", "start", w.name, b.name, "--bandwidth", "20M", "--max-downtime", "1ms", "--on-stall", "wait")
-    wait_for("precopy", lambda: phase(a) == "precopy", 60, 0.2)
+    wait_for("precopy", lambda: phase(a) == "precopy", step=0.2)
     upgrade(a, versions[1])
-    wait_for("migctl ended", lambda: not a.alive("slow"), 60)
+    wait_for("migctl ended", lambda: not a.alive("slow"))
     runs = settle(w, stage.hosts, "upgraded in precopy")
     expect(runs is a, "it went over to the other host")
     judge_kept(a, was, w.name)
@@ -188,7 +188,7 @@ def case_packages_on_two_hosts(stage):
     # At B the domain is still registered, and its socket for metrics was never enabled.
     w.remove(a)
     for host in stage.hosts:
-        host.run("dpkg", "-P", "migd", "migd-simdev", seconds=120)
+        host.run("dpkg", "-P", "migd", "migd-simdev", seconds=300)
         left = sorted(files(host) - before[host])
         expect(not left, f"{host.name}: purge leaves {' '.join(left[:20])}")
         units = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "migd*").splitlines()

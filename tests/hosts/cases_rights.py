@@ -74,8 +74,8 @@ def look(host):
 def root_alone(host):
     """Without polkit nobody else gets anything, and root does not wait."""
     host.run("systemctl", "mask", "--runtime", "--now", "polkit")
-    host.run("migctl", "register", "roots", *MAKE, seconds=5)
-    host.run("migctl", "release", "roots", seconds=5)
+    host.run("migctl", "register", "roots", *MAKE)
+    host.run("migctl", "release", "roots")
     expect(decisions(host, True, "register", "Release", "0")[-1]["MIGD_REASON"] == "root", "root's release was decided by somebody else")
     code, _, _ = host.try_run("migctl", "release", "mine", user="alice")
     expect(code == 4, f"without polkit a user's release ends with {code}")
@@ -128,13 +128,13 @@ def case_right_to_resolve(stage):
     a.write("/etc/systemd/system/migd.service.d/lost.conf", "[Service]\nRestart=no\n")
     a.run("systemctl", "daemon-reload")
     a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "migd")
-    wait_for("the destination in doubt", lambda: shown(b, w.name)["State"] == "in-doubt", 30)
+    wait_for("the destination in doubt", lambda: shown(b, w.name)["State"] == "in-doubt")
     each_way(b, "resolve", "Resolve", ("migctl", "resolve", w.name, "--drop"), MIGD_DOMAIN=w.name)
     (resolved,) = lines(b, "MESSAGE_ID=" + message_id("MIGRATION_RESOLVED"))
     expect(resolved["MIGD_CALLER_UID"] == UID and resolved["MIGD_REASON"] == "drop" and resolved["MIGD_DOMAIN"] == w.name, f"who decided: {resolved}")
     wait_for("the destination waits again", lambda: shown(b, w.name)["State"] == "waiting")
     a.run("systemctl", "start", "migd")
-    wait_for("the source runs", lambda: w.running(a) and shown(a, w.name)["State"] == "running", 30)
+    wait_for("the source runs", lambda: w.running(a) and shown(a, w.name)["State"] == "running")
 
 
 case_right_to_resolve.faults = True

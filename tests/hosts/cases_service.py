@@ -140,7 +140,7 @@ def case_userfaultfd_is_kept(stage):
 def case_watchdog(stage):
     """A migd that does not answer is killed and started again, and keeps its domains."""
     host = stage.a
-    drop_in(host, "[Service]", "WatchdogSec=2", "TimeoutAbortSec=5")
+    drop_in(host, "[Service]", "WatchdogSec=10", "TimeoutAbortSec=30")
     host.run("systemctl", "start", "migd")
     host.run("migctl", "register", "demo", "--memory", "name=ram0,make,size=4M")
     mark(host)
@@ -152,8 +152,8 @@ def case_watchdog(stage):
 def case_watchdog_of_workers(stage):
     """While the main thread lives and a worker hangs, the watchdog is not fed any more; the workload goes on at the source. What runs is in STATUS."""
     w = Workload(stage)
-    drop_in(stage.a, "[Service]", "WatchdogSec=2", "TimeoutAbortSec=5", "EnvironmentFile=-/run/fault")
-    stage.a.write("/run/fault", "MIGD_FAULT=pause:sleep=60000\nMIGD_WATCHDOG_SILENCE=2s\n")
+    drop_in(stage.a, "[Service]", "WatchdogSec=10", "TimeoutAbortSec=30", "EnvironmentFile=-/run/fault")
+    stage.a.write("/run/fault", "MIGD_FAULT=pause:sleep=600000\nMIGD_WATCHDOG_SILENCE=5s\n")
     for host in stage.hosts:
         host.run("systemctl", "start", "migd")
     stage.a.run("rm", "/run/fault")
@@ -162,7 +162,7 @@ def case_watchdog_of_workers(stage):
     before = stage.a.unit_property("MainPID")
     stage.a.start("migctl-start", "migctl", "start", w.name, stage.b.name)
     wait_for("STATUS with the migration", lambda: "Migrating demo" in stage.a.unit_property("StatusText"))
-    wait_for("another migd", lambda: stage.a.unit_property("MainPID") not in ("0", before) and stage.a.unit_property("ActiveState") == "active", 40)
+    wait_for("another migd", lambda: stage.a.unit_property("MainPID") not in ("0", before) and stage.a.unit_property("ActiveState") == "active")
     expect(lines(stage.a, "MESSAGE_ID=" + message_id("WORKER_STUCK")), "the journal does not say which worker hung")
     wait_for("the source runs", lambda: w.running(stage.a) and not w.running(stage.b))
     expect("Migrating" not in stage.a.unit_property("StatusText"), f"STATUS: {stage.a.unit_property('StatusText')}")
@@ -195,7 +195,7 @@ def case_peer_socket(stage):
 def scrape(host):
     """From outside, by the path; no tool for it is in the root."""
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(20)
+        s.settimeout(180)
         s.connect(f"/proc/{host.leader}/root/run/migd-metrics.sock")
         s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: s.recv(65536), b"")).decode()

@@ -10,8 +10,8 @@ import re
 import statistics
 import time
 
-from cases_reconnect import Network
 from faults import Stopped, judge, phases, pid_of, prepare, ready, settle, status, OTHER_POINTS
+from network import Network
 from stage import Failed, expect, wait_for
 from workload import Workload
 
@@ -65,6 +65,7 @@ class Row:
             stopped.go_on()
             time.sleep(self.dice.uniform(0.1, 2.0))
             network.mend("both")
+            self.source.try_run("migctl", "set", self.w.name, "max-downtime=5s")  # what would go on with rounds for ever
         return stopped, point
 
     def hop(self, n, kind):
@@ -78,7 +79,7 @@ class Row:
             what += f" at {point}"
             self.places[kind, point] += 1
             runs = settle(self.w, self.stage.hosts, what, stopped.go_on, seen=seen)
-            wait_for(f"{what}: migctl ended", lambda: not self.source.alive(stopped.unit), 60)
+            wait_for(f"{what}: migctl ended", lambda: not self.source.alive(stopped.unit))
             expect("bad pages" not in self.source.output(stopped.unit), f"{what}: {self.source.output(stopped.unit)[-300:]}")
         idle = self.source if runs is self.destination else self.destination
         if kind == "none":
@@ -94,7 +95,7 @@ class Row:
         for host, role in ((self.source, "running"), (self.destination, "waiting")):
             usual = self.fds.setdefault(role, descriptors(host))
             try:
-                wait_for("as many as ever", lambda h=host, n=usual: descriptors(h) == n, 5, 0.1)
+                wait_for("as many as ever", lambda h=host, n=usual: descriptors(h) == n, step=0.1)
             except Failed:
                 held = host.run("ls", "-l", f"/proc/{pid_of(host)}/fd")
                 raise Failed(f"{what}: {host.name}, {role}: {descriptors(host)} descriptors, at first there were {usual}: {held}") from None

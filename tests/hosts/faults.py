@@ -5,7 +5,7 @@ import os
 import re
 import time
 
-from cases_reconnect import Network
+from network import Network
 from stage import Failed, expect, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,7 +75,7 @@ class Stopped:
         self.network = Network(source)
         self.pid = pid_of(self.host)
         set_fault(self.host, point + ":stop")
-        options = ["--verify=" + verify, "--timeout", "20s"]
+        options = ["--verify=" + verify, "--timeout", "90s"]
         if "precopy" in point or "reconnecting" in point:
             options += ["--max-downtime", "1ms", "--on-stall", "wait"]
         if "rollback" in point:
@@ -84,10 +84,10 @@ class Stopped:
         source.start(self.unit, "migctl", "--json", "start", w.name, destination.name, *options)
         cut = "reconnecting" in point
         if cut:
-            wait_for("in its rounds", lambda: status(source, w.name).get("phase") == "precopy", 30)
+            wait_for("in its rounds", lambda: status(source, w.name).get("phase") == "precopy")
             self.network.cut("reset")
         try:
-            wait_for(f"{self.host.name} at {point}: {source.output(self.unit)[-300:]}", lambda: is_stopped(self.host, self.pid), 30)
+            wait_for(f"{self.host.name} at {point}: {source.output(self.unit)[-300:]}", lambda: is_stopped(self.host, self.pid))
         finally:
             clear_fault(self.host)
             if cut:
@@ -110,11 +110,11 @@ class Stopped:
         def there():
             self.go_on()
             return victim.unit_property("ActiveState") == "active" and pid_of(victim) not in (0, before)
-        wait_for(f"{victim.name} started again at {self.point}", there, 30)
+        wait_for(f"{victim.name} started again at {self.point}", there)
         self.go_on()
 
 
-def settle(w, hosts, what, go_on=None, seen=None, seconds=45):
+def settle(w, hosts, what, go_on=None, seen=None):
     """Until exactly one host runs the domain and both daemons say so. Which one it is. go_on: called again and again meanwhile;
     seen: a set that gets the states on the way."""
     last = None
@@ -132,7 +132,7 @@ def settle(w, hosts, what, go_on=None, seen=None, seconds=45):
             return running[0]
         return None
     try:
-        return wait_for("one", one, seconds, 0.1)
+        return wait_for("one", one, step=0.1)
     except Failed:
         raise Failed(f"{what}: it does not come to rest with exactly one side running: {last}") from None
 
@@ -140,11 +140,11 @@ def settle(w, hosts, what, go_on=None, seen=None, seconds=45):
 def judge(w, runs, idle, what):
     """The device runs where the workload does, and only there; nobody tracks; no write was lost."""
     before = {h: w.device_sequence(h) for h in (runs, idle)}
-    wait_for(f"{what}: the device of {runs.name} writing", lambda: w.device_sequence(runs) > before[runs], 5)
+    wait_for(f"{what}: the device of {runs.name} writing", lambda: w.device_sequence(runs) > before[runs])
     expect(w.device_sequence(idle) == before[idle], f"{what}: the device of {idle.name} writes, too")
     for host in (runs, idle):
-        wait_for(f"{what}: all trackers of {host.name} off", lambda h=host: not [t for t in shown(h, w.name)["Trackers"] if t["started"]], 5)
-        wait_for(f"{what}: the device of {host.name} tracks no more", lambda h=host: not w.device_logs(h), 5)
+        wait_for(f"{what}: all trackers of {host.name} off", lambda h=host: not [t for t in shown(h, w.name)["Trackers"] if t["started"]])
+        wait_for(f"{what}: the device of {host.name} tracks no more", lambda h=host: not w.device_logs(h))
     w.judge(runs, what)
 
 

@@ -105,7 +105,7 @@ class Guest:
         self.define(host)
         host.run("virsh", "-q", "start", self.name)
         if wait:
-            wait_for(f"the guest {self.name} counts at {host.name}", lambda: self.seen(host), 120, 0.1)
+            wait_for(f"the guest {self.name} counts at {host.name}", lambda: self.seen(host), step=0.1)
 
     def serial(self, host):
         return host.try_run("cat", f"/run/guest/{self.name}.serial")[1]
@@ -123,19 +123,19 @@ class Guest:
         return ["virsh", "-q", "migrate", "--live", "--p2p", *options, self.name, f"qemu+tcp://{destination.name}:{LIBVIRT_PORT}/system", "--migrateuri",
                 f"tcp://{destination.address}"]
 
-    def virsh_migrate(self, source, destination, *options, seconds=120):
+    def virsh_migrate(self, source, destination, *options, seconds=300):
         """What an operator without migd says. (exit status, output, errors)"""
         destination.try_run("rm", "-f", f"/run/guest/{self.name}.serial")
         return source.try_run(*self.migrate_command(destination, *options), seconds=seconds)
 
-    def check(self, host, before=None, sweeps=1, seconds=120):
+    def check(self, host, before=None, sweeps=1, seconds=300):
         """The guest goes on there: after it has looked at all its memory again, no page was bad, and its counter is beyond the one before."""
         beyond = before["n"] if before else 0
 
         def counts_on():
             line = self.seen(host)
             return line if line and line["n"] > beyond else None
-        first = wait_for(f"the guest {self.name} counts beyond {beyond} at {host.name}", counts_on, 60, 0.1)
+        first = wait_for(f"the guest {self.name} counts beyond {beyond} at {host.name}", counts_on, step=0.1)
         last = wait_for(f"the guest {self.name} has checked all its memory at {host.name}",
                         lambda: (lambda s: s if s["sweeps"] >= first["sweeps"] + sweeps + 1 else None)(self.seen(host)), seconds, 0.2)
         expect(last["bad"] == 0, f"{self.name} at {host.name}: {last['bad']} bad pages: "

@@ -116,7 +116,7 @@ class Host:
             return 0
         self.leader = wait_for(f"{self.name} has a PID 1", find_leader)
         try:
-            wait_for(f"{self.name} is up", lambda: self.try_run("systemctl", "is-system-running")[1].strip() in ("running", "degraded"), 60)
+            wait_for(f"{self.name} is up", lambda: self.try_run("systemctl", "is-system-running")[1].strip() in ("running", "degraded"))
         except Failed as e:
             raise Failed(f"{e}: {self.console()[-600:]}") from None
 
@@ -127,7 +127,7 @@ class Host:
     def enter(self, *argv):
         return ["nsenter", "-t", str(self.leader), "-a", "--"] + list(argv)
 
-    def try_run(self, *argv, seconds=60.0, user=None):
+    def try_run(self, *argv, seconds=180.0, user=None):
         """(exit status, output, errors)."""
         if user:
             argv = ("setpriv", "--reuid", user, "--regid", user, "--init-groups") + argv
@@ -172,10 +172,10 @@ class Host:
 
     def end(self):
         if self.leader:
-            subprocess.run(self.enter("systemctl", "poweroff", "--force", "--no-wall"), stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+            subprocess.run(self.enter("systemctl", "poweroff", "--force", "--no-wall"), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
         if self.nspawn:
             try:
-                self.nspawn.wait(15)
+                self.nspawn.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(self.nspawn.pid, signal.SIGKILL)
                 self.nspawn.wait()

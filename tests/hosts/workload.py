@@ -46,7 +46,7 @@ class Workload:
             text = host.output(vmm)
             expect("ready " in text or host.alive(vmm), f"the VMM of {self.name} at {host.name} ended: {text[-400:]}")
             return text if "ready " in text else None
-        facts = json.loads(wait_for(f"the VMM of {self.name} at {host.name}", ready, 60).splitlines()[0])
+        facts = json.loads(wait_for(f"the VMM of {self.name} at {host.name}", ready).splitlines()[0])
         log = f"path={facts['cpu-log']}" if self.track == "cpu-log" else f"pid={facts['pid']},fd={facts['uffd']},address={facts['address']}"
         host.run("migctl", "register", self.name, *waits, "--memory", f"name=ram0,path={facts['memory']},size={self.size_mib}M,iova=0",
                  "--tracker", f"name=cpu,type={self.track},memory=ram0,{log}", "--device", f"name=nic0,socket={socket}",
@@ -64,7 +64,7 @@ class Workload:
             host.stop(f"{self.name}-{what}-{hop}")
         host.run("sh", "-c", f"rm -f /run/workload/{self.name}-ram-{hop} /run/workload/{self.name}-*.sock-{hop}")
 
-    def migrate(self, source, destination, *options, check=True, seconds=120):
+    def migrate(self, source, destination, *options, check=True, seconds=300):
         code, out, errors = source.try_run("migctl", "start", self.name, destination.name, *options, seconds=seconds)
         if check:
             expect(code == 0, f"migctl start {self.name} {destination.name}: exit {code}: {errors.strip()[-400:]}")
@@ -94,7 +94,7 @@ class Workload:
         try:
             for pid in pids:
                 host.run("kill", "-STOP", pid)
-            wait_for("the writers stopped", lambda: all(host.run("cat", f"/proc/{pid}/stat").rpartition(")")[2].split()[0] == "T" for pid in pids), 5)
+            wait_for("the writers stopped", lambda: all(host.run("cat", f"/proc/{pid}/stat").rpartition(")")[2].split()[0] == "T" for pid in pids))
             self._judge_device(host, what)
             self._judge_cpus(host, what)
         finally:
@@ -103,7 +103,7 @@ class Workload:
 
     def _check(self, what, *argv):
         program = os.path.join(self.stage.build, argv[0])
-        done = subprocess.run([program, *argv[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([program, *argv[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
         expect(done.returncode == 0, f"{what}: {argv[0]}: {(done.stdout + done.stderr).strip()[-500:]}")
 
     def _judge_device(self, host, what):

@@ -4,7 +4,7 @@
  *
  * Where the kernel encrypts (kTLS) what is sent goes the way of a TCP channel, sendfile included. Nobody but
  * us minds there how much one key encrypts, and it cannot be renewed: OpenSSL 3.0 sends a KeyUpdate and tells
- * the kernel nothing of the new key, which Linux takes since 6.14 only. So the connection is made anew. Else
+ * the kernel nothing of the new key (Linux would take it, since 6.14). So the connection is made anew. Else
  * OpenSSL makes records of 16 KiB out of the caller's memory, many of them are collected, and the socket gets
  * them in one call: a call per record would cost as much as encrypting it. Receiving is always OpenSSL's:
  * it takes as much from the socket as there is and puts the decrypted bytes into place.
@@ -14,6 +14,7 @@
  */
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/parse.h"
 #include "transport/channel-private.h"
 #include "transport/tls.h"
 #include <endian.h>
@@ -392,13 +393,25 @@ static const struct channel_ops tls_ops = {
     .destroy = tls_destroy,
 };
 
+/* A test does not send for hours. */
+static uint64_t records_per_key(void)
+{
+#ifdef FAULT_POINTS
+    const char *text = getenv("MIGD_TLS_RECORDS_PER_KEY");
+    uint64_t records;
+    if (text && parse_unsigned(text, 1u << 24, &records) == 0 && records > 0)
+        return records;
+#endif
+    return RECORDS_PER_KEY;
+}
+
 int channel_tls_new(struct channel **c, SSL *ssl)
 {
     struct tls_channel *t = calloc(1, sizeof *t);
     if (!t)
         return -ENOMEM;
     t->ssl = ssl;
-    t->records_per_key = RECORDS_PER_KEY;
+    t->records_per_key = records_per_key();
     t->kernel_sends = BIO_get_ktls_send(SSL_get_wbio(ssl));
     int r = t->kernel_sends ? 0 : set_out(t);
     if (r < 0) {

@@ -4,13 +4,15 @@ blackout the migration goes on soon after the network is back and sends no page 
 source runs on; after the decision both sides find out who runs as soon as they can talk.
 
 The cases reconnect-matrix and reconnect-matrix-tls are the whole table and take a quarter of an hour each: they run only when they are named.
-MIGD_CUTS says how long the cuts are ("1 5"; 20 is possible, too)."""
+MIGD_CUTS says how long the cuts are ("1 5", and with MIGD_SWEEP=all "1 5 20"). Between them neither daemon may hold more memory or descriptors
+than before."""
 import json
 import os
 import time
 
 from cases_tls import configure, give_certificates
 from faults import clear_fault, is_stopped, pid_of, prepare, set_fault
+from figures import AtRest, own_kib
 from network import Network
 from stage import expect, wait_for
 from workload import Workload
@@ -18,6 +20,7 @@ from workload import Workload
 PAGE = 4096
 SIZE_MIB = 64
 CAP = "24M"
+GROWN_MAX_KIB = 4096
 SLOW = "6M"  # for what is done in the middle of round 0, which takes ten seconds then
 
 
@@ -83,6 +86,8 @@ def survive(w, source, destination, phase, kind, cut_sec):
         run.until("the connections given up", lambda s: s["phase"] == "reconnecting" or s["reconnects"] > 0)
     else:
         time.sleep(max(0.0, cut_sec - (time.monotonic() - began)))
+    own = [own_kib(host) for host in (source, destination)]
+    if kind != "half-open":
         run.network.mend(kind)
     back = began if kind == "half-open" else time.monotonic()  # nothing is mended there: migd must find out by itself
     at = pages(run.status())
@@ -100,13 +105,31 @@ def survive(w, source, destination, phase, kind, cut_sec):
     expect(pages(st) - pages(there) == st["resent-in-flight"] // PAGE,
            f"{what}: sent {pages(st)} pages, in place {pages(there)}, in flight {st['resent-in-flight'] // PAGE}")
     return {"phase": phase, "kind": kind, "cut": cut_sec, "on": on, "reconnects": st["reconnects"], "time": st["reconnect-time"] / 1e6,
-            "in flight": st["resent-in-flight"] // PAGE, "dirty": (pages(there) * PAGE - st["memory-total"]) // PAGE}
+            "in flight": st["resent-in-flight"] // PAGE, "dirty": (pages(there) * PAGE - st["memory-total"]) // PAGE,
+            "own": own}
 
 
 def swap(w, source, destination):
     w.remove(source)
     w.place(source, incoming=True)
     return destination, source
+
+
+def survive_all(w, source, destination, cuts):
+    """Each of (phase, kind, seconds), to and fro; the rows. Afterwards neither daemon holds more than before."""
+    rows, at_rest = [], AtRest()
+    at_rest.look("at first", source, destination)
+    for phase, kind, cut in cuts:
+        rows.append(survive(w, source, destination, phase, kind, cut))
+        source, destination = swap(w, source, destination)
+        at_rest.look(f"{phase}, {kind}, {cut} s", source, destination)
+        rows[-1]["rest"] = [at_rest.own[h][-1] for h in (destination, source)]
+        print_table(rows[-1:])
+    print_table(rows)
+    print(f"# descriptors at rest: {at_rest.fds}")
+    grown = at_rest.grown()
+    expect(grown < GROWN_MAX_KIB, f"a daemon has grown by {grown} KiB")
+    return rows
 
 
 def begin(stage, rate=300, tls=False):
@@ -123,10 +146,10 @@ def begin(stage, rate=300, tls=False):
 
 
 def print_table(rows):
-    print("# phase        cut        s   goes on after   reconnects   away    pages in flight   pages dirty")
+    print("# phase        cut        s   goes on after   reconnects   away    pages in flight   pages dirty   KiB of source, destination: cut   at rest")
     for r in rows:
         print(f"# {r['phase']:12} {r['kind']:10} {r['cut']:<3} {r['on']:8.2f} s      {r['reconnects']:4}      {r['time']:6.2f} s"
-              f"  {r['in flight']:10}      {r['dirty']:10}", flush=True)
+              f"  {r['in flight']:10}      {r['dirty']:10}   {r['own'][0]:6} {r['own'][1]:6}   {r['rest'][0]:6} {r['rest'][1]:6}", flush=True)
 
 
 def check_on(rows):
@@ -137,12 +160,8 @@ def check_on(rows):
 def case_reconnect(stage):
     """A handful of cuts."""
     w, source, destination = begin(stage)
-    rows = []
-    for phase, kind, cut in (("round-0", "both", 6), ("later-round", "back", 1), ("switch-over", "there", 6), ("round-0", "reset", 1),
-                             ("later-round", "half-open", 0)):
-        rows.append(survive(w, source, destination, phase, kind, cut))
-        source, destination = swap(w, source, destination)
-    print_table(rows)
+    rows = survive_all(w, source, destination, (("round-0", "both", 6), ("later-round", "back", 1), ("switch-over", "there", 6), ("round-0", "reset", 1),
+                                                ("later-round", "half-open", 0)))
     expect(all(r["on"] < 60 for r in rows), "went on too late, even for a machine with much else to do")
     expect(all(r["reconnects"] for r in rows if r["cut"] != 1 or r["kind"] == "reset"), "a cut did not lead to a reconnect: this proves nothing")
 
@@ -152,16 +171,10 @@ def matrix(stage, tls):
     w, source, destination = begin(stage, tls=tls)
     found = json.loads(source.try_run("migctl", "--json", "check", w.name, destination.name)[1])["findings"]
     expect(tls == ("transport-plain" not in [f["code"] for f in found]), f"not over what was wanted: {found}")
-    rows = []
-    cuts = [int(c) for c in os.environ.get("MIGD_CUTS", "1 5").split()]
-    for phase in ("round-0", "later-round", "switch-over"):
-        for kind in ("both", "there", "back", "link", "reset", "half-open"):
-            for cut in cuts if kind != "half-open" else [0]:
-                rows.append(survive(w, source, destination, phase, kind, cut))
-                print_table(rows[-1:])
-                source, destination = swap(w, source, destination)
-    print_table(rows)
-    check_on(rows)
+    seconds = os.environ.get("MIGD_CUTS") or ("1 5 20" if os.environ.get("MIGD_SWEEP") == "all" else "1 5")
+    cuts = [(phase, kind, cut) for phase in ("round-0", "later-round", "switch-over") for kind in ("both", "there", "back", "link", "reset", "half-open")
+            for cut in (map(int, seconds.split()) if kind != "half-open" else [0])]
+    check_on(survive_all(w, source, destination, cuts))
 
 
 def case_reconnect_matrix(stage):

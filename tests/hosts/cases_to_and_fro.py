@@ -6,13 +6,12 @@ MIGD_HOPS says how many, MIGD_SEED which dice."""
 import collections
 import os
 import random
-import re
-import statistics
 import time
 
-from faults import Stopped, judge, phases, pid_of, prepare, ready, settle, status, OTHER_POINTS
+from faults import Stopped, judge, phases, prepare, ready, settle, status, OTHER_POINTS
+from figures import AtRest
 from network import Network
-from stage import Failed, expect, wait_for
+from stage import expect, wait_for
 from workload import Workload
 
 UNUSUAL = ("rollback", "in-rollback", "reconnecting", "in-reconnecting")  # a migration that goes well does not pass them
@@ -21,15 +20,6 @@ ENDED_KEPT = 32  # API_ENDED_MAX: a daemon grows until it remembers so many
 
 def points():
     return [p for p in (*phases(), *OTHER_POINTS) if p[0] not in UNUSUAL]
-
-
-def descriptors(host):
-    return int(host.run("sh", "-c", f"ls /proc/{pid_of(host)}/fd | wc -l"))
-
-
-def own_kib(host):
-    """Memory of the daemon's own; that of the guest, which it has mapped, is not."""
-    return int(re.search(r"RssAnon:\s+(\d+)", host.run("cat", f"/proc/{pid_of(host)}/status")).group(1))
 
 
 class Row:
@@ -44,8 +34,7 @@ class Row:
         self.counts = collections.Counter()  # (trouble, what became of it) -> how often
         self.places = collections.Counter()  # (trouble, point)
         self.doubts = 0
-        self.fds = {}  # "running", "waiting" -> descriptors of a daemon at rest whose domain does that
-        self.own = {host: [] for host in stage.hosts}
+        self.at_rest = AtRest()
 
     def trouble(self, kind, verify):
         """A migration into which this comes; a word for the table: where."""
@@ -89,35 +78,13 @@ class Row:
         self.doubts += "in-doubt" in seen
         self.source, self.destination = runs, idle
         ready(self.w, runs, idle)
-        self.rest(what)
-
-    def rest(self, what):
-        for host, role in ((self.source, "running"), (self.destination, "waiting")):
-            usual = self.fds.setdefault(role, descriptors(host))
-            try:
-                wait_for("as many as ever", lambda h=host, n=usual: descriptors(h) == n, step=0.1)
-            except Failed:
-                held = host.run("ls", "-l", f"/proc/{pid_of(host)}/fd")
-                raise Failed(f"{what}: {host.name}, {role}: {descriptors(host)} descriptors, at first there were {usual}: {held}") from None
-            self.own[host].append(own_kib(host))
+        self.at_rest.look(what, self.source, self.destination)
 
     def report(self):
         for kind in sorted({k for k, _ in self.counts}):
             where = ", ".join(f"{p} {n}" for (k, p), n in sorted(self.places.items()) if k == kind)
             print(f"# {kind:20} completed {self.counts[kind, 'completed']:3}, rolled back {self.counts[kind, 'rolled back']:3}  {where}")
-        print(f"# in doubt for a moment {self.doubts}; descriptors at rest {self.fds}")
-
-    def grown(self, first):
-        """KiB by which the last third after `first` samples is above the first third, of the host that grew most."""
-        most = 0
-        for host, own in self.own.items():
-            samples = own[first:]
-            third = max(1, len(samples) // 3)
-            a, b = statistics.median(samples[:third]), statistics.median(samples[-third:])
-            print(f"# {host.name}: its own memory {own[0]} KiB after the first migration, {own[-1]} KiB after the last; "
-                  f"{a:.0f} KiB in the first third from {first + 1} on, {b:.0f} KiB in the last")
-            most = max(most, b - a)
-        return most
+        print(f"# in doubt for a moment {self.doubts}; descriptors at rest {self.at_rest.fds}")
 
 
 def hops():
@@ -126,7 +93,7 @@ def hops():
 
 def run(stage, kinds):
     row = Row(stage)
-    row.rest("at first")
+    row.at_rest.look("at first", row.source, row.destination)
     try:
         for n in range(hops()):
             row.hop(n + 1, row.dice.choice(kinds))
@@ -138,7 +105,7 @@ def run(stage, kinds):
 def case_to_and_fro(stage):
     """Daemons are killed and started again, the network is cut, migrations are cancelled."""
     row = run(stage, ["none", "none", "kill-source", "kill-destination", "restart-source", "restart-destination", "cut", "cancel"])
-    grown = row.grown(0)
+    grown = row.at_rest.grown()
     expect(grown < 4096, f"a daemon has grown by {grown} KiB")
 
 
@@ -146,7 +113,7 @@ def case_to_and_fro_in_one_life(stage):
     """No daemon ends, so that it could grow: as soon as it has all ended migrations that it keeps, it does not."""
     row = run(stage, ["none", "none", "cut", "cancel"])
     full = hops() > 2 * ENDED_KEPT
-    grown = row.grown(ENDED_KEPT if full else 0)
+    grown = row.at_rest.grown(ENDED_KEPT if full else 0)
     expect(grown < (1024 if full else 4096), f"a daemon has grown by {grown} KiB")
 
 

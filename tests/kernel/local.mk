@@ -30,7 +30,7 @@ dist_noinst_SCRIPTS += tests/kernel/check-check tests/kernel/check-open-vmm test
 dist_noinst_SCRIPTS += tests/kernel/check-state-damage
 dist_noinst_SCRIPTS += tests/kernel/check-hook
 dist_noinst_SCRIPTS += tests/kernel/check-vmm tests/kernel/check-bench
-dist_noinst_SCRIPTS += tests/kernel/check-tracking tests/kernel/check-tls
+dist_noinst_SCRIPTS += tests/kernel/check-tracking tests/kernel/check-tls tests/kernel/check-tls-keys
 dist_noinst_SCRIPTS += tests/kernel/check-register-pid
 dist_noinst_DATA += tests/kernel/README.md tests/kernel/suite tests/kernel/lab.service tests/kernel/machine.py tests/kernel/debian.sh tests/kernel/two-sides.sh tests/kernel/kernel.config tests/kernel/mtty-dma.patch tests/kernel/qemu-ssads.patch
 

@@ -90,6 +90,12 @@ def find_program(name, what):
     return found
 
 
+def find_fault_program(name):
+    """The same of a build with --enable-fault-points: in FAULT_BUILD, or in a folder `faults` beside the build folder. None where there is none."""
+    path = os.path.join(os.environ.get("FAULT_BUILD") or os.path.join(os.path.dirname(BUILD), "faults"), name)
+    return path if os.path.isfile(path) else None
+
+
 def busybox(lab):
     for path in (os.path.join(lab, "busybox"), os.path.join(lab, "bin", "busybox"), shutil.which("busybox", path=PATH)):
         if path and os.path.exists(path):

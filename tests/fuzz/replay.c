@@ -59,7 +59,7 @@ static int replay(const char *path)
 
 int main(int argc, char **argv)
 {
-    alarm(120);
+    alarm(600);
     if (argc > 1) {
         int r = 0;
         for (int i = 1; i < argc; i++)

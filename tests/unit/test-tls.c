@@ -667,7 +667,7 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    alarm(120);
+    alarm(600);
     signal(SIGPIPE, SIG_IGN); /* as migd does */
     return cmocka_run_group_tests(tests, make_certificates, drop_certificates);
 }

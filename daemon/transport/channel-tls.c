@@ -46,6 +46,7 @@ struct tls_channel {
     pthread_mutex_t lock; /* of ssl and out */
     SSL *ssl;
     bool kernel_sends;
+    bool keys_end;                     /* the key cannot be renewed: so it is where the kernel sends */
     bool broken;                       /* nothing more may be said, not even goodbye */
     uint64_t records, records_per_key; /* sender's thread */
     uint64_t count_at_bytes;           /* the same: sent_bytes of the next look at the kernel's count */
@@ -163,6 +164,15 @@ static int failure(struct tls_channel *t, int result)
     }
 }
 
+/* As if the kernel did it. */
+static int check_own_key(struct tls_channel *t)
+{
+    if (!t->keys_end || !t->base.renewable || t->records < t->records_per_key)
+        return 0;
+    int r = flush_down_to(t, 0, false);
+    return r < 0 ? r : -EKEYEXPIRED;
+}
+
 static int send_record(struct tls_channel *t, const void *data, size_t size)
 {
     size_t written = 0;
@@ -171,7 +181,7 @@ static int send_record(struct tls_channel *t, const void *data, size_t size)
         return r;
     pthread_mutex_lock(&t->lock);
     ERR_clear_error();
-    if (++t->records % t->records_per_key == 0)
+    if (++t->records % t->records_per_key == 0 && !t->keys_end)
         SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED); /* goes out before the record */
     int ok = SSL_write_ex(t->ssl, data, size, &written);
     r = ok ? 0 : failure(t, ok);
@@ -251,6 +261,9 @@ static int tls_sendv(struct channel *c, struct iovec *iov, int iovcnt)
     bool more = c->send_more;
     c->send_more = false;
     channel_consume(&iov, &iovcnt, 0);
+    int expired = check_own_key(t);
+    if (expired < 0)
+        return expired;
     while (iovcnt > 0) {
         size_t size;
         const void *data = next_record(t, &iov, &iovcnt, &size);
@@ -393,16 +406,18 @@ static const struct channel_ops tls_ops = {
     .destroy = tls_destroy,
 };
 
-/* A test does not send for hours. */
-static uint64_t records_per_key(void)
+/* A test does not send for hours, and may do without such a kernel. */
+static void limit_key(struct tls_channel *t)
 {
+    t->records_per_key = RECORDS_PER_KEY;
+    t->keys_end = t->kernel_sends;
 #ifdef FAULT_POINTS
     const char *text = getenv("MIGD_TLS_RECORDS_PER_KEY");
     uint64_t records;
     if (text && parse_unsigned(text, 1u << 24, &records) == 0 && records > 0)
-        return records;
+        t->records_per_key = records;
+    t->keys_end |= getenv("MIGD_TLS_KEYS_END") != NULL;
 #endif
-    return RECORDS_PER_KEY;
 }
 
 int channel_tls_new(struct channel **c, SSL *ssl)
@@ -411,8 +426,8 @@ int channel_tls_new(struct channel **c, SSL *ssl)
     if (!t)
         return -ENOMEM;
     t->ssl = ssl;
-    t->records_per_key = records_per_key();
     t->kernel_sends = BIO_get_ktls_send(SSL_get_wbio(ssl));
+    limit_key(t);
     int r = t->kernel_sends ? 0 : set_out(t);
     if (r < 0) {
         free(t->out);

@@ -44,6 +44,33 @@ def move(rig):
     r.judge_moved()
 
 
+def short_keys(rig, records, **env):
+    """Keys that are used up again and again in one migration, which is proved; its counters."""
+    r = tls_rig(rig, rate=2000, faults={})
+    for side in r.sides:
+        side.env.update(MIGD_TLS_RECORDS_PER_KEY=str(records), **env)
+    r.up().migrate("--connections", "2", "--verify=strict", "--reconnect-timeout", "300s")
+    counters = [json.loads(side.migctl("--json", "status", "demo")[1]) for side in r.sides]
+    r.judge_moved()
+    return counters
+
+
+@CASES.case("tls-keys-renewed")
+def keys_renewed(rig):
+    """What OpenSSL encrypts: the key is renewed within the connection."""
+    there, _ = short_keys(rig, 50)
+    expect(there["reconnects"] == 0, f"connected anew {there['reconnects']} times")
+
+
+@CASES.case("tls-keys-used-up")
+def keys_used_up(rig):
+    """A key that cannot be renewed, as if the kernel encrypted: the connections are made anew, and to the page only what was in flight goes again."""
+    there, here = short_keys(rig, 500, MIGD_TLS_KEYS_END="1")
+    expect(there["reconnects"] >= 2, f"connected anew {there['reconnects']} times only: this proves nothing")
+    sent, placed = (s["memory-normal"] + s["memory-constant"] for s in (there, here))
+    expect(sent - placed == there["resent-in-flight"] // 4096, f"sent {sent} pages, in place {placed}, in flight {there['resent-in-flight']} bytes")
+
+
 @CASES.case("tls-in-doubt-asks-by-name")
 def in_doubt(rig):
     """The destination is prepared, the source's daemon is killed and comes back: asked at an address that its certificate does not have, it is

@@ -4,7 +4,7 @@ blackout the migration goes on soon after the network is back and sends no page 
 source runs on; after the decision both sides find out who runs as soon as they can talk.
 
 The cases reconnect-matrix and reconnect-matrix-tls are the whole table and take a quarter of an hour each: they run only when they are named.
-MIGD_CUTS says how long the cuts are ("1 5", and with MIGD_SWEEP=all "1 5 20"). Between them neither daemon may hold more memory or descriptors
+MIGD_CUTS says how long the cuts are ("1 5", and with MIGD_SWEEP=all "1 5 20"); MIGD_SWEEP="PHASE..." takes some phases. Between them neither daemon may hold more memory or descriptors
 than before."""
 import json
 import os
@@ -21,6 +21,7 @@ PAGE = 4096
 SIZE_MIB = 64
 CAP = "24M"
 GROWN_MAX_KIB = 4096
+PHASES = ("round-0", "later-round", "switch-over")
 SLOW = "6M"  # for what is done in the middle of round 0, which takes ten seconds then
 
 
@@ -172,8 +173,10 @@ def matrix(stage, tls):
     w, source, destination = begin(stage, tls=tls)
     found = json.loads(source.try_run("migctl", "--json", "check", w.name, destination.name)[1])["findings"]
     expect(tls == ("transport-plain" not in [f["code"] for f in found]), f"not over what was wanted: {found}")
-    seconds = os.environ.get("MIGD_CUTS") or ("1 5 20" if os.environ.get("MIGD_SWEEP") == "all" else "1 5")
-    cuts = [(phase, kind, cut) for phase in ("round-0", "later-round", "switch-over") for kind in ("both", "there", "back", "link", "reset", "half-open")
+    sweep = os.environ.get("MIGD_SWEEP") or ""
+    seconds = os.environ.get("MIGD_CUTS") or ("1 5 20" if sweep == "all" else "1 5")
+    phases = [p for p in PHASES if p in sweep.split()] or PHASES
+    cuts = [(phase, kind, cut) for phase in phases for kind in ("both", "there", "back", "link", "reset", "half-open")
             for cut in (map(int, seconds.split()) if kind != "half-open" else [0])]
     check_on(survive_all(w, source, destination, cuts))
 

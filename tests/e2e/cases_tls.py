@@ -46,7 +46,7 @@ def move(rig):
 
 def short_keys(rig, records, **env):
     """Keys that are used up again and again in one migration, which is proved; its counters."""
-    r = tls_rig(rig, rate=2000, faults={})
+    r = tls_rig(rig, rate=300, faults={})
     for side in r.sides:
         side.env.update(MIGD_TLS_RECORDS_PER_KEY=str(records), **env)
     r.up().migrate("--connections", "2", "--verify=strict", "--reconnect-timeout", "300s")

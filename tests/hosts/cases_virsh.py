@@ -141,6 +141,28 @@ def case_virsh_falls_back(stage):
     expect(told(a, "the guest stays at the source"), f"the destination's migd: {a.journal('-u', 'migd')[-600:]}")
 
 
+def case_virsh_survives(stage):
+    """The source's migd, then the destination's, is killed while memory moves: virsh fails, and the guest goes on at the source with all its pages."""
+    a, b = stage.hosts
+    for host in stage.hosts:
+        host.write("/etc/migd/migd.conf.d/70-slow.conf", "[Migration]\nBandwidth=2M\nReconnectTimeout=5s\n")
+    guest = ready(stage)
+    for victim in (a, b):
+        before = guest.seen(a)
+        unit = f"virsh-{victim.name}"
+        a.start(unit, *guest.migrate_command(b))
+        wait_for("it is under way", lambda: (domain(guest, a) or {}).get("State") == "migrating", 120, 0.1)
+        victim.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "migd")
+        wait_for(f"virsh ends after {victim.name}'s migd was killed", lambda unit=unit: not a.alive(unit), 180, 0.2)
+        expect("error:" in a.output(unit), f"virsh says: {a.output(unit)}")
+        wait_for("its QEMU is gone at the destination", lambda: guest.state(b) in ("", "shut off"), 90, 0.2)
+        registered(guest, a)
+        wait_for("the source's migd has it", lambda: (domain(guest, a) or {}).get("State") == "running", 90, 0.2)
+        wait_for("the destination forgets it", lambda: domain(guest, b) is None, 90, 0.2)
+        guest.alone(a, b)
+        guest.check(a, before)
+
+
 def case_virsh_leaves_what_was_asked_for(stage):
     """migctl start with an engine, at the host that virsh would ask: libvirt's moves everything at once, and the native one is no second time begun."""
     a, b = stage.hosts
@@ -202,6 +224,6 @@ def case_auto_chooses(stage):
 
 
 for case in (case_virsh_goes_native, case_virsh_over_tls, case_virsh_postcopy,
-             case_virsh_nobody_to_ask, case_virsh_falls_back, case_virsh_leaves_what_was_asked_for, case_auto_chooses):
+             case_virsh_nobody_to_ask, case_virsh_falls_back, case_virsh_survives, case_virsh_leaves_what_was_asked_for, case_auto_chooses):
     case.libvirt = True
 case_virsh_falls_back.faults = True

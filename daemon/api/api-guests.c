@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-guests.h"
 #include "api/api-context.h"
+#include "base/log.h"
 #include "outgoing/outgoing.h"
+#include <string.h>
 
 static int add(const char *name, bool incoming, struct domain **ret, void *userdata, struct mig_error *err)
 {
@@ -20,8 +22,22 @@ static void take_off(struct domain *d, void *userdata)
         domain_unref(api_release_domain(userdata, ad));
 }
 
+static void end_migration(struct domain *d, void *userdata)
+{
+    struct api *a = userdata;
+    for (size_t i = 0; i < a->nmigrations; i++) {
+        struct migration *m = a->migrations[i]->migration;
+        if (strcmp(migration_id(m), d->migration_id) == 0 && migration_cancel(m, NULL) == 0)
+            log_write(LOG_NOTICE, &(struct log_fields){.domain = d->name, .migration = d->migration_id},
+                      "%s has no QEMU any more: its migration is cancelled", d->name);
+    }
+}
+
 struct guests_ops api_guests_ops(struct api *a)
 {
-    return (struct guests_ops){
-        .add = add, .remove = take_off, .userdata = a, .security = a->o.outgoing->security};
+    return (struct guests_ops){.add = add,
+                               .remove = take_off,
+                               .end_migration = end_migration,
+                               .userdata = a,
+                               .security = a->o.outgoing->security};
 }

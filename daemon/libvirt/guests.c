@@ -178,6 +178,8 @@ static void release(struct guests *g, const char *name)
     t->leaves = true;
     t->next = g->list;
     g->list = t;
+    if (domain_is_borrowed(d))
+        g->ops.end_migration(d, g->ops.userdata);
     release_idle(g);
 }
 

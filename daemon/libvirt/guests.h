@@ -22,6 +22,8 @@ struct guests_ops {
     int (*add)(const char *name, bool incoming, struct domain **ret, void *userdata, struct mig_error *err);
     /* The opposite, of an idle domain. */
     void (*remove)(struct domain *d, void *userdata);
+    /* Of a domain whose QEMU is gone: a migration that moves its memory all the same, and is not decided. */
+    void (*end_migration)(struct domain *d, void *userdata);
     void *userdata;
     struct security *security; /* how other hosts are asked; borrowed */
 };

@@ -149,8 +149,12 @@ static void failed(struct vm_job *j, bool asked)
         end_as(j, MIG_STATE_IN_DOUBT, &err);
         return;
     }
-    migration_set_verdict(j->migration, "%s: the workload runs on here",
-                          err.code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed");
+    const char *word = err.code == MIG_ERR_CANCELLED ? "Cancelled" : "Failed";
+    if (place == VM_NOWHERE)
+        migration_set_verdict(j->migration, "%s: %s runs at neither host, its QEMU has ended", word,
+                              j->plan.name);
+    else
+        migration_set_verdict(j->migration, "%s: the workload runs on here", word);
     end_as(j, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED, &err);
 }
 

@@ -50,7 +50,7 @@ void vm_watch(struct vm_job *j);
 /* Not while its hook runs: libvirt would wait for the hook. */
 bool vm_may_ask(struct vm_job *j);
 
-enum vm_place { VM_HERE, VM_THERE, VM_UNKNOWN };
-/* vm-outcome.c: asks both libvirts until one says that it runs the guest, or the time is over. Fills what
- * with what is known. */
+enum vm_place { VM_HERE, VM_THERE, VM_NOWHERE, VM_UNKNOWN };
+/* vm-outcome.c: asks both libvirts until one says that it runs the guest, both that they do not, or the
+ * time is over. Fills what with what is known. */
 enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size);

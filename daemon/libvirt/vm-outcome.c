@@ -85,6 +85,8 @@ enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size)
             struct answer at_destination = ask_there(j, &there, what, size);
             if (at_destination.known && at_destination.active && !at_destination.paused)
                 return VM_THERE;
+            if (at_destination.known && !at_destination.active)
+                return VM_NOWHERE; /* a source ends its own only after the destination runs it */
         }
         if (now_usec() >= deadline)
             return VM_UNKNOWN;

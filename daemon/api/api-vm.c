@@ -37,9 +37,9 @@ static void free_work(void *work)
     findings_clear(&w->findings);
     if (w->native && !w->migration)
         api_fetch_given_up(w->api, w->plan.name);
-    migration_unref(w->migration);
     if (w->native)
-        vm_native_keep(w->api->natives, w->native);
+        vm_native_keep(w->api->natives, w->native, w->migration);
+    migration_unref(w->migration);
     free(w->list);
     free(w);
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define RUN_DIR       "/run/libvirt/qemu"
 #define ARGUMENTS_MAX ((size_t)4 << 20)
@@ -311,12 +313,15 @@ static void look_at_process(struct hook_call *c)
             c->incoming = true;
 }
 
+/* libvirt does not hear that this QEMU ended before its hook has returned. */
 static int wait_for_memory(struct hook_call *c, int cancel_fd, struct mig_error *err)
 {
     const struct hook_event event = event_of(c);
-    _cleanup_close_ int either = epoll_create1(EPOLL_CLOEXEC);
+    _cleanup_close_ int either = epoll_create1(EPOLL_CLOEXEC),
+                        process = c->pid > 0 ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
     struct epoll_event readable = {.events = EPOLLIN};
     if (either < 0 || epoll_ctl(either, EPOLL_CTL_ADD, c->end_fd, &readable) < 0 ||
+        (process >= 0 && epoll_ctl(either, EPOLL_CTL_ADD, process, &readable) < 0) ||
         (cancel_fd >= 0 && epoll_ctl(either, EPOLL_CTL_ADD, cancel_fd, &readable) < 0))
         return mig_error_set(err, MIG_ERR_FAILED, errno, "domain %.80s cannot be waited for: %s", c->name,
                              strerror(errno));

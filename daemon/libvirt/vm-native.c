@@ -9,6 +9,7 @@ struct vm_native {
     struct vm_native *next;
     struct vm_plan plan;
     struct vm_call call;
+    struct migration *migration; /* migd's part; reference, or NULL: it did not begin */
     struct loop_io *watch;
 };
 
@@ -31,6 +32,7 @@ static void native_free(struct vm_native *n)
 {
     loop_io_free(n->watch);
     vm_call_end(&n->call);
+    migration_unref(n->migration);
     free(n);
 }
 
@@ -41,10 +43,12 @@ struct vm_natives *vm_natives_free(struct vm_natives *all)
     for (struct vm_native *n = all->list, *next; n; n = next) {
         next = n->next;
         struct mig_error e = MIG_ERROR_INIT;
-        if (vm_native_has_ended(n, &e))
+        if (vm_native_has_ended(n, &e)) {
             native_free(n);
-        else
-            loop_io_free(n->watch); /* its thread has the rest in its hands */
+        } else { /* its thread has the rest in its hands */
+            loop_io_free(n->watch);
+            n->migration = migration_unref(n->migration);
+        }
     }
     free(all);
     return NULL;
@@ -82,15 +86,26 @@ bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
     return true;
 }
 
+/* Without libvirt's part memory is moved for nothing. What is decided is beyond that, and knows by itself. */
+static void end_migration(struct vm_native *n)
+{
+    if (n->migration && migration_cancel(n->migration, NULL) == 0)
+        log_write(LOG_NOTICE,
+                  &(struct log_fields){.domain = n->plan.name, .migration = migration_id(n->migration)},
+                  "The migration of %s is cancelled", n->plan.name);
+}
+
 static void ended(int fd, void *userdata)
 {
     struct vm_native *n = userdata;
     const struct log_fields fields = {.domain = n->plan.name};
     vm_call_wait(&n->call);
-    if (n->call.result < 0)
+    if (n->call.result < 0) {
         log_mig_error(LOG_WARNING, &fields, &n->call.error, "libvirt did not finish its part");
-    else
+        end_migration(n);
+    } else {
         log_write(LOG_INFO, &fields, "libvirt has moved CPUs and devices of %s", n->plan.name);
+    }
     for (struct vm_native **at = &n->all->list; *at; at = &(*at)->next)
         if (*at == n) {
             *at = n->next;
@@ -99,9 +114,10 @@ static void ended(int fd, void *userdata)
     native_free(n);
 }
 
-void vm_native_keep(struct vm_natives *all, struct vm_native *n)
+void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migration *m)
 {
     n->all = all;
+    n->migration = m ? migration_ref(m) : NULL;
     n->next = all->list;
     all->list = n;
     if (loop_io_new(&n->watch, all->loop, n->call.end_fd, ended, n) < 0)

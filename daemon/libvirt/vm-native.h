@@ -7,6 +7,7 @@
 #pragma once
 #include "libvirt/vm-plan.h"
 #include "loop/loop.h"
+#include "migration/migration.h"
 
 struct vm_natives; /* those that go on; main thread */
 int vm_natives_new(struct vm_natives **ret, struct loop *loop);
@@ -19,5 +20,6 @@ int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct m
 /* Any thread: whether its call has returned, and then in err what libvirt says, or that it has moved
  * everything by itself. */
 bool vm_native_has_ended(struct vm_native *n, struct mig_error *err);
-/* Main thread. It goes on, its end is logged, and it is freed. */
-void vm_native_keep(struct vm_natives *all, struct vm_native *n);
+/* Main thread. It goes on, its end is logged, and it is freed. When libvirt fails, m (NULL: none), which is
+ * migd's part of it, is cancelled. */
+void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migration *m);

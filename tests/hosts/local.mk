@@ -4,4 +4,4 @@ EXTRA_DIST += tests/hosts/stage.py tests/hosts/network.py tests/hosts/figures.py
 # The stage with libvirt, and the guest that proves its memory.
 EXTRA_DIST += tests/hosts/libvirt_stage.py tests/hosts/guest.py tests/hosts/cases_libvirt.py tests/hosts/cases_hook.py tests/hosts/cases_native.py tests/hosts/cases_virsh.py tests/hosts/cases_resolve.py tests/hosts/cases_vm.py tests/guest/init.c
 EXTRA_DIST += tests/hosts/libvirt_stage.py tests/hosts/guest.py tests/hosts/cases_libvirt.py tests/hosts/cases_hook.py tests/hosts/cases_native.py tests/hosts/cases_vm.py tests/guest/init.c
-EXTRA_DIST += tests/hosts/vm_moves.py tests/hosts/cases_vm_hops.py
+EXTRA_DIST += tests/hosts/vm_moves.py tests/hosts/vm_trouble.py tests/hosts/cases_vm_hops.py tests/hosts/cases_vm_stall.py tests/hosts/cases_vm_failures.py tests/hosts/cases_vm_figures.py

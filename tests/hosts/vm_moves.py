@@ -16,6 +16,7 @@ ARRIVAL = {"native": "60s", "libvirt": "0s"}  # a guest that QEMU moves whole ne
 def ready(stage, engine):
     for host in stage.hosts:
         host.write(WAIT_CONF, f"[Libvirt]\nArrivalWait={ARRIVAL[engine]}\nDestinationUri=qemu+tcp://%h:{LIBVIRT_PORT}/system\n")
+        host.try_run("systemctl", "reload", "migd")  # one that runs already
     both_ready(stage)
 
 

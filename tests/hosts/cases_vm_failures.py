@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What dies or breaks while migctl moves a libvirt guest, at each of its phases and with each engine: the guest runs at exactly one host with
+all its pages, or nowhere where its QEMU was killed; libvirt, QEMU and migd say the same about it at both hosts.
+
+A few rows are in every run; MIGD_SWEEP=all takes the whole table, MIGD_SWEEP="memory/network decided/*" what fits."""
+import fnmatch
+import os
+import time
+
+from faults import prepare
+from stage import Failed, expect
+from vm_moves import move, place, ready
+from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, ending, settle
+
+SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook",
+        "libvirt": "switching/kill-source finishing/libvirtd-destination runs/kill-destination"}
+
+
+def rows(engine):
+    """(phase, trouble): all that make sense. libvirt's own migration has a hook that waits only before it begins."""
+    wanted = os.environ.get("MIGD_SWEEP") or SOME[engine]
+    patterns = ["*"] if wanted == "all" else wanted.split()
+    table = [(p, t) for p in (NATIVE_PHASES if engine == "native" else LIBVIRT_PHASES) for t in TROUBLES
+             if (engine == "native" or t != "hook") and (p, t) != ("runs", "qemu-source")]  # that one has ended already
+    chosen = [row for row in table if any(fnmatch.fnmatch("/".join(row), p) for p in patterns)]
+    expect(chosen, f"there is no row {wanted}")
+    return chosen
+
+
+class Matrix:
+    def __init__(self, stage, engine):
+        self.stage, self.engine, self.guests = stage, engine, 0
+        for host in stage.hosts:
+            prepare(host)
+        ready(stage, engine)
+        self.fresh()
+
+    def fresh(self):
+        self.guests += 1
+        self.guest = place(self.stage, self.stage.a, f"vm{self.guests}", size_mib=128, fill_mib=48, rate=300)
+        self.source, self.destination = self.stage.a, self.stage.b
+
+    def row(self, phase, trouble):
+        before = self.guest.seen(self.source)
+        begun = time.monotonic()
+        held = Held(self.guest, self.engine, self.source, self.destination, phase)
+        try:
+            held.strike(trouble)
+            where = settle(held, trouble == "qemu-source" or (phase, trouble) == ("runs", "qemu-destination"))
+        finally:
+            held.clear()
+        took, said = time.monotonic() - begun, ending(held)
+        print(f"# {self.engine:8} {phase:10} {trouble:21} {'source' if where is self.source else 'destination' if where else 'nowhere'} runs, "
+              f"migd says {said}, {took:.0f} s", flush=True)
+        if not where:
+            self.fresh()
+            return
+        try:
+            self.guest.check(where, before)
+        except Failed as e:
+            if self.engine == "native" or where is self.source:
+                raise
+            print(f"# moved by QEMU, which under TCG loses pages by itself: {e}", flush=True)
+            self.fresh()
+            return
+        if where is not self.source:
+            self.source, self.destination = self.destination, self.source
+
+    def clean(self):
+        """After a row that failed the next one begins with all new."""
+        for host in self.stage.hosts:
+            host.try_run("virsh", "-q", "destroy", self.guest.name, seconds=120)
+            host.run("systemctl", "restart", "migd", "libvirtd", seconds=200)
+        self.fresh()
+
+
+def sweep(stage, engine):
+    matrix, bad = Matrix(stage, engine), []
+    for phase, trouble in rows(engine):
+        try:
+            matrix.row(phase, trouble)
+        except Failed as e:
+            bad.append(f"{phase}/{trouble}: {e}")
+            print(f"# {engine:8} {phase:10} {trouble:21} FAILED: {e}", flush=True)
+            matrix.clean()
+    expect(not bad, f"{len(bad)} rows: {'; '.join(bad)}")
+    move(matrix.guest, engine, matrix.source, matrix.destination)
+
+
+def case_vm_failures_native(stage):
+    sweep(stage, "native")
+
+
+def case_vm_failures_libvirt(stage):
+    sweep(stage, "libvirt")
+
+
+for case in (case_vm_failures_native, case_vm_failures_libvirt):
+    case.libvirt = case.faults = True

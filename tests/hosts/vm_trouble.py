@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What goes wrong while migctl moves a libvirt guest: the phases in which a move is held, whom the trouble meets, and how all must end."""
+import json
+import time
+
+from cases_native import domain
+from cases_reconnect import Network
+from cases_vm import begun, status
+from faults import clear_fault, is_stopped, pid_of, set_fault
+from stage import Failed, expect, wait_for
+from vm_moves import ask_qemu, options
+
+HOLD = "/run/hold"
+HOLDER = "/etc/libvirt/hooks/qemu.d/zz-hold"
+
+# Each with the fault point that holds it, and whether it is the destination's migd that stands there.
+NATIVE_PHASES = {"memory": None, "undecided": ("before-decision", False), "decided": ("committed", False), "resume": ("in-resume", True)}
+# memory; QEMU asks whether to switch over, and the source's libvirtd does not hear; all is there, and the destination's does not hear; the
+# guest runs there, and the source's libvirtd is in a hook.
+LIBVIRT_PHASES = ("memory", "switching", "finishing", "runs")
+TROUBLES = ("kill-source", "kill-destination", "restart-source", "qemu-source", "qemu-destination", "libvirtd-source", "libvirtd-destination",
+            "hook", "network", "network-long")
+CUTS = {"network": 3, "network-long": 50}  # seconds; libvirt gives a connection up after 30
+
+
+class Held:
+    """A move that was begun and stands in a phase."""
+
+    def __init__(self, guest, engine, source, destination, phase):
+        self.guest, self.engine, self.source, self.destination, self.phase = guest, engine, source, destination, phase
+        self.stopped = []  # (host, pid) of those who were told to stand
+        self.network = Network(source)
+        self.unit = f"migctl-{time.monotonic_ns()}"
+        begun(guest, destination)
+        (self.hold_native if engine == "native" else self.hold_libvirt)()
+
+    def begin(self, *more):
+        self.source.start(self.unit, "migctl", "--json", "start", self.guest.name, self.destination.name, *options(self.engine, *more))
+
+    def said(self):
+        return self.source.output(self.unit)[-300:]
+
+    def memory_goes(self):
+        def goes():
+            said = status(self.source, self.guest.name)
+            expect(said.get("state") == "running" or self.source.alive(self.unit), f"it ended at once: {self.said()}")
+            return said.get("state") == "running" and said["memory-processed"] > 2 << 20
+        wait_for("memory goes", goes, 120)
+
+    def hold_native(self):
+        at = NATIVE_PHASES[self.phase]
+        if not at:
+            self.begin("--bandwidth=4M", "--reconnect-timeout=20s")
+            self.memory_goes()
+            return
+        host = self.destination if at[1] else self.source
+        pid = pid_of(host)
+        set_fault(host, at[0] + ":stop")
+        try:
+            self.begin()
+            wait_for(f"migd of {host.name} at {at[0]}: {self.said()}", lambda: is_stopped(host, pid), 180)
+        finally:
+            clear_fault(host)
+        self.stopped.append((host, pid))
+
+    def hold_libvirt(self):
+        if self.phase == "runs":
+            self.source.write(HOLD, "")
+            self.source.write(HOLDER, f'#!/bin/sh\n[ "$2" = stopped ] || exit 0\nwhile [ -e {HOLD} ]; do sleep 0.1; done\n', 0o755)
+            self.begin()
+            wait_for(f"it runs at the destination: {self.said()}", lambda: self.guest.state(self.destination) == "running", 180, 0.1)
+            return
+        self.begin("--bandwidth=8M")
+        self.memory_goes()
+        if self.phase == "memory":
+            return
+        host, word = (self.source, "pre-switchover") if self.phase == "switching" else (self.destination, "completed")
+        pid = int(host.unit_property("MainPID", "libvirtd.service"))
+        host.run("kill", "-STOP", str(pid))
+        self.stopped.append((host, pid))
+        wait_for(f"QEMU says {word}", lambda: ask_qemu(self.guest, self.source, "query-migrate").get("status") == word, 180, 0.2)
+
+    def go_on(self):
+        for host, pid in self.stopped:
+            if is_stopped(host, pid):
+                host.try_run("kill", "-CONT", str(pid))
+
+    def release(self):
+        self.go_on()
+        self.source.run("rm", "-f", HOLD)
+
+    def clear(self):
+        self.release()
+        self.network.mend("both")
+        self.source.run("rm", "-f", HOLDER)
+
+    # ---- the troubles ----
+
+    def strike(self, trouble):
+        verb, _, whom = trouble.partition("-")
+        host = self.destination if whom == "destination" else self.source
+        if verb == "network":
+            self.network.cut("both")
+            self.release()
+            time.sleep(CUTS[trouble])
+            self.network.mend("both")
+        elif verb == "qemu":
+            host.run("kill", "-KILL", host.run("cat", f"/run/libvirt/qemu/{self.guest.name}.pid").strip())
+        elif verb == "hook":
+            self.kill_hook()
+        else:
+            self.end_service(host, "libvirtd" if verb == "libvirtd" else "migd", kill=verb == "kill")
+        self.release()
+
+    def kill_hook(self):
+        pids = self.destination.try_run("pgrep", "-f", f"libvirt-hook.* {self.guest.name} started")[1].split()
+        expect(pids, "there is no hook to kill")
+        for pid in pids:
+            self.destination.try_run("kill", "-KILL", pid)
+
+    def end_service(self, host, unit, kill):
+        before = host.unit_property("MainPID", unit)
+        if kill:
+            host.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", unit)
+        else:  # in the background: who stands still cannot end
+            host.run("systemctl", "restart", "--no-block", unit)
+
+        def there():
+            self.release()
+            return host.unit_property("ActiveState", unit) == "active" and host.unit_property("MainPID", unit) not in ("0", before)
+        wait_for(f"{host.name}'s {unit} started again", there, 180, 0.1)
+
+
+def processes(guest, host):
+    return len(host.try_run("pgrep", "-f", f"qemu-system.*guest={guest.name},")[1].split())
+
+
+def unsettled(guest, host):
+    """States of migrations of this guest that have not ended."""
+    code, out, _ = host.try_run("migctl", "--json", "list", "migrations")
+    if code:
+        return ["no migd"]
+    return [m["State"] for m in json.loads(out)["migrations"] if m["Domain"] == guest.name and m["State"] in ("running", "in-doubt")]
+
+
+def settle(held, killed_source, seconds=240):
+    """Until nothing moves any more and libvirt, QEMU and migd say the same at both hosts: the one where it runs, or None where that may be."""
+    guest, last = held.guest, None
+
+    def rests():
+        nonlocal last
+        held.go_on()
+        hosts = (held.source, held.destination)
+        states = {h: guest.state(h) for h in hosts}
+        qemus = {h: processes(guest, h) for h in hosts}
+        known = {h: (domain(guest, h) or {}).get("State", "") for h in hosts}
+        last = [(h.name, states[h], f"{qemus[h]} QEMU", f"migd: {known[h] or 'unknown'}", unsettled(guest, h))
+                for h in hosts]
+        running = [h for h in hosts if states[h] == "running"]
+        if any(unsettled(guest, h) for h in hosts) or len(running) > 1:
+            return None
+        if not running and not killed_source:
+            return None
+        if all((states[h], qemus[h], known[h]) == ("running", 1, "running") if h in running else
+               (states[h] in ("", "shut off") and qemus[h] == 0 and not known[h]) for h in hosts):
+            return running or ["nowhere"]
+        return None
+    try:
+        (where,) = wait_for("rest", rests, seconds, 0.3)
+    except Failed:
+        raise Failed(f"it does not come to rest: {last}; migctl: {held.said()}") from None
+    if where == "nowhere":
+        return None
+    said = ask_qemu(guest, where)
+    expect(said["status"] == "running", f"libvirt says running, and QEMU at {where.name}: {said}")
+    return where
+
+
+def ending(held):
+    """What the source's migd says of it, in a few words."""
+    code, out, _ = held.source.try_run("migctl", "--json", "list", "migrations")
+    expect(code == 0, "the source's migd does not answer")
+    of_it = [m for m in json.loads(out)["migrations"] if m["Domain"] == held.guest.name and m["Direction"] == "outgoing"]
+    return of_it[-1]["State"] if of_it else "not remembered"

@@ -13,7 +13,7 @@ from vm_moves import move, place, ready
 from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, ending, settle
 
 SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook",
-        "libvirt": "switching/kill-source finishing/libvirtd-destination runs/kill-destination"}
+        "libvirt": "switching/kill-source finishing/kill-destination"}
 
 
 def rows(engine):

@@ -67,3 +67,4 @@ def case_vm_stall_libvirt(stage):
 
 for case in (case_vm_stall_native, case_vm_stall_libvirt):
     case.libvirt = True
+case_vm_stall_libvirt.named_only = True  # QEMU 7.2 under TCG at times sees no more of what its guest writes, and then it converges

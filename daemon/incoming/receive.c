@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-#define ATTACH_TIMEOUT_SEC 10
+#define ATTACH_TIMEOUT_SEC 10 /* for the next of its connections */
 #define LOOK_INTERVAL_NSEC 100000000
 #define STATE_TIMEOUT_SEC  60
 /* While rounds run the source may be silent on control for long; dead peers are found by the page connections
@@ -190,16 +190,34 @@ int session_start_another(struct session *s, struct session_connection *c)
     return start_thread(c, page_thread, NULL);
 }
 
-static int start_threads(struct session *s, struct mig_error *err)
+static size_t count_attached(struct session *s)
 {
-    int r = wait_for(s, all_attached, ATTACH_TIMEOUT_SEC, "its other connections", err);
     pthread_mutex_lock(&s->lock);
     size_t n = s->nattached;
     pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* The source opens one after the other, and each may take it as long as that. */
+static int await_connections(struct session *s, struct mig_error *err)
+{
+    size_t before, n = count_attached(s);
+    int r;
+    do {
+        before = n;
+        r = wait_for(s, all_attached, ATTACH_TIMEOUT_SEC, "its other connections", err);
+        n = count_attached(s);
+    } while (r == -ETIMEDOUT && !mig_error_is_set(err) && n > before);
     if (r == -ETIMEDOUT && !mig_error_is_set(err))
         return mig_error_set(err, MIG_ERR_PEER_TIMEOUT, 0,
-                             "The source opened only %zu of %zu connections within %d s", n,
+                             "The source opened %zu of %zu connections and for %d s no other", n,
                              s->nconnections + 1, ATTACH_TIMEOUT_SEC);
+    return r;
+}
+
+static int start_threads(struct session *s, struct mig_error *err)
+{
+    int r = await_connections(s, err);
     if (r < 0)
         return r;
     unsigned beside = s->beside ? 0 : populate_beside_threads(s->nconnections);

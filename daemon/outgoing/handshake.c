@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ANSWER_MIN_USEC (5 * USEC_PER_SEC) /* of a destination that was reached; it may be busy */
+
 #define CONNECT_TIMEOUT_USEC (10 * USEC_PER_SEC)
 /* A network that has acknowledged nothing for so long is taken for broken: as long as a few retransmissions.
  */
@@ -44,7 +46,7 @@ int job_attach(struct job *j, const struct attachment *a, struct channel **ret, 
         json_add_u64(hello, "index", a->index) < 0 || (*a->key && json_add_string(hello, "key", a->key) < 0))
         return mig_error_oom(err);
     uint64_t asked_usec = now_usec();
-    c->deadline_usec = deadline_in(a->timeout_usec);
+    c->deadline_usec = deadline_in(MAX(a->timeout_usec, ANSWER_MIN_USEC));
     r = dialogue_hello(&s, hello, &answer, err);
     if (r < 0)
         return mig_error_wrap(err, "Opening the %s connection %zu", a->role, a->index);

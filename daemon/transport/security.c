@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define HANDSHAKE_MIN_USEC (5 * USEC_PER_SEC)
+
 #define TLS_FIRST_BYTE 0x16 /* of a ClientHello; a frame of migd's begins with another */
 
 struct role {
@@ -140,12 +142,12 @@ static int connect_safely(struct security *s, struct channel **ret, const char *
     /* Before anybody is bothered. */
     if (tls && (r = take(s, &s->client, &mine, NULL, err)) < 0)
         return mig_error_wrap(err, "connecting to %s", address);
-    uint64_t until = deadline_in(timeout_usec);
     _cleanup_(channel_freep) struct channel *c = NULL;
     r = channel_connect_again(&c, address, place, timeout_usec, cancel_fd, err);
     if (r == 0 && tls) {
         struct tls_verify v = {.host = a.host, .other_name = other_name, .ca_path = mine.ca};
-        c->deadline_usec = until;
+        /* Somebody is there: a host that is slow at it is no reason to try once more. */
+        c->deadline_usec = deadline_in(MAX(timeout_usec, HANDSHAKE_MIN_USEC));
         r = tls_handshake(&c, mine.context, false, &v, err);
         c->deadline_usec = 0;
     }

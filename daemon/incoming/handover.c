@@ -185,7 +185,9 @@ int session_run_workload(struct session *s, struct mig_error *err)
             return r;
         }
     }
+    c->arrives = true;
     int vmm = c->ops->resume(c, deadline_in(VMM_TIMEOUT_USEC), r < 0 ? NULL : &why);
+    c->arrives = false;
     if (vmm < 0 && (!s->may_have_run || c->ops->resume_settles) &&
         !s->domain->ndevices) { /* nothing has run: a VMM that cannot resume gives the workload back */
         struct mig_error record_error;

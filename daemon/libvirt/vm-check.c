@@ -92,14 +92,10 @@ static int read_domain(struct vm_look *l, struct mig_error *err)
     return vm_xml_parse(&l->xml, l->text, err);
 }
 
-/* A guest that stands still gains nothing by migd's way, and must not run when that fails. */
-static void prefer_qemu_if_paused(const struct vm_look *l, struct vm_request *q)
+static bool is_paused(const struct vm_look *l)
 {
     int state = VIR_DOMAIN_NOSTATE;
-    if (virt.virDomainGetState(l->domain, &state, NULL, 0) < 0 || state != VIR_DOMAIN_PAUSED)
-        return;
-    q->native_ready = false;
-    snprintf(q->not_native, sizeof q->not_native, "it is paused");
+    return virt.virDomainGetState(l->domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PAUSED;
 }
 
 static void clear(struct vm_look *l)
@@ -122,7 +118,7 @@ int vm_check(const struct vm_request *q, struct vm_plan *ret, struct findings *f
         r = read_domain(l, err);
     struct vm_request asked = *q;
     if (r == 0) {
-        prefer_qemu_if_paused(l, &asked);
+        asked.paused = is_paused(l);
         r = vm_plan_make(ret, &asked, &l->xml, l->persistent, err);
     }
     if (r == 0) {

@@ -44,6 +44,8 @@ static const char *against_native(const struct vm_request *q, const struct vm_xm
         return "its memory is not in shared files, which the native engine would need";
     if (x->nmonitors == 0)
         return "its QEMU has no second monitor, which the native engine would need";
+    if (q->paused)
+        return "it is paused";
     if (q->auto_converge)
         return "auto-converge is something that QEMU does";
     return q->native_ready ? NULL : q->not_native[0] ? q->not_native : "the destination was not asked";
@@ -60,12 +62,23 @@ static int refuse_native(const struct vm_xml *x, struct mig_error *err)
     return r;
 }
 
+/* Where its migration fails, it would be let go on. */
+static int refuse_paused(const struct vm_xml *x, struct mig_error *err)
+{
+    int r = mig_error_set(err, MIG_ERR_WRONG_STATE, 0,
+                          "engine=native: %.80s is paused, and migd moves only what runs", x->name);
+    mig_error_hint(err, "virsh resume it first, or let QEMU move it: --engine libvirt");
+    return r;
+}
+
 static int choose_engine(struct vm_plan *p, const struct vm_request *q, const struct vm_xml *x,
                          struct mig_error *err)
 {
     const char *against = against_native(q, x), *why = "it was asked for";
     if (q->engine == VM_ENGINE_NATIVE && (!vm_xml_memory_is_shared_file(x) || x->nmonitors == 0))
         return refuse_native(x, err);
+    if (q->engine == VM_ENGINE_NATIVE && q->paused)
+        return refuse_paused(x, err);
     p->native = q->engine == VM_ENGINE_NATIVE || (q->engine == VM_ENGINE_AUTO && !against);
     if (q->engine == VM_ENGINE_AUTO)
         why = against ? against : "migd can move its memory, and the destination waits for that";

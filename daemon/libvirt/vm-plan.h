@@ -16,6 +16,7 @@ struct vm_request { /* what was asked for, and what is configured */
     enum vm_engine engine;
     bool native_ready;    /* both migds can: the guest is registered here, and one that arrives there waits */
     char not_native[200]; /* else why not */
+    bool paused;          /* it stands still, and is to do so at the destination */
     struct migration_options options, defaults;
     bool persistent;      /* define it at the destination */
     bool undefine_source; /* and no longer here */

@@ -101,6 +101,11 @@ static int op_resume(struct controller *c, uint64_t deadline_usec, struct mig_er
         return r;
     if (waits_for_migration(word))
         return come_to_life(l, q, deadline_usec, err);
+    if (c->arrives) { /* a migd before this one let it go on; what libvirt has not decided is not for migd */
+        r = await_life(l, q, deadline_usec, err);
+        qemu_heed_shared(q, deadline_in(l->timeout_usec));
+        return r;
+    }
     r = qmp_call(q, "cont", NULL, -1, soon_usec, NULL, err);
     qemu_heed_shared(q, soon_usec);
     return r;

@@ -34,6 +34,7 @@ struct controller_ops {
 struct controller {
     const struct controller_ops *ops;
     unsigned refs; /* atomic */
+    bool arrives;  /* while resume is called at a destination: what is to run came from another host */
 };
 struct controller *controller_ref(struct controller *c);
 struct controller *controller_unref(struct controller *c);

@@ -177,6 +177,19 @@ static void test_stays_paused(void **state)
     end(&q, c);
 }
 
+/* A migd that comes after the one which let the hook go finds a QEMU whose state is all there. It runs when
+ * libvirt says so: libvirt may still give it up, and let the guest go on at the source. */
+static void test_arrived_before(void **state)
+{
+    struct qemu q;
+    struct controller *c = start(&q, "paused", NULL);
+    c->arrives = true;
+    assert_int_equal(c->ops->resume(c, deadline_in(50 * USEC_PER_MSEC), NULL), 0);
+    assert_int_equal(q.barriers, 0);
+    assert_said(&q, "heed ");
+    end(&q, c);
+}
+
 /* ---- the barrier ---- */
 
 struct arriving {
@@ -328,11 +341,17 @@ static void test_source_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_source),       cmocka_unit_test(test_destination),
-        cmocka_unit_test(test_no_life),      cmocka_unit_test(test_stays_paused),
-        cmocka_unit_test(test_let_go),       cmocka_unit_test(test_migration_ends),
-        cmocka_unit_test(test_nobody_comes), cmocka_unit_test(test_somebody_comes_late),
-        cmocka_unit_test(test_cancelled),    cmocka_unit_test(test_source_gives_up),
+        cmocka_unit_test(test_source),
+        cmocka_unit_test(test_destination),
+        cmocka_unit_test(test_no_life),
+        cmocka_unit_test(test_stays_paused),
+        cmocka_unit_test(test_arrived_before),
+        cmocka_unit_test(test_let_go),
+        cmocka_unit_test(test_migration_ends),
+        cmocka_unit_test(test_nobody_comes),
+        cmocka_unit_test(test_somebody_comes_late),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_source_gives_up),
         cmocka_unit_test(test_source_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,7 +165,10 @@ static void test_plan_chooses(void **state)
     p = planned(&q, x, true);
     assert_string_equal(p.engine, "libvirt");
     assert_string_equal(p.why, "hostb does not wait");
-    q.native_ready = true;
+    q.native_ready = q.paused = true;
+    p = planned(&q, x, true);
+    assert_string_equal(p.why, "it is paused");
+    q.paused = false;
     x->nmonitors = 0;
     p = planned(&q, x, true);
     assert_non_null(strstr(p.why, "second monitor"));
@@ -186,6 +189,11 @@ static void test_plan_refuses(void **state)
     q.options.bandwidth_bytes_per_sec = 10 * MIB;
     assert_int_equal(vm_plan_make(&p, &q, x, true, &err), 0);
     assert_true(p.native && p.connections == 1 && p.bandwidth_mib == 0 && !has_flag(&p, "parallel"));
+    q.paused = true;
+    assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
+    assert_int_equal(err.code, MIG_ERR_WRONG_STATE);
+    assert_non_null(strstr(err.message, "is paused"));
+    q.paused = false;
     x->memory_shared = false;
     assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
     assert_int_equal(err.code, MIG_ERR_NOT_SUPPORTED);

@@ -110,21 +110,28 @@ static void find_guest(struct vm_work *w)
                                         : "libvirt's hook has not registered it with migd here");
 }
 
-static void ask_destination(struct vm_work *w, int cancel_fd)
+/* Whoever insists on migd's engine is refused here, before libvirt begins: a guest that nobody makes wait
+ * there would be moved by QEMU. */
+static int ask_destination(struct vm_work *w, int cancel_fd, struct mig_error *err)
 {
     struct vm_request *q = &w->request;
     struct mig_error why = MIG_ERROR_INIT;
-    if (q->engine != VM_ENGINE_AUTO || !w->guest)
-        return;
-    q->native_ready = fetch_ask_receives(w->api->o.outgoing->security, q->host, cancel_fd, &why) == 0;
+    if (q->engine == VM_ENGINE_LIBVIRT || !w->guest)
+        return 0;
+    int r = fetch_ask_receives(w->api->o.outgoing->security, q->host, cancel_fd, &why);
+    q->native_ready = r == 0;
     snprintf(q->not_native, sizeof q->not_native, "%.190s", make_printable(why.message));
+    if (r == 0 || q->engine == VM_ENGINE_AUTO)
+        return 0;
+    *err = why;
+    return mig_error_wrap(err, "engine=native");
 }
 
 static int ask(void *work, int cancel_fd, struct mig_error *err)
 {
     struct vm_work *w = work;
-    ask_destination(w, cancel_fd);
-    return vm_check(&w->request, &w->plan, &w->findings, err);
+    int r = ask_destination(w, cancel_fd, err);
+    return r < 0 ? r : vm_check(&w->request, &w->plan, &w->findings, err);
 }
 
 /* ---- CheckVm ---- */

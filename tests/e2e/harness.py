@@ -361,7 +361,8 @@ class Rig:
 
     def migrate(self, *args, seconds=45.0):
         """A migration that must succeed, however slow the machine is; its final status on the source."""
-        code, _, errors = self.start("--max-downtime", "3s", *args, seconds=seconds)
+        patient = () if any(a.startswith("--max-downtime") for a in args) else ("--max-downtime", "3s")
+        code, _, errors = self.start(*patient, *args, seconds=seconds)
         expect(code == 0, f"migctl start: exit {code}: {errors.strip()[-600:]}")
         return self.A.status()
 

@@ -102,12 +102,12 @@ end() {
     done
     rm -f /tmp/holder-?.log
 }
-# However slow the emulated machine is, it is not the downtime that stops a migration here; an option that comes later prevails.
-patient="--max-downtime=10s"
+# patient OPTION...: however slow the emulated machine is, it is not the downtime that stops a migration here, unless that is said
+patient() { case " $* " in *" --max-downtime"*) ;; *) echo "--max-downtime=10s" ;; esac; }
 start() { # DOMAIN OPTION...
     domain=$1
     shift
-    on a migctl start "$domain" 10.9.0.2:7000 --verify=strict $patient "$@" > /tmp/start.log 2>&1
+    on a migctl start "$domain" 10.9.0.2:7000 --verify=strict $(patient "$@") "$@" > /tmp/start.log 2>&1
 }
 started() { on a migctl --json show "$1" | tr -d ' \n' | grep -o '"started":true'; }
 # proved DOMAIN [GATE]: verify has proved it and the gate is clean, by the bits of the trackers or, where GATE says so, "by digests"

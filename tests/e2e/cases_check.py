@@ -115,11 +115,11 @@ def destination(rig):
 def migrating(rig):
     r = rig(size=96 * MIB).up()
     p = r.start_background("--bandwidth", "16M")
-    wait_for("sending", lambda: r.A.peek("data-processed") > 0, 5)
+    wait_for("sending", lambda: r.A.peek("data-processed") > 0)
     answer = check(r, code=1)
     expect(codes(answer, "error") == ["domain-migrating"], f"{codes(answer, 'error')}")
     r.A.migctl("set", "demo", "bandwidth=0")
-    expect(p.popen.wait(40) == 0, f"migctl start: exit {p.popen.poll()}")
+    expect(p.popen.wait(60) == 0, f"migctl start: exit {p.popen.poll()}")
     r.judge_moved()
 
 

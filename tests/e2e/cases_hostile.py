@@ -132,7 +132,7 @@ def rest(r):
         state = r.B.show()["state"]
         expect(state in ("waiting", "receiving", "in-doubt"), f"the destination is {state}")
         return state == "waiting"
-    wait_for("the destination waiting again", waits, 40)
+    wait_for("the destination waiting again", waits)
 
 
 def resident_kib(side):
@@ -163,7 +163,7 @@ def hostile_source(rig):
             kib = resident_kib(r.B)
     grown = resident_kib(r.B) - kib
     expect(grown < 16 * 1024, f"the destination grew by {grown} KiB in {RUNS - RUNS // 3} runs, seed {seed}")
-    wait_for("as many descriptors as before", lambda: len(r.B.migd.fds()) == fds, 15)
+    wait_for("as many descriptors as before", lambda: len(r.B.migd.fds()) == fds)
     decider.close()
     r.migrate("--verify=strict")
     r.judge_moved()
@@ -206,5 +206,5 @@ def thousand_connections(rig):
     for s in silent:
         s.close()
     # What was under way in the queue of the listener when it was closed is let go when its time is over.
-    wait_for("the silent to be gone", lambda: len(r.B.migd.fds()) <= before, 20)
+    wait_for("the silent to be gone", lambda: len(r.B.migd.fds()) <= before)
     r.judge_moved()

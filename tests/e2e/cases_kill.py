@@ -35,7 +35,7 @@ def start_to(rig, phase):
     slow = ("--on-stall", "wait", "--max-downtime", "1ms") if phase == "precopy" else ()
     p = r.start_background(*slow)
     stopped = getattr(r, who).migd
-    wait_for(f"migd {who} at {phase}", stopped.stopped, 20)
+    wait_for(f"migd {who} at {phase}", stopped.stopped)
     return r, stopped, p
 
 
@@ -48,7 +48,7 @@ def go_on(r, stopped, phase):
             time.sleep(0.02)
     threading.Thread(target=keep_going, daemon=True).start()
     if phase == "precopy" and r.A.migd.alive():
-        wait_for("migd going on", lambda: not stopped.stopped(), 2)
+        wait_for("migd going on", lambda: not stopped.stopped())
         r.A.migctl("set", "demo", "max-downtime=3s", check=False)
 
 
@@ -65,7 +65,7 @@ def judge(r, expected, dead=()):
         running = sides_running(r)
         return len(running) == 1 and running[0].name in expected
     if len(alive) == 2:
-        wait_for(f"exactly one of {expected} running (states {states}, running {[s.name for s in sides_running(r)]})", one, 5)
+        wait_for(f"exactly one of {expected} running (states {states}, running {[s.name for s in sides_running(r)]})", one)
     else:
         expect(all(s.name in expected for s in sides_running(r)), f"{[s.name for s in sides_running(r)]} run")
     r.judge_tracking_off()
@@ -82,23 +82,21 @@ def kill_migd(side_name, phase):
         r, stopped, p = start_to(rig, phase)
         side = getattr(r, side_name)
         side.migd.kill()
-        side.migd.popen.wait(5)
+        side.migd.popen.wait(60)
         if stopped is not side.migd:
             go_on(r, stopped, phase)
         time.sleep(0.3)
         expect(len(sides_running(r)) <= 1, "both sides run")
         side.start_migd(build=r.migd_build)
-        begun = time.monotonic()
-        # The source's own daemon was killed before the decision: it runs again within a second.
+        # The source's own daemon was killed before the decision: it runs again and asks nobody.
         if side_name == "A" and phase not in ("prepared", *AT_THE_END):
-            wait_for("the source running again", lambda: r.A.vmm_running() and r.progress(r.A)[1], 3)
-            expect(time.monotonic() - begun < 1.5, f"the source took {time.monotonic() - begun:.1f} s to run again")
+            wait_for("the source running again", lambda: r.A.vmm_running() and r.progress(r.A)[1])
         # Once it was accepted it may have run, and is never given back.
         expected = "B" if phase in AT_THE_END else "AB" if phase == "prepared" and side_name == "B" else "A"
         judge(r, expected)
         runs = sides_running(r)[0]
-        r.judge_one_side(runs, r.B if runs is r.A else r.A, seconds=3)
-        p.popen.wait(20)
+        r.judge_one_side(runs, r.B if runs is r.A else r.A)
+        p.popen.wait(60)
         memory = r.hold(runs)
         finish(r)
         r.stop_writers()
@@ -112,7 +110,7 @@ def kill_device(side_name, phase):
         r.killed = True
         getattr(r, side_name).devices["nic0"].kill()
         go_on(r, stopped, phase)
-        p.popen.wait(40)
+        p.popen.wait(60)
         if side_name == "A":
             expected = "B" if phase in AT_THE_END else "A"
         else:
@@ -130,12 +128,12 @@ def kill_workload(side_name, phase):
         r, stopped, p = start_to(rig, phase)
         getattr(r, side_name).workload.kill()
         go_on(r, stopped, phase)
-        p.popen.wait(40)
+        p.popen.wait(60)
         judge(r, "AB", dead=side_name)
         status = r.A.status()
         if side_name == "B" and phase not in AT_THE_END:
             expect(status["state"] == "failed", f"the migration is {status['state']} although nobody can run at B")
-            r.judge_one_side(r.A, r.B, seconds=3)
+            r.judge_one_side(r.A, r.B)
         if side_name == "A" and phase in ("setup", "full-send", "precopy"):
             expect(status["state"] == "failed", f"the migration is {status['state']} although A could not be paused")
         finish(r)
@@ -147,9 +145,9 @@ def kill_migctl(phase):
         """It only follows: the migration goes on without it."""
         r, stopped, p = start_to(rig, phase)
         p.kill()
-        p.popen.wait(5)
+        p.popen.wait(60)
         go_on(r, stopped, phase)
-        wait_for("completed", lambda: r.A.status()["state"] == "completed", 20)
+        wait_for("completed", lambda: r.A.status()["state"] == "completed")
         r.judge_moved()
 
 
@@ -168,8 +166,8 @@ def lose_source(rig):
     r, stopped, p = start_to(rig, "prepared")
     r.A.migd.kill()
     go_on(r, stopped, "prepared")
-    p.popen.wait(20)
-    wait_for("B in doubt", lambda: r.B.show()["state"] == "in-doubt", 15)
+    p.popen.wait(60)
+    wait_for("B in doubt", lambda: r.B.show()["state"] == "in-doubt")
     expect(not r.B.vmm_running(), "B runs although it is in doubt")
     code, _, _ = r.B.migctl("status", "demo", "--wait", check=False)
     expect(code == 7, f"migctl status --wait: exit {code} in doubt, expected 7")
@@ -180,9 +178,9 @@ def lose_source(rig):
 def doubt_drop(rig):
     r = lose_source(rig)
     r.B.migctl("resolve", "demo", "--drop")
-    wait_for("B waiting", lambda: r.B.show()["state"] == "waiting", 10)
+    wait_for("B waiting", lambda: r.B.show()["state"] == "waiting")
     r.A.start_migd(build=r.migd_build)
-    r.judge_stayed(seconds=4)
+    r.judge_stayed()
 
 
 @CASES.case("in-doubt-run-at-the-destination")
@@ -193,7 +191,7 @@ def doubt_run(rig):
     r.A.workload.kill()
     r.killed = True
     r.B.migctl("resolve", "demo", "--run")
-    wait_for("B running", lambda: r.B.show()["state"] == "running", 10)
+    wait_for("B running", lambda: r.B.show()["state"] == "running")
     r.judge_one_side(r.B, r.A)
     r.judge_tracking_off(r.B)
     memory = r.hold(r.B)
@@ -210,9 +208,9 @@ def doubt_source(rig):
     r.B.devices["nic0"].kill()
     r.B.workload.kill()
     go_on(r, stopped, "committed")
-    wait_for("A in doubt", lambda: r.A.show()["state"] == "in-doubt", 15)
+    wait_for("A in doubt", lambda: r.A.show()["state"] == "in-doubt")
     expect(not r.A.vmm_running(), "A runs although it has given the workload away")
     r.A.migctl("resolve", "demo", "--run")
-    r.judge_one_side(r.A, r.B, seconds=4)
+    r.judge_one_side(r.A, r.B)
     r.judge_tracking_off(r.A)
     r.release(r.A)

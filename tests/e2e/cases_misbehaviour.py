@@ -255,7 +255,7 @@ def refuse_running(rig):
                                     "--misbehave", "refuse=stop:running", "--misbehave", "refuse=resuming:running"])]).up()
     status = r.refused(1, None)
     must_name(status, "nic0")
-    r.judge_stayed(seconds=3)
+    r.judge_stayed()
 
 
 # -- PRE_COPY data that is not part of the stream --

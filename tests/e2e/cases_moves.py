@@ -242,19 +242,24 @@ def huge(rig):
 
 @CASES.case("bandwidth-cap-and-set")
 def cap(rig):
-    r = rig(size=64 * MIB, fill="/usr/lib").up()
+    r = rig(size=128 * MIB, fill="/usr/lib").up()
+
+    def rate_over(size):
+        before, begun = r.A.peek("data-processed"), time.monotonic()
+        wait_for("more data", lambda: r.A.peek("data-processed") >= before + size or r.A.peek("state") != "running")
+        return size / MIB / (time.monotonic() - begun)
+
     p = r.start_background("--bandwidth", "8M")
-    time.sleep(1.5)
-    status = r.A.status()
-    expect(status["state"] == "running", f"state {status['state']} after 1.5 s at 8 MiB/s: {status}")
-    expect(status["data-processed"] < 24 * MIB, f"{status['data-processed']} bytes in 1.5 s in spite of the cap of 8 MiB/s")
+    wait_for("sending", lambda: r.A.peek("data-processed") > 0)
+    slow = rate_over(16 * MIB)
+    expect(slow < 16, f"{slow:.0f} MiB/s in spite of the cap of 8 MiB/s")
     r.A.migctl("set", "demo", "bandwidth=32M")
-    before, begun = r.A.status()["data-processed"], time.monotonic()
-    wait_for("16 MiB more", lambda: r.A.status()["data-processed"] > before + 16 * MIB, 10, 0.05)
-    expect(time.monotonic() - begun < 1.5, "16 MiB at 32 MiB/s took as long as with the cap of before")
+    faster = rate_over(32 * MIB)
+    expect(1.25 * slow < faster < 64, f"{faster:.0f} MiB/s with a cap of 32 MiB/s, after {slow:.0f}")
     r.A.migctl("set", "demo", "bandwidth=0", "max-downtime=1s")
-    expect(p.popen.wait(20) == 0, "migctl start failed")
-    expect(r.A.status()["time-elapsed"] < 8_000_000, "the cap was not lifted")
+    free = rate_over(48 * MIB)
+    expect(free > 1.25 * faster, f"{free:.0f} MiB/s without a cap, {faster:.0f} with one")
+    expect(p.popen.wait(60) == 0, "migctl start failed")
     r.judge_moved()
 
 
@@ -263,7 +268,7 @@ def detach(rig):
     r = rig().up()
     out = r.A.migctl("--json", "start", "demo", r.destination(), "--detach", "--bandwidth", "48M")[1]
     identity = json.loads(out)["id"]
-    code, out, _ = r.A.migctl("--json", "monitor", identity[:12], seconds=40)
+    code, out, _ = r.A.migctl("--json", "monitor", identity[:12])
     lines = [json.loads(line) for line in out.splitlines() if line.strip()]
     expect(code == 0 and lines, f"monitor: {out[:300]}")
     code, out, _ = r.A.migctl("--json", "status", "demo", "--wait")

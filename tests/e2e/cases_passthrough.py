@@ -43,7 +43,7 @@ def client_moves(rig):
     expect(client.info()[2] >= 8, "the device has no regions")
     expect(client.read32(0, BAR0_ID) == 1, "the device's id is not read through")
     client.write32(0, BAR0_CONTROL, 1)
-    wait_for("the device writing", lambda: r.A.device_sequence(r.devices[0]) > 100, 5)
+    wait_for("the device writing", lambda: r.A.device_sequence(r.devices[0]) > 100)
     expect(r.A.show()["devices"][0]["mappings"] == 2, f"mappings {r.A.show()['devices']}")
     map_at_destination(r, listen, [(0, 0, 32 * MIB), (32 * MIB, 1 << 32, 32 * MIB)])
     status = r.migrate("--verify")
@@ -77,7 +77,7 @@ def client_maps(rig):
     thread.start()
     p = r.start_background("--verify", "--on-stall", "wait", "--max-downtime", "1ms", "--bandwidth", "64M")
     try:
-        wait_for("some rounds", lambda: r.A.peek("round") >= 4, 20)
+        wait_for("some rounds", lambda: r.A.peek("round") >= 4)
         expect(turns[0] > 20, f"only {turns[0]} turns of map and unmap while tracking: {trouble}")
     finally:
         stop.set()
@@ -85,7 +85,7 @@ def client_maps(rig):
     expect(not trouble, f"the client failed: {trouble}")
     map_at_destination(r, listen, [(0, 0, 32 * MIB)])
     r.A.migctl("set", "demo", "max-downtime=3s", "bandwidth=0")
-    expect(p.popen.wait(20) == 0, f"migctl start: exit {p.popen.poll()}: {p.log()[-400:]}")
+    expect(p.popen.wait(60) == 0, f"migctl start: exit {p.popen.poll()}: {p.log()[-400:]}")
     expect(r.A.status()["verify"] == "proved", "not proved")
     os.close(fd)
     r.regions = [("ram0", 0, 32 * MIB, [0])] + [("ram0", 32 * MIB + n * window, window, [(1 << 32) + 32 * MIB + n * window]) for n in range(8)]
@@ -105,7 +105,7 @@ def client_migration(rig):
         raise Failed("a client may stop the device behind migd's back")
     except Refused:
         pass
-    wait_for("the device writing", lambda: r.progress(r.A)[1], 5)
+    wait_for("the device writing", lambda: r.progress(r.A)[1])
     client.close()
     os.close(fd)
     r.release(force=True)

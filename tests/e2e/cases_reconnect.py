@@ -99,11 +99,11 @@ def resume(rig):
     for n in range(5):
         s.pages.send(Frame(PAGES, os.urandom(PAGE), offset=n * PAGE))
     s.pages.send(Frame(PAGES, os.urandom(4 * PAGE)).seal(s.pages.sequence)[:3000])
-    wait_for("five frames in place", lambda: r.B.status()["phase"] == "receive", 5)
+    wait_for("five frames in place", lambda: r.B.status()["phase"] == "receive")
     s.alive()
     for line in (s.control, s.pages, s.stream):
         line.socket.shutdown(wire.socket.SHUT_WR)
-    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting", 10)
+    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting")
     answer = s.resume()
     # HELLO, two frames of round 0, five whole frames, and not the one that was cut.
     expect(answer["applied"] == [8] and answer["state-taken"] == [], f"{answer}")
@@ -173,7 +173,7 @@ def never(rig):
     s.begin()
     s.round(0)
     s.close(reset=True)
-    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting", 10)
+    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting")
     expect(r.B.show()["state"] == "receiving", f"the domain is {r.B.show()['state']}")
     decider.word = "aborted"
     rest(r)
@@ -183,7 +183,7 @@ def never(rig):
     s = Resuming(r, decider)
     s.begin()
     s.close()
-    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting", 10)
+    wait_for("the destination waiting for the source", lambda: r.B.status()["phase"] == "reconnecting")
     r.B.migctl("cancel", "demo")
     rest(r)
     decider.close()

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from judging import Failed, Skipped, expect, wait_for  # noqa: E402,F401
+from judging import PATIENCE_SECONDS, Failed, Skipped, expect, wait_for  # noqa: E402,F401
 
 MIB = 1 << 20
 
@@ -48,7 +48,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(number)
 
-    def end(self, number=signal.SIGTERM, seconds=5.0):
+    def end(self, number=signal.SIGTERM, seconds=60.0):
         """Asks it to end; its exit status, negative for a signal."""
         self.kill(number)
         self.kill(signal.SIGCONT)
@@ -190,7 +190,7 @@ class Side:
         def ready():
             expect(self.workload.alive(), f"workload {self.name} ended: {self.workload.log()[-400:]}")
             return "ready " in self.workload.output()
-        wait_for(f"workload {self.name} ready", ready, 60)
+        wait_for(f"workload {self.name} ready", ready)
         self.facts = json.loads(self.workload.output().splitlines()[0])
 
     # -- paths --
@@ -209,7 +209,7 @@ class Side:
 
     # -- talking --
 
-    def migctl(self, *args, seconds=30.0, check=True):
+    def migctl(self, *args, seconds=PATIENCE_SECONDS, check=True):
         """Runs it to its end: (exit code, output, errors)."""
         argv = [self.rig.program("migctl")] + list(args)
         try:
@@ -345,13 +345,13 @@ class Rig:
                     side.register_domain()
         for d in self.devices:
             if "--idle" not in d.args + d.a_args and not d.keys.get("listen"):
-                wait_for(f"device {d.name} writing", lambda d=d: self.A.device_sequence(d) > 0, 5)
+                wait_for(f"device {d.name} writing", lambda d=d: self.A.device_sequence(d) > 0)
         return self
 
     def destination(self):
         return self.listen["B"]
 
-    def start(self, *args, seconds=45.0):
+    def start(self, *args, seconds=PATIENCE_SECONDS):
         """migctl start, followed to its end: (exit code, output, errors)."""
         return self.A.migctl("start", "demo", self.destination(), *args, seconds=seconds, check=False)
 
@@ -359,14 +359,14 @@ class Rig:
         argv = [self.program("migctl"), "--json", "start", "demo", self.destination()] + list(args)
         return Process(self, "migctl", argv, self.A.env)
 
-    def migrate(self, *args, seconds=45.0):
+    def migrate(self, *args, seconds=PATIENCE_SECONDS):
         """A migration that must succeed, however slow the machine is; its final status on the source."""
         patient = () if any(a.startswith("--max-downtime") for a in args) else ("--max-downtime", "3s")
         code, _, errors = self.start(*patient, *args, seconds=seconds)
         expect(code == 0, f"migctl start: exit {code}: {errors.strip()[-600:]}")
         return self.A.status()
 
-    def refused(self, exit_code, word, *args, seconds=45.0):
+    def refused(self, exit_code, word, *args, seconds=PATIENCE_SECONDS):
         """A migration that must fail with this exit code and error word; its final status on the source."""
         code, _, errors = self.start(*args, seconds=seconds)
         status = self.A.status()
@@ -387,21 +387,21 @@ class Rig:
         for side in sides or self.sides:
             def off(side=side):
                 return not [t["name"] for t in side.show()["trackers"] if t["started"]]
-            wait_for(f"all trackers of {side.name} off", off, 3)
+            wait_for(f"all trackers of {side.name} off", off)
             for d in self.devices:
                 words = re.findall(r"logging on: done|logging off|the client has gone", side.devices[d.name].log())
                 expect(not words or words[-1] != "logging on: done" or not side.devices[d.name].alive(), f"{d.name} of {side.name} still logs")
 
-    def judge_one_side(self, runs, idle, devices=True, workload=True, seconds=2.0):
+    def judge_one_side(self, runs, idle, devices=True, workload=True):
         def running():
             cpu, dev = self.progress(runs)
             return (cpu or not workload) and (not devices or dev == {d.name for d in self.devices})
-        wait_for(f"all of {runs.name} running", running, seconds)
+        wait_for(f"all of {runs.name} running", running)
         cpu, dev = self.progress(idle)
         expect(not cpu, f"the workload of {idle.name} runs too")
         expect(not dev, f"at {idle.name} {', '.join(sorted(dev))} still write")
 
-    def settle(self, *sides, seconds=15.0, doubt=True):
+    def settle(self, *sides, doubt=True):
         """Until no migration is under way, nor in doubt unless that is allowed; the states of the domains. A side may need until a
         device's deadline."""
         def ended():
@@ -413,7 +413,7 @@ class Rig:
                     return None
                 states.append(state)
             return states
-        return wait_for("settled", ended, seconds)
+        return wait_for("settled", ended)
 
     def release(self, *sides, force=False):
         self.settle(*sides)
@@ -422,7 +422,7 @@ class Rig:
             def same(side=side):
                 return side.migd.fds() == side.fds_at_rest
             try:
-                wait_for("", same, 3)
+                wait_for("", same)
             except Failed:
                 now = side.migd.fds()
                 for fd in side.fds_at_rest:
@@ -476,9 +476,9 @@ class Rig:
         self.judge_content(memory, self.B, self.A)
         self.judge_daemons()
 
-    def judge_stayed(self, seconds=2.0, devices=True, sides=None, content=True):
+    def judge_stayed(self, devices=True, sides=None, content=True):
         """Everything is as after a migration that failed: the source runs on, tracking is off, nothing is kept."""
-        self.judge_one_side(self.A, self.B, devices=devices, seconds=seconds)
+        self.judge_one_side(self.A, self.B, devices=devices)
         sides = self.sides if sides is None else sides
         self.judge_tracking_off(*sides)
         memory = self.hold(self.A)
@@ -490,7 +490,7 @@ class Rig:
 
     def judge_source_keeps_workload(self):
         """A device was lost; the workload runs on at the source, and tracking is off."""
-        self.judge_one_side(self.A, self.B, devices=False, seconds=8)
+        self.judge_one_side(self.A, self.B, devices=False)
         self.judge_tracking_off()
         memory = self.hold(self.A)
         self.release(force=True)
@@ -514,7 +514,7 @@ class Rig:
                 p.kill(signal.SIGKILL)
         for p in self.processes:
             try:
-                p.popen.wait(10)
+                p.popen.wait(60)
             except subprocess.TimeoutExpired:
                 print(f"cannot end {p.name}, pid {p.pid}", file=sys.stderr)
         if self.held is not None:

@@ -45,7 +45,7 @@ class QemuSide(Side):
         self.workload = Process(rig, "qemu-" + self.name, argv, self.env)
         wait_for(f"QEMU of {self.name} listening", lambda: os.path.exists(self.qmp()) or not self.workload.alive())
         if not self.incoming:
-            wait_for("the guest running", lambda: self.count() > 0, 30)
+            wait_for("the guest running", lambda: self.count() > 0)
 
     def register_domain(self):
         self.migctl("register", "demo", "--qmp", self.qmp(), *(["--incoming"] if self.incoming else []),

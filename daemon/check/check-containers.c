@@ -9,7 +9,7 @@ static void check_page_size(struct check *c, struct container *container)
 {
     for (size_t i = 0; i < c->nmemory; i++) {
         const struct region *r = c->memory[i].region;
-        if (r->file_page_bytes > REGION_PAGE_SIZE && check_is_mapped(c, container->map, r))
+        if (r->file_page_bytes > REGION_PAGE_SIZE && iova_map_has(container->map, r))
             TELL(
                 c, FINDING_CONTAINER_COARSE, container->name, NULL,
                 "Memory %s lies on pages of %s, and container %s may have it mapped so: a byte that a device "
@@ -29,7 +29,7 @@ void check_container_facts(struct check *c)
             TELL(c, FINDING_CONTAINER_PARTIAL, container->name, NULL,
                  "Container %s has HWPTs without dirty tracking: what a device there writes is not found",
                  container->name);
-        if (check_count_mappings(c, container->map) == 0)
+        if (iova_map_count(container->map) == 0)
             TELL(c, FINDING_CONTAINER_UNMAPPED, container->name, NULL,
                  "migd knows of no mapping in container %s, so it reads no dirty bits there",
                  container->name);

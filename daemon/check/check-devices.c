@@ -8,10 +8,10 @@
 #include <poll.h>
 #include <string.h>
 
-static bool any_container_is_mapped(struct check *c)
+static bool any_container_is_mapped(const struct domain *d)
 {
-    for (size_t i = 0; i < c->domain->ncontainers; i++)
-        if (check_count_mappings(c, c->domain->containers[i].container->map))
+    for (size_t i = 0; i < d->ncontainers; i++)
+        if (iova_map_count(d->containers[i].container->map))
             return true;
     return false;
 }
@@ -19,13 +19,13 @@ static bool any_container_is_mapped(struct check *c)
 static void check_address_space(struct check *c, const struct domain_device *dd)
 {
     const char *name = dd->device->name;
-    bool mapped = any_container_is_mapped(c);
+    bool mapped = any_container_is_mapped(c->domain);
     if (dd->tracker_container && !mapped)
         TELL(c, FINDING_DEVICE_UNTRACKED, name, NULL,
              "Device %s is to be tracked by a container, and migd knows of no mapping in any: what it writes "
              "would not be found",
              name);
-    else if (!dd->tracker_container && check_count_mappings(c, dd->device->map) == 0)
+    else if (!dd->tracker_container && iova_map_count(dd->device->map) == 0)
         TELL(c, FINDING_DEVICE_UNMAPPED, name, NULL, "Device %s sees no memory, as far as migd knows", name);
 }
 

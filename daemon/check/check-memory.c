@@ -14,14 +14,13 @@
 #define F_SEAL_SHRINK 0x0002
 #endif
 
-static bool is_seen(struct check *c, const struct region *region)
+static bool is_seen(const struct domain *d, const struct region *region)
 {
-    const struct domain *d = c->domain;
     for (size_t i = 0; i < d->ndevices; i++)
-        if (check_is_mapped(c, d->devices[i].device->map, region))
+        if (iova_map_has(d->devices[i].device->map, region))
             return true;
     for (size_t i = 0; i < d->ncontainers; i++)
-        if (check_is_mapped(c, d->containers[i].container->map, region))
+        if (iova_map_has(d->containers[i].container->map, region))
             return true;
     return d->ndevices + d->ncontainers == 0; /* nobody is there who could */
 }
@@ -35,7 +34,7 @@ void check_memory_facts(struct check *c)
         if (!r->writable)
             TELL(c, FINDING_MEMORY_READ_ONLY, r->name, NULL,
                  "Memory %s is read-only: it is sent once, and what is written there later is not", r->name);
-        if (!is_seen(c, r))
+        if (!is_seen(c->domain, r))
             TELL(c, FINDING_MEMORY_UNMAPPED, r->name, NULL, "No device sees memory %s, as far as migd knows",
                  r->name);
     }

@@ -29,9 +29,6 @@ uint64_t check_bandwidth(const struct check *c);
 uint64_t check_usec_for(const struct check *c, uint64_t bytes);
 /* ", assumed" where nothing is known. */
 const char *check_bandwidth_note(const struct check *c);
-/* How many mappings a DMA address space has. */
-size_t check_count_mappings(struct check *c, struct iova_map *map);
-bool check_is_mapped(struct check *c, struct iova_map *map, const struct region *region);
 
 void check_domain_facts(struct check *c);
 void check_memory_facts(struct check *c);

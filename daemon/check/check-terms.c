@@ -27,29 +27,3 @@ uint64_t check_usec_for(const struct check *c, uint64_t bytes)
     unsigned __int128 usec = (unsigned __int128)bytes * USEC_PER_SEC / check_bandwidth(c);
     return usec > UINT64_MAX ? UINT64_MAX : (uint64_t)usec;
 }
-
-size_t check_count_mappings(struct check *c, struct iova_map *map)
-{
-    struct iova_mapping *mappings;
-    size_t n = 0;
-    if (iova_map_snapshot(map, &mappings, &n) < 0)
-        c->failed = true;
-    else
-        iova_mappings_free(mappings, n);
-    return n;
-}
-
-bool check_is_mapped(struct check *c, struct iova_map *map, const struct region *region)
-{
-    struct iova_mapping *mappings;
-    size_t n;
-    bool found = false;
-    if (iova_map_snapshot(map, &mappings, &n) < 0) {
-        c->failed = true;
-        return true;
-    }
-    for (size_t i = 0; i < n; i++)
-        found |= mappings[i].region == region;
-    iova_mappings_free(mappings, n);
-    return found;
-}

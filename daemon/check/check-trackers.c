@@ -94,8 +94,8 @@ static void mark_unknown(struct check *c, size_t i)
     const struct tracker *t = c->domain->trackers[i];
     struct container *container = is_kind(t, "type1") ? domain_find_container(c->domain, t->name) : NULL;
     for (size_t k = 0; k < c->nmemory; k++)
-        c->unknown[k] |= container ? check_is_mapped(c, container->map, c->memory[k].region)
-                                   : covers(t, c->memory[k].region);
+        c->unknown[k] |=
+            container ? iova_map_has(container->map, c->memory[k].region) : covers(t, c->memory[k].region);
 }
 
 static void start_trackers(struct check *c)

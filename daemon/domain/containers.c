@@ -50,18 +50,9 @@ int domain_map_memory_into_containers(struct domain *d, struct region *region, c
 
 bool domain_containers_map(const struct domain *d, const struct region *region)
 {
-    for (size_t i = 0; i < d->ncontainers; i++) {
-        struct iova_mapping *mappings;
-        size_t n;
-        bool found = false;
-        if (iova_map_snapshot(d->containers[i].container->map, &mappings, &n) < 0)
-            return true; /* not known: keep it */
-        for (size_t j = 0; j < n; j++)
-            found |= mappings[j].region == region;
-        iova_mappings_free(mappings, n);
-        if (found)
+    for (size_t i = 0; i < d->ncontainers; i++)
+        if (iova_map_has(d->containers[i].container->map, region))
             return true;
-    }
     return false;
 }
 

@@ -139,18 +139,9 @@ static bool is_mapped(const struct domain *d, const struct region *region)
 {
     if (domain_containers_map(d, region))
         return true;
-    for (size_t i = 0; i < d->ndevices; i++) {
-        struct iova_mapping *mappings;
-        size_t n;
-        bool found = false;
-        if (iova_map_snapshot(d->devices[i].device->map, &mappings, &n) < 0)
-            return true; /* not known: keep it */
-        for (size_t j = 0; j < n; j++)
-            found |= mappings[j].region == region;
-        iova_mappings_free(mappings, n);
-        if (found)
+    for (size_t i = 0; i < d->ndevices; i++)
+        if (iova_map_has(d->devices[i].device->map, region))
             return true;
-    }
     return false;
 }
 

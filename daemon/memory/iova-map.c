@@ -173,6 +173,24 @@ int iova_map_lookup(struct iova_map *m, uint64_t iova, struct iova_mapping *ret)
     return rc;
 }
 
+bool iova_map_has(struct iova_map *m, const struct region *region)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&m->lock);
+    for (size_t i = 0; i < m->count && !found; i++)
+        found = m->mappings[i].region == region;
+    pthread_rwlock_unlock(&m->lock);
+    return found;
+}
+
+size_t iova_map_count(struct iova_map *m)
+{
+    pthread_rwlock_rdlock(&m->lock);
+    size_t n = m->count;
+    pthread_rwlock_unlock(&m->lock);
+    return n;
+}
+
 int iova_map_snapshot(struct iova_map *m, struct iova_mapping **ret, size_t *ret_count)
 {
     struct iova_mapping *copy = NULL;

@@ -36,6 +36,9 @@ int iova_map_remove(struct iova_map *m, uint64_t iova, uint64_t size_bytes, stru
 void iova_map_clear(struct iova_map *m);
 /* The mapping that contains iova, with a reference to its region, which the caller drops. -ENOENT. */
 int iova_map_lookup(struct iova_map *m, uint64_t iova, struct iova_mapping *ret);
+/* Whether anything leads into the region, and how many mappings there are, at this moment. */
+bool iova_map_has(struct iova_map *m, const struct region *region);
+size_t iova_map_count(struct iova_map *m);
 /* A sorted copy of the table (regions referenced); free with iova_mappings_free. Counts 0 are fine. */
 int iova_map_snapshot(struct iova_map *m, struct iova_mapping **ret, size_t *ret_count);
 void iova_mappings_free(struct iova_mapping *mappings, size_t count);

@@ -185,6 +185,13 @@ static void test_model(void **state)
             assert_int_equal(iova_map_snapshot(w->map, &all, &n), 0);
             for (size_t i = 0; i + 1 < n; i++)
                 assert_true(all[i].iova + all[i].size_bytes <= all[i + 1].iova);
+            assert_int_equal(iova_map_count(w->map), n);
+            for (size_t k = 0; k < ELEMENTS(w->region); k++) {
+                bool there = false;
+                for (size_t i = 0; i < n; i++)
+                    there |= all[i].region == w->region[k];
+                assert_int_equal(iova_map_has(w->map, w->region[k]), there);
+            }
             iova_mappings_free(all, n);
         }
     }

@@ -8,7 +8,7 @@
 
 void page_cursor_init(struct page_cursor *c, struct region *const *regions, uint32_t nregions)
 {
-    *c = (struct page_cursor){.regions = regions, .nregions = nregions};
+    *c = (struct page_cursor){.regions = regions, .nregions = nregions, .batch_pages = BATCH_PAGES};
     pthread_mutex_init(&c->lock, NULL);
 }
 
@@ -77,16 +77,16 @@ static struct page_run cut_at_hole(const struct region *r, struct page_run run, 
 static void take_here(struct page_cursor *c, struct region *r, struct page_batch *b)
 {
     uint64_t pages = 0;
-    while (pages < BATCH_PAGES && b->nruns < BATCH_RUNS && c->page < r->npages) {
+    while (pages < c->batch_pages && b->nruns < BATCH_RUNS && c->page < r->npages) {
         struct page_run run = {0};
         bool found =
-            bitmap_next_run(r->dirty, c->page, r->npages, BATCH_PAGES - pages, &run.first, &run.count);
+            bitmap_next_run(r->dirty, c->page, r->npages, c->batch_pages - pages, &run.first, &run.count);
         if (!found)
             run = (struct page_run){.first = r->npages};
         if (c->full && run.first > c->page)
             run = (struct page_run){.first = c->page, .count = run.first - c->page, .hole = true};
         else if (found && c->may_have_holes && run.count >= HOLE_QUESTION_PAGES)
-            run = cut_at_hole(r, run, run.count == BATCH_PAGES - pages);
+            run = cut_at_hole(r, run, run.count == c->batch_pages - pages);
         c->page = run.first + run.count;
         if (run.count == 0)
             break;

@@ -33,7 +33,8 @@ struct page_cursor {
     bool full; /* round 0: what is not marked is a hole and is sent as such */
     uint32_t region;
     uint64_t page;
-    bool may_have_holes; /* of the current region; false in round 0, whose marks tell */
+    bool may_have_holes;  /* of the current region; false in round 0, whose marks tell */
+    uint32_t batch_pages; /* at most BATCH_PAGES, which it is after page_cursor_init */
 };
 
 void page_cursor_init(struct page_cursor *c, struct region *const *regions, uint32_t nregions);

@@ -183,6 +183,8 @@ int page_stream_new(struct page_stream **ret, struct channel *const *channels, s
     if (!s)
         return mig_error_oom(err);
     page_cursor_init(&s->cursor, regions, (uint32_t)nregions);
+    if (options->batch_pages > 0)
+        s->cursor.batch_pages = MIN(options->batch_pages, BATCH_PAGES);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->begin, NULL);
     s->options = *options;

@@ -33,6 +33,7 @@ struct page_stream_options {
     /* --verify: per region an array of npages digests of what was last sent, or NULL. Filled by the senders.
      */
     uint64_t *const *sent_digests;
+    uint32_t batch_pages; /* taken at once, up to BATCH_PAGES; 0: BATCH_PAGES. For who measures what suits. */
     bool exact_digests; /* of exactly what went out, whatever the guest does meanwhile: pages are copied first
                          */
 };

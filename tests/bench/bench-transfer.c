@@ -2,8 +2,8 @@
 /*
  * The same transfer as plain-transfer, by what migd uses: page_stream on one side, apply_run on the other.
  * With the environment TLS=FOLDER over TLS; with FRESH into memory that is not there yet, and with BESIDE=N
- * as many threads make it present beside those that receive. The time is that of round 0, from its call until
- * every connection's fence has come.
+ * as many threads make it present beside those that receive; with PAGES=N that many are taken at once. The
+ * time is that of round 0, from its call until every connection's fence has come.
  */
 #include "bench.h"
 #include "base/clock.h"
@@ -109,6 +109,8 @@ static int sender_main(struct bench_link *link, struct region *region, pid_t chi
     struct page_stream *stream = NULL;
     struct page_stream_options options = {.cancel_fd = -1};
     struct page_round round;
+    const char *pages = getenv("PAGES");
+    options.batch_pages = pages ? (uint32_t)atoi(pages) : 0;
     struct mig_error err = MIG_ERROR_INIT;
     for (int i = 0; i < link->n; i++) {
         check(channel_from_socket(&channels[i], link->data[i], "destination", -1), &err);

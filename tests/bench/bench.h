@@ -86,10 +86,11 @@ static inline double bench_hear(const struct bench_link *l)
     return value;
 }
 
-/* Makes the receiver process. Returns 1 in the sender, 0 in the receiver, connected. */
+/* Makes the receiver process. With the environment BUFFER=BYTES the sockets' buffers have that size, else the
+ * kernel sizes them as they are used. Returns 1 in the sender, 0 in the receiver, connected. */
 static inline int bench_split(struct bench_link *l, int n, pid_t *ret_child)
 {
-    int pair[2], on = 1;
+    int pair[2], on = 1, buffer = getenv("BUFFER") ? atoi(getenv("BUFFER")) : 0;
     struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof sin;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -113,6 +114,11 @@ static inline int bench_split(struct bench_link *l, int n, pid_t *ret_child)
         }
         bench_check(l->data[i] >= 0, "socket");
         setsockopt(l->data[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (buffer) {
+            bench_check(setsockopt(l->data[i], SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof buffer) == 0 &&
+                            setsockopt(l->data[i], SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) == 0,
+                        "socket buffer");
+        }
     }
     close(listener);
     return sender;

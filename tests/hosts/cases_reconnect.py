@@ -22,7 +22,7 @@ SIZE_MIB = 64
 CAP = "24M"
 GROWN_MAX_KIB = 4096
 PHASES = ("round-0", "later-round", "switch-over")
-SLOW = "6M"  # for what is done in the middle of round 0, which takes ten seconds then
+SLOW = "2M"  # for what is done in the middle of round 0, which takes half a minute then, so that it is seen on a busy machine too
 
 
 def status(host, name):

@@ -29,6 +29,7 @@
 #include "metrics/metrics.h"
 #include "migd-bus.h"
 #include "migration/configured.h"
+#include "migration/ended.h"
 #include "outgoing/outgoing.h"
 #include "recover.h"
 #include "transport/security.h"
@@ -140,6 +141,7 @@ static int start_serving(struct service *s, struct mig_error *err)
         .started = api_add_migration,
         .userdata = s->api,
     };
+    ended_show(s->config->runtime_dir, s->loop, api_add_migration, s->api);
     recover_migrations(&recovery);
     vm_engine_recover(&s->vm, api_observer(s->api), api_add_migration, s->api);
     guests_release_gone(s->guests);

@@ -28,9 +28,7 @@ static bool may_move_whole(const struct api_fetch *f)
     if (!f->migration)
         return false;
     const struct domain *d = registry_find(f->api->o.registry, f->here);
-    enum mig_state state = migration_get_state(f->migration);
-    return d && d->state == DOMAIN_STATE_RUNNING &&
-           (state == MIG_STATE_FAILED || (state == MIG_STATE_CANCELLED && f->api->quitting));
+    return d && d->state == DOMAIN_STATE_RUNNING && migration_get_state(f->migration) == MIG_STATE_FAILED;
 }
 
 static void tell_end(struct api_fetch *f)

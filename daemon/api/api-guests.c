@@ -25,11 +25,13 @@ static void take_off(struct domain *d, void *userdata)
 static void end_migration(struct domain *d, void *userdata)
 {
     struct api *a = userdata;
+    struct mig_error why = MIG_ERROR_INIT;
+    mig_error_set(&why, MIG_ERR_FAILED, 0, "%s has no QEMU any more", d->name);
     for (size_t i = 0; i < a->nmigrations; i++) {
         struct migration *m = a->migrations[i]->migration;
-        if (strcmp(migration_id(m), d->migration_id) == 0 && migration_cancel(m, NULL) == 0)
+        if (strcmp(migration_id(m), d->migration_id) == 0 && migration_break_off(m, &why, NULL) == 0)
             log_write(LOG_NOTICE, &(struct log_fields){.domain = d->name, .migration = d->migration_id},
-                      "%s has no QEMU any more: its migration is cancelled", d->name);
+                      "%s: its migration is broken off", why.message);
     }
 }
 

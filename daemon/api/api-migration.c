@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "loop/loop.h"
 #include "migd-bus.h"
+#include "migration/ended.h"
 #include "migration/journal.h"
 #include <stdio.h>
 #include <string.h>
@@ -193,6 +194,15 @@ static void answer_waiters(struct api_migration *am)
     am->nwaiters = 0;
 }
 
+/* The answers to who waits are the last that this daemon says of it. */
+static void keep_for_successor(struct api *a, struct migration *m)
+{
+    struct mig_error err = MIG_ERROR_INIT;
+    const struct log_fields fields = migration_log_fields(m, MESSAGE_NONE);
+    if (ended_write(a->o.runtime_dir, m, &err) < 0)
+        log_mig_error(LOG_WARNING, &fields, &err, "The next migd will not know how this migration ended");
+}
+
 static void on_ended(struct migration *m, void *userdata)
 {
     struct api *a = userdata;
@@ -205,6 +215,8 @@ static void on_ended(struct migration *m, void *userdata)
     if (migration_get_state(m) != MIG_STATE_IN_DOUBT) {
         am->ended = true;
         am->ended_usec = now_usec();
+        if (a->quitting)
+            keep_for_successor(a, m);
         if (a->o.migration_ended)
             a->o.migration_ended(m, a->o.userdata);
     }

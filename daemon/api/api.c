@@ -85,19 +85,26 @@ void api_set_peer_address(struct api *a, const char *address)
     api_tell_summary(a);
 }
 
+/* Not with migration_shutdown, which waits for the worker, and the worker for a VMM that answers through this
+ * loop. */
+static void break_off(struct migration *m)
+{
+    struct mig_error why = MIG_ERROR_INIT, e = MIG_ERROR_INIT;
+    mig_error_set(&why, MIG_ERR_FAILED, 0, "migd was stopped while %s was being migrated",
+                  migration_domain(m));
+    mig_error_hint(&why, "it runs on at the source: start the migration again when migd is back");
+    if (migration_break_off(m, &why, &e) < 0)
+        log_info("Waiting for migration %s: %s", migration_id(m), e.message);
+}
+
 void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
 {
     a->quitting = true;
     a->quit_done = done;
     a->quit_userdata = userdata;
-    for (size_t i = 0; i < a->nmigrations; i++) {
-        struct migration *m = a->migrations[i]->migration;
-        struct mig_error e = MIG_ERROR_INIT;
-        /* Not with migration_shutdown, which waits for the worker, and the worker for a VMM that answers
-         * through this loop. */
-        if (migration_get_state(m) == MIG_STATE_RUNNING && migration_cancel(m, &e) < 0)
-            log_info("Waiting for migration %s: %s", migration_id(m), e.message);
-    }
+    for (size_t i = 0; i < a->nmigrations; i++)
+        if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
+            break_off(a->migrations[i]->migration);
     api_jobs_cancel(a);
     api_check_quit(a);
 }

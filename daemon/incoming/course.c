@@ -61,8 +61,7 @@ static void prefer_failure(struct session *s, struct mig_error *err)
     struct migration_status st;
     migration_get_status(s->migration, &st);
     if (st.cancel_requested)
-        mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled at the destination",
-                      s->domain->name);
+        migration_explain_cancel(s->migration, err);
     else if (mig_error_is_set(&failure) &&
              (!mig_error_is_set(err) || err->code == MIG_ERR_CANCELLED || err->code == MIG_ERR_PEER_LOST))
         *err = failure;

@@ -113,7 +113,7 @@ static void explain(struct vm_job *j, struct mig_error *err)
     if (mig_error_is_set(&j->stop))
         *err = j->stop;
     else if (st.cancel_requested)
-        mig_error_set(err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->plan.name);
+        migration_explain_cancel(j->migration, err);
     else if (mig_error_is_set(&j->call.error))
         *err = j->call.error;
     else

@@ -89,10 +89,12 @@ bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
 /* Without libvirt's part memory is moved for nothing. What is decided is beyond that, and knows by itself. */
 static void end_migration(struct vm_native *n)
 {
-    if (n->migration && migration_cancel(n->migration, NULL) == 0)
+    struct mig_error why = n->call.error;
+    mig_error_wrap(&why, "libvirt did not finish its part");
+    if (n->migration && migration_break_off(n->migration, &why, NULL) == 0)
         log_write(LOG_NOTICE,
                   &(struct log_fields){.domain = n->plan.name, .migration = migration_id(n->migration)},
-                  "The migration of %s is cancelled", n->plan.name);
+                  "The migration of %s is broken off", n->plan.name);
 }
 
 static void ended(int fd, void *userdata)

@@ -18,6 +18,7 @@ struct migration {
     struct migration_status status;
     uint64_t started_monotonic_usec, ended_monotonic_usec;
     bool commit_begun;
+    struct mig_error broken_off; /* why; not set: it was cancelled, or told nothing */
     bool change_posted;
     const struct migration_ops *ops;
     void *engine;
@@ -253,12 +254,15 @@ static void changed(struct migration *m)
     }
 }
 
-int migration_cancel(struct migration *m, struct mig_error *err)
+/* why NULL: somebody cancels it. The first word counts. */
+static int tell_to_end(struct migration *m, const struct mig_error *why, struct mig_error *err)
 {
     pthread_mutex_lock(&m->lock);
     enum mig_state state = m->status.state;
     bool late = m->commit_begun;
     if (state == MIG_STATE_RUNNING && !late) {
+        if (why && !m->status.cancel_requested)
+            m->broken_off = *why;
         m->status.cancel_requested = true;
         changed(m);
     }
@@ -278,6 +282,27 @@ int migration_cancel(struct migration *m, struct mig_error *err)
     if (m->ops && m->ops->cancel)
         m->ops->cancel(m, m->engine);
     return 0;
+}
+
+int migration_cancel(struct migration *m, struct mig_error *err)
+{
+    return tell_to_end(m, NULL, err);
+}
+
+int migration_break_off(struct migration *m, const struct mig_error *why, struct mig_error *err)
+{
+    return tell_to_end(m, why, err);
+}
+
+void migration_explain_cancel(struct migration *m, struct mig_error *ret)
+{
+    pthread_mutex_lock(&m->lock);
+    if (mig_error_is_set(&m->broken_off))
+        *ret = m->broken_off;
+    else
+        mig_error_set(ret, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled%s", m->status.domain,
+                      m->status.direction == MIGRATION_INCOMING ? " at the destination" : "");
+    pthread_mutex_unlock(&m->lock);
 }
 
 void migration_shutdown(struct migration *m)

@@ -107,6 +107,8 @@ enum mig_phase migration_get_phase(struct migration *m);
 
 /* For the bus face; main thread. */
 int migration_cancel(struct migration *m, struct mig_error *err); /* WrongState after the commit began */
+/* The same when nobody asked for it: it ends as failed, for this reason. */
+int migration_break_off(struct migration *m, const struct mig_error *why, struct mig_error *err);
 /* At the end of the daemon, when the loop does not run any more: before the decision it is rolled back, after
  * it the record speaks to the successor. Nothing is told; no thread of it is left. */
 void migration_shutdown(struct migration *m);
@@ -128,6 +130,8 @@ void migration_update(struct migration *m, void (*fn)(struct migration_counters 
 void migration_set_trackers(struct migration *m, const struct migration_tracker_status *t, size_t n);
 void migration_round_completed(struct migration *m, const struct migration_round *round);
 void migration_get_options(struct migration *m, struct migration_options *ret);
+/* Of one that was told to end: what it ends with. */
+void migration_explain_cancel(struct migration *m, struct mig_error *ret);
 /* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED);
  * afterwards migration_cancel answers WrongState. */
 int migration_begin_commit(struct migration *m);

@@ -147,7 +147,7 @@ int job_migrate(struct job *j)
         struct migration_status st;
         migration_get_status(j->migration, &st);
         if (r == -ECANCELED || st.cancel_requested)
-            mig_error_set(&err, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled", j->domain->name);
+            migration_explain_cancel(j->migration, &err);
         roll_back(j, &err);
         end_as(j, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED,
                j->end.problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, &err);

@@ -159,6 +159,39 @@ for _phase in PHASES:
     kill_migctl(_phase)
 
 
+# -- migd is stopped in good order, and its successor knows how the migration ended --
+
+def stop_migd(side_name, phase, runs, state, word):
+    @CASES.case(f"stop-migd-{side_name}-{phase}")
+    def run(rig):
+        r, stopped, p = start_to(rig, phase)
+        side = getattr(r, side_name)
+        side.migd.kill(signal.SIGTERM)
+
+        def gone():
+            if side.migd.stopped():
+                side.migd.kill(signal.SIGCONT)
+            return not side.migd.alive()
+        wait_for(f"migd {side_name} ended", gone, 60)
+        expect(side.migd.popen.returncode == 0, f"migd {side_name} ended with {side.migd.popen.returncode}: {side.migd.log()[-400:]}")
+        if stopped is not side.migd:
+            go_on(r, stopped, phase)
+        p.popen.wait(60)
+        expect(word in p.output() + p.log(), f"migctl, which followed it, says nothing of it: {p.output()} {p.log()}")
+        side.start_migd(build=r.migd_build)
+        judge(r, runs)
+        for s in r.sides:
+            said = s.status()
+            expect((said["state"], bool(said["message"])) == (state, state == "failed") and word in said["message"] + said["verdict"],
+                   f"{s.name} says {said['state']}: {said['message']} ({said['verdict']})")
+        finish(r)
+
+
+stop_migd("A", "precopy", "A", "failed", "migd was stopped")
+stop_migd("B", "full-send", "A", "failed", "migd was stopped")
+stop_migd("A", "committed", "B", "completed", "runs")
+
+
 # -- nobody answers: the operator decides --
 
 def lose_source(rig):

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The migration object (phases, cancel, news on the main thread) and the records that a successor reads. */
+/* The migration object (phases, cancel, news on the main thread), the records that a successor reads, and
+ * the ends that it shows. */
+#include "migration/ended.h"
 #include "migration/migration.h"
 #include "migration/record.h"
 #include "base/fds.h"
@@ -9,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct seen {
@@ -119,6 +122,30 @@ static void test_cancel_and_commit_exclude_each_other(void **state)
     assert_int_equal(err.code, MIG_ERR_WRONG_STATE);
     assert_int_equal(s.cancelled, 1);
     finish(&s, m);
+}
+
+static void test_who_ends_it_says_why(void **state)
+{
+    struct mig_error why, late, said;
+    mig_error_set(&why, MIG_ERR_FAILED, 0, "the house burns");
+    mig_error_set(&late, MIG_ERR_FAILED, 0, "something else");
+    for (int i = 0; i < 3; i++) {
+        struct seen s = {0};
+        struct migration *m = make(&s, i == 2 ? MIGRATION_INCOMING : MIGRATION_OUTGOING);
+        if (i == 0)
+            assert_int_equal(migration_break_off(m, &why, NULL), 0);
+        else
+            assert_int_equal(migration_cancel(m, NULL), 0);
+        assert_int_equal(migration_break_off(m, &late, NULL), 0); /* the first word counts */
+        assert_int_equal(s.cancelled, 2);
+        migration_explain_cancel(m, &said);
+        assert_int_equal(said.code, i == 0 ? MIG_ERR_FAILED : MIG_ERR_CANCELLED);
+        assert_string_equal(said.message, i == 0   ? "the house burns"
+                                          : i == 1 ? "The migration of dom was cancelled"
+                                                   : "The migration of dom was cancelled at the destination");
+        assert_int_equal(migration_begin_commit(m), -ECANCELED);
+        finish(&s, m);
+    }
 }
 
 static void *news_thread(void *userdata)
@@ -248,16 +275,103 @@ static void test_trim_keeps_what_is_undecided(void **state)
     assert_int_equal(record_read(dir, undecided.id, false, &old), 0);
 }
 
+/* ---- what a daemon that ends leaves to say ---- */
+
+struct successor {
+    struct seen *seen;
+    struct migration *shown[4];
+    size_t n;
+};
+
+static void add_shown(struct migration *m, void *userdata)
+{
+    struct successor *next = userdata;
+    assert_true(next->n < ELEMENTS(next->shown));
+    next->shown[next->n++] = migration_ref(m);
+    migration_set_observer(m, &(struct migration_observer){.ended = on_ended, .userdata = next->seen});
+}
+
+static void test_a_successor_says_how_it_ended(void **state)
+{
+    struct seen s = {0}, theirs = {0};
+    struct successor next = {.seen = &theirs};
+    struct mig_error why, err = MIG_ERROR_INIT;
+    struct migration_status was, is;
+    struct migration *m = make(&s, MIGRATION_OUTGOING);
+    theirs.loop = s.loop;
+    mig_error_set(&why, MIG_ERR_PEER_LOST, 0, "the peer \"b\" is lost");
+    mig_error_hint(&why, "look at it");
+    migration_set_engine_word(m, "libvirt");
+    migration_set_verdict(m, "Failed: 100%% of it");
+    migration_end(m, MIG_STATE_FAILED, &why);
+    assert_int_equal(ended_write(dir, m, &err), 0);
+    migration_get_status(m, &was);
+    char bad[100];
+    snprintf(bad, sizeof bad, "%s/ended/nonsense", dir);
+    assert_int_equal(write_file_atomic(bad, "{}", 2), 0);
+
+    ended_show(dir, s.loop, add_shown, &next);
+    assert_int_equal(next.n, 1);
+    migration_get_status(next.shown[0], &is);
+    assert_int_equal(is.state, MIG_STATE_FAILED);
+    assert_int_equal(is.phase, MIG_PHASE_DONE);
+    assert_int_equal(is.direction, MIGRATION_OUTGOING);
+    assert_string_equal(is.id, was.id);
+    assert_string_equal(is.domain, was.domain);
+    assert_string_equal(is.peer, was.peer);
+    assert_string_equal(is.engine, "libvirt");
+    assert_string_equal(is.verdict, "Failed: 100% of it");
+    assert_int_equal(is.error.code, MIG_ERR_PEER_LOST);
+    assert_string_equal(is.error.message, why.message);
+    assert_string_equal(is.error.hint, "look at it");
+    assert_int_equal(is.counters.started_usec, was.counters.started_usec);
+    while (!s.ended || !theirs.ended) /* whoever counts the ends hears of it */
+        assert_int_equal(loop_run(s.loop), 0);
+    assert_int_equal(theirs.ended, 1);
+
+    ended_show(dir, s.loop, add_shown, &next); /* once */
+    assert_int_equal(next.n, 1);
+    assert_true(access(bad, F_OK) < 0);
+    migration_unref(next.shown[0]);
+    finish(&s, m);
+}
+
+static void test_both_sides_in_one_daemon(void **state)
+{
+    struct seen s = {0};
+    struct successor next = {.seen = &s};
+    struct migration_options o;
+    struct migration *out = make(&s, MIGRATION_OUTGOING), *in;
+    migration_options_init(&o);
+    assert_int_equal(migration_new(&in, s.loop, migration_id(out), MIGRATION_INCOMING, "dom", "a", &o), 0);
+    migration_end(out, MIG_STATE_COMPLETED, NULL);
+    migration_end(in, MIG_STATE_COMPLETED, NULL);
+    assert_int_equal(ended_write(dir, out, NULL), 0);
+    assert_int_equal(ended_write(dir, in, NULL), 0);
+    ended_show(dir, s.loop, add_shown, &next);
+    assert_int_equal(next.n, 2);
+    assert_int_not_equal(migration_direction(next.shown[0]), migration_direction(next.shown[1]));
+    for (size_t i = 0; i < next.n; i++) {
+        assert_int_equal(migration_get_state(next.shown[i]), MIG_STATE_COMPLETED);
+        migration_unref(next.shown[i]);
+    }
+    migration_unref(in);
+    finish(&s, out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_phases_follow_the_table),
         cmocka_unit_test(test_cancel_and_commit_exclude_each_other),
+        cmocka_unit_test(test_who_ends_it_says_why),
         cmocka_unit_test(test_news_arrive_on_the_main_thread),
         cmocka_unit_test(test_records_come_back),
         cmocka_unit_test(test_ids_of_peers_are_no_paths),
         cmocka_unit_test(test_damaged_records_are_skipped),
         cmocka_unit_test(test_trim_keeps_what_is_undecided),
+        cmocka_unit_test(test_a_successor_says_how_it_ended),
+        cmocka_unit_test(test_both_sides_in_one_daemon),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What dies or breaks while migctl moves a libvirt guest, at each of its phases and with each engine: the guest runs at exactly one host with
-all its pages, or nowhere where its QEMU was killed; libvirt, QEMU and migd say the same about it at both hosts.
+all its pages, or nowhere where its QEMU was killed; libvirt, QEMU and migd say the same about it at both hosts, and so does the end of the
+migration in migd's list (vm_endings.py).
 
 A few rows are in every run; MIGD_SWEEP=all takes the whole table, MIGD_SWEEP="memory/network decided/*" what fits."""
 import fnmatch
@@ -9,8 +10,9 @@ import time
 
 from faults import prepare
 from stage import Failed, expect
+from vm_endings import DESTINATION, judge, may_be_nowhere
 from vm_moves import move, place, ready
-from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, ending, settle
+from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, settle
 
 SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook",
         "libvirt": "switching/kill-source finishing/kill-destination"}
@@ -46,19 +48,20 @@ class Matrix:
         held = Held(self.guest, self.engine, self.source, self.destination, phase)
         try:
             held.strike(trouble)
-            where = settle(held, trouble == "qemu-source" or (phase, trouble) == ("runs", "qemu-destination"))
+            where = settle(held, may_be_nowhere(self.engine, phase, trouble))
         finally:
             held.clear()
-        took, said = time.monotonic() - begun, ending(held)
-        print(f"# {self.engine:8} {phase:10} {trouble:21} {'source' if where is self.source else 'destination' if where else 'nowhere'} runs, "
-              f"migd says {said}, {took:.0f} s", flush=True)
+        place, said = judge(held, trouble, where)
+        print(f"# {self.engine:8} {phase:10} {trouble:21} {place} runs, migd says {said['state']}, {time.monotonic() - begun:.0f} s"
+              f"{': ' + said['message'] if said.get('message') else ''}", flush=True)
         if not where:
             self.fresh()
             return
         try:
             self.guest.check(where, before)
         except Failed as e:
-            if self.engine == "native" or where is self.source:
+            # The guest alone is what QEMU can have lost: all else must still be as it was when it was judged.
+            if self.engine == "native" or place != DESTINATION or settle(held, False, 1) is not where:
                 raise
             print(f"# moved by QEMU, which under TCG loses pages by itself: {e}", flush=True)
             self.fresh()

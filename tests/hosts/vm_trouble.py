@@ -4,9 +4,10 @@ import json
 import time
 
 from cases_native import domain
-from cases_reconnect import Network
+from cases_reconnect import migrations
 from cases_vm import begun, status
 from faults import clear_fault, is_stopped, pid_of, set_fault
+from network import Network
 from stage import Failed, expect, wait_for
 from vm_moves import ask_qemu, options
 
@@ -20,7 +21,8 @@ NATIVE_PHASES = {"memory": None, "undecided": ("before-decision", False), "decid
 LIBVIRT_PHASES = ("memory", "switching", "finishing", "runs")
 TROUBLES = ("kill-source", "kill-destination", "restart-source", "qemu-source", "qemu-destination", "libvirtd-source", "libvirtd-destination",
             "hook", "network", "network-long")
-CUTS = {"network": 3, "network-long": 50}  # seconds; libvirt gives a connection up after 30
+CUTS = {"network": 3, "network-long": 50}  # seconds; libvirt gives a connection up after 30, migd after 10
+RECONNECT = "20s"
 
 
 class Held:
@@ -31,6 +33,7 @@ class Held:
         self.stopped = []  # (host, pid) of those who were told to stand
         self.network = Network(source)
         self.unit = f"migctl-{time.monotonic_ns()}"
+        self.older = {h: migrations(h) for h in (source, destination)}
         begun(guest, destination)
         (self.hold_native if engine == "native" else self.hold_libvirt)()
 
@@ -50,7 +53,8 @@ class Held:
     def hold_native(self):
         at = NATIVE_PHASES[self.phase]
         if not at:
-            self.begin("--bandwidth=4M", "--reconnect-timeout=20s")
+            # It never comes to an end by itself, however quick the machine is.
+            self.begin("--bandwidth=4M", "--max-downtime=1ms", "--on-stall=wait", f"--reconnect-timeout={RECONNECT}")
             self.memory_goes()
             return
         host = self.destination if at[1] else self.source
@@ -100,10 +104,7 @@ class Held:
         verb, _, whom = trouble.partition("-")
         host = self.destination if whom == "destination" else self.source
         if verb == "network":
-            self.network.cut("both")
-            self.release()
-            time.sleep(CUTS[trouble])
-            self.network.mend("both")
+            self.cut(trouble)
         elif verb == "qemu":
             host.run("kill", "-KILL", host.run("cat", f"/run/libvirt/qemu/{self.guest.name}.pid").strip())
         elif verb == "hook":
@@ -111,6 +112,22 @@ class Held:
         else:
             self.end_service(host, "libvirtd" if verb == "libvirtd" else "migd", kill=verb == "kill")
         self.release()
+
+    def cut(self, trouble):
+        self.network.cut("both")
+        self.release()
+        memory = (self.engine, self.phase) == ("native", "memory")
+        if memory and trouble == "network":
+            wait_for("migd has noticed the cut", lambda: self.is_reconnecting(status(self.source, self.guest.name)), step=0.1)
+        else:
+            time.sleep(CUTS[trouble])
+        self.network.mend("both")
+        if memory:  # what is survived may end now
+            self.source.try_run("migctl", "set", self.guest.name, "max-downtime=5s", "bandwidth=0")
+
+    @staticmethod
+    def is_reconnecting(said):
+        return said.get("phase") == "reconnecting" or said.get("reconnects", 0) > 0
 
     def kill_hook(self):
         pids = self.destination.try_run("pgrep", "-f", f"libvirt-hook.* {self.guest.name} started")[1].split()
@@ -135,6 +152,12 @@ def processes(guest, host):
     return len(host.try_run("pgrep", "-f", f"qemu-system.*guest={guest.name},")[1].split())
 
 
+def job(guest, host):
+    """What libvirt is doing with it; "": nothing."""
+    word = host.try_run("virsh", "domjobinfo", guest.name)[1].split()[2:3]
+    return "" if word == ["None"] else f"libvirt's job: {word}"
+
+
 def unsettled(guest, host):
     """States of migrations of this guest that have not ended."""
     code, out, _ = host.try_run("migctl", "--json", "list", "migrations")
@@ -154,14 +177,13 @@ def settle(held, killed_source, seconds=240):
         states = {h: guest.state(h) for h in hosts}
         qemus = {h: processes(guest, h) for h in hosts}
         known = {h: (domain(guest, h) or {}).get("State", "") for h in hosts}
-        last = [(h.name, states[h], f"{qemus[h]} QEMU", f"migd: {known[h] or 'unknown'}", unsettled(guest, h))
-                for h in hosts]
+        last = [(h.name, states[h], f"{qemus[h]} QEMU", f"migd: {known[h] or 'unknown'}", unsettled(guest, h), job(guest, h)) for h in hosts]
         running = [h for h in hosts if states[h] == "running"]
         if any(unsettled(guest, h) for h in hosts) or len(running) > 1:
             return None
         if not running and not killed_source:
             return None
-        if all((states[h], qemus[h], known[h]) == ("running", 1, "running") if h in running else
+        if all((states[h], qemus[h], known[h]) == ("running", 1, "running") and not job(guest, h) if h in running else
                (states[h] in ("", "shut off") and qemus[h] == 0 and not known[h]) for h in hosts):
             return running or ["nowhere"]
         return None
@@ -177,8 +199,12 @@ def settle(held, killed_source, seconds=240):
 
 
 def ending(held):
-    """What the source's migd says of it, in a few words."""
-    code, out, _ = held.source.try_run("migctl", "--json", "list", "migrations")
-    expect(code == 0, "the source's migd does not answer")
-    of_it = [m for m in json.loads(out)["migrations"] if m["Domain"] == held.guest.name and m["Direction"] == "outgoing"]
-    return of_it[-1]["State"] if of_it else "not remembered"
+    """What either migd says of it at the end: (the source's status of it, the destination's state of it or "" where it has none)."""
+    def of_it(host, direction):
+        code, out, _ = host.try_run("migctl", "--json", "list", "migrations")
+        expect(code == 0, f"{host.name}'s migd does not answer")
+        return [m for m in json.loads(out)["migrations"]
+                if m["Id"] not in held.older[host] and m["Domain"] == held.guest.name and m["Direction"] == direction]
+    there, here = of_it(held.source, "outgoing"), of_it(held.destination, "incoming")
+    expect(len(there) == 1, f"the source's migd has not one migration of it in its list but {there}")
+    return status(held.source, there[0]["Id"]), here[-1]["State"] if here else ""

@@ -100,7 +100,7 @@ int session_ask_decision(struct session *s, struct mig_error *err)
         if (s->resolution == 1)
             return 0;
         if (s->resolution == 2 || (r == 0 && strcmp(word, "aborted") == 0))
-            return mig_error_set(err, MIG_ERR_CANCELLED, 0,
+            return mig_error_set(err, s->resolution ? MIG_ERR_CANCELLED : MIG_ERR_FAILED, ECANCELED,
                                  s->resolution ? "The operator gave the workload up here"
                                                : "The source did not commit: it goes on with the workload");
         if (r == 0 && strcmp(word, "committed") == 0)

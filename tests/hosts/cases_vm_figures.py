@@ -118,7 +118,7 @@ def case_vm_figures(stage):
     for host in stage.hosts:  # one that ends when it is idle counts its guests from 1 again, and the scope of an earlier 1 may still be there
         host.write("/etc/default/libvirtd", 'LIBVIRTD_ARGS=""\n')
     ready(stage, "native")
-    guest = place(stage, stage.a, "vm", size_mib=512, fill_mib=256, rate=500, pulse_msec=10, words="guest.check=2000")
+    guest = place(stage, stage.a, "vm", "libvirt", size_mib=512, fill_mib=256, rate=500, pulse_msec=10, words="guest.check=2000")
     source, destination = stage.hosts
     found = {}
     for n in range(int(os.environ.get("MIGD_HOPS") or 3)):

@@ -4,10 +4,18 @@
     with LibvirtStage(build) as stage:
         guest = Guest(stage, "vm")
         guest.start(stage.a)
-        guest.migrate(stage.a, stage.b)
+        guest.virsh_migrate(stage.a, stage.b)
         guest.check(stage.b)
+
+The hosts have Debian's QEMU (7.2), or another one: with MIGD_QEMU=backports that of bookworm-backports is installed, with MIGD_QEMU=/path/of/a/program
+this one is put in its place and uses the firmware and libraries of Debian's.
+
+QEMU before 9.0 that computes the CPUs itself (TCG) forgets writes of a guest that it moves: where it reads its dirty bits by words it does not tell the
+CPUs' TLBs, and a page that is in one is written without a bit from then on. That is so for each RAM whose size is a multiple of 64 pages, and libvirt
+makes no other; one in between is read bit by bit, and then the TLBs are told. Guest(memory="odd") has such a RAM.
 """
 import os
+import shutil
 import uuid
 
 from guest import last_line, make_initramfs
@@ -19,6 +27,10 @@ FETCH_KERNEL = ("--customize-hook=chroot \"$1\" sh -euc 'mkdir -p /k /usr/lib/mi
                 "apt-get -q download $(apt-cache depends linux-image-cloud-amd64 | sed -n \"s/.*Depends: //p\" | head -n 1); "
                 f"dpkg -x *.deb .; mv boot/vmlinuz-* {KERNEL}; cd /; rm -rf /k'")
 LIBVIRT_PACKAGES = PACKAGES + " libvirt-daemon-system libvirt-clients qemu-system-x86"
+EMULATOR = "/usr/bin/qemu-system-x86_64"
+BACKPORTS_QEMU = ("--customize-hook=chroot \"$1\" sh -euc 'sed -n \"s/ bookworm main.*/ bookworm-backports main/p\" /etc/apt/sources.list "
+                  ">/etc/apt/sources.list.d/backports.list; apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends "
+                  "-t bookworm-backports install qemu-system-x86'")
 
 LIBVIRT_PORT = 16510
 
@@ -35,11 +47,22 @@ keepalive_interval = 5
 """
 
 
+def replace_emulator(host, program):
+    """This program instead of Debian's, before the boot. It is told where Debian has the firmware; its name stays what libvirt and cases know."""
+    folder = "/usr/lib/migd-tests/qemu"
+    os.makedirs(host.host_path(folder), exist_ok=True)
+    shutil.copy(program, host.host_path(f"{folder}/qemu-system-x86_64"))
+    host.write(EMULATOR, f'#!/bin/sh\nexec {folder}/qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu "$@"\n', 0o755)
+
+
 class LibvirtStage(Stage):
-    recipe = recipe(LIBVIRT_PACKAGES, FETCH_KERNEL)
+    qemu = os.environ.get("MIGD_QEMU", "")
+    recipe = recipe(LIBVIRT_PACKAGES, FETCH_KERNEL, *([BACKPORTS_QEMU] if qemu == "backports" else []))
 
     def configure(self, host):
         super().configure(host)
+        if self.qemu and self.qemu != "backports":
+            replace_emulator(host, self.qemu)
         host.uuid = str(uuid.uuid4())  # two libvirtds that believe to be the same host refuse to migrate
         host.write("/etc/libvirt/qemu.conf", QEMU_CONF)
         host.write("/etc/libvirt/libvirtd.conf", f'host_uuid = "{host.uuid}"\nauth_tcp = "none"\nauth_unix_rw = "none"\nlog_outputs = "3:journald"\n')
@@ -62,12 +85,17 @@ class LibvirtStage(Stage):
             target.write(source.read())
 
 
+def moved_by_qemu():
+    """The memory of a guest that QEMU is to move whole."""
+    return "file" if LibvirtStage.qemu else "odd"
+
+
 class Guest:
     """A domain whose guest checks its own memory. One object for both hosts, since its identity is one."""
 
     def __init__(self, stage, name="vm", size_mib=1024, memory="file", rate=2000, fill_mib=None, second_monitor=False, pulse_msec=0, devices="", words=""):
-        """memory: file (shared, on /dev/shm), memfd (shared) or private. rate: pages per second that the guest rewrites, or "max".
-        devices: XML of more devices; words: more of the kernel's command line."""
+        """memory: file (shared, on /dev/shm), memfd (shared), private, or odd (as file, 64 KiB smaller: see above). rate: pages per second that the guest
+        rewrites, or "max". devices: XML of more devices; words: more of the kernel's command line."""
         self.stage, self.name, self.size_mib, self.memory, self.devices = stage, name, size_mib, memory, devices
         self.uuid = str(uuid.uuid4())
         self.monitor = f"/run/guest/{name}.qmp" if second_monitor else None
@@ -76,18 +104,22 @@ class Guest:
                                 ([f"guest.pulse={pulse_msec}"] if pulse_msec else []) + ([words] if words else []))
 
     def xml(self):
-        backing = {"file": "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>",
+        shared_file = "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>"
+        backing = {"file": shared_file, "odd": shared_file,
                    "memfd": "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", "private": ""}[self.memory]
-        monitor = (f"<qemu:commandline><qemu:arg value='-qmp'/><qemu:arg value='unix:{self.monitor},server=on,wait=off'/></qemu:commandline>"
-                   if self.monitor else "")
+        words = ["-qmp", f"unix:{self.monitor},server=on,wait=off"] if self.monitor else []
+        if self.memory == "odd":  # what stands behind libvirt's own words wins; the RAM that libvirt wanted is not used
+            kib = self.size_mib * 1024 - 64
+            words += ["-object", f"memory-backend-file,id=odd,mem-path=/dev/shm,share=on,size={kib}k", "-machine", "memory-backend=odd", "-m", f"{kib}k"]
+        commandline = f"<qemu:commandline>{''.join(f'<qemu:arg value={w!r}/>' for w in words)}</qemu:commandline>" if words else ""
         pulse = f"<serial type='file'><source path='/run/guest/{self.name}.pulse'/><target port='1'/></serial>" if self.pulse_msec else ""
         return f"""<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
 <name>{self.name}</name><uuid>{self.uuid}</uuid><memory unit='MiB'>{self.size_mib}</memory>{backing}<vcpu>1</vcpu>
 <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{KERNEL}</kernel><initrd>/var/lib/guest/guest.cpio</initrd><cmdline>{self.cmdline}</cmdline></os>
 <features><acpi/></features><on_poweroff>destroy</on_poweroff><on_crash>destroy</on_crash>
-<devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/><memballoon model='none'/>
+<devices><emulator>{EMULATOR}</emulator><controller type='usb' model='none'/><memballoon model='none'/>
 <serial type='file'><source path='/run/guest/{self.name}.serial'/><target port='0'/></serial>{pulse}{self.devices}</devices>
-{monitor}</domain>
+{commandline}</domain>
 """
 
     def define(self, host):

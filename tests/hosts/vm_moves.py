@@ -6,10 +6,11 @@ import socket
 from cases_hook import both_ready
 from cases_native import WAIT_CONF, domain, registered
 from cases_vm import begun, migctl, status
-from libvirt_stage import LIBVIRT_PORT, Guest
+from libvirt_stage import LIBVIRT_PORT, Guest, moved_by_qemu
 from stage import expect, wait_for
 
 ENGINES = ("native", "libvirt")
+MEMORY = {"native": "file", "libvirt": moved_by_qemu()}
 ARRIVAL = {"native": "60s", "libvirt": "0s"}  # a guest that QEMU moves whole need not wait for a migd
 
 
@@ -24,9 +25,9 @@ def ready(stage, engine):
     both_ready(stage)
 
 
-def place(stage, host, name, **keys):
-    """A guest that runs there, and that migd knows."""
-    guest = Guest(stage, name, second_monitor=True, **keys)
+def place(stage, host, name, engine, **keys):
+    """A guest that runs there, that migd knows, and that this engine can move whole."""
+    guest = Guest(stage, name, second_monitor=True, memory=MEMORY[engine], **keys)
     guest.start(host)
     registered(guest, host)
     return guest

@@ -914,7 +914,14 @@
       "The destination is this host",                                                                        \
       "The two libvirts say the same UUID of the host. Either the name leads here, or two hosts were "       \
       "cloned with one UUID, which libvirt takes for one host.",                                             \
-      "Look where the name leads; host_uuid in libvirtd.conf tells cloned hosts apart.")
+      "Look where the name leads; host_uuid in libvirtd.conf tells cloned hosts apart.")                     \
+    X(FINDING_VM_TCG_LOSES_WRITES, "vm-tcg-loses-writes", WARNING, false,                                    \
+      "This QEMU loses pages of a guest without KVM when it moves it",                                       \
+      "Before 9.0, QEMU did not tell the CPUs that it computes itself (TCG) when it had read and cleared "   \
+      "the dirty bits of memory: they go on writing pages that they know as dirty, and those writes are in " \
+      "no pass. About one live migration in three was seen to end with old pages, or a guest that hangs. "   \
+      "Guests with KVM have no such trouble, nor has migd's own engine, which has its own trackers.",        \
+      "--engine native, a QEMU from 9.0 on (Debian 12 has one in its backports), or virsh suspend before.")
 /* clang-format on */
 
 enum finding_severity { FINDING_NOTE, FINDING_WARNING, FINDING_ERROR };

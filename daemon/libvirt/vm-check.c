@@ -79,6 +79,22 @@ static void look_at_options(struct vm_look *l)
                 "memory and devices of %s would travel to %s in plain text", l->xml.name, l->plan->host);
 }
 
+/* Until then cpu_physical_memory_sync_dirty_bitmap() leaves the TLBs of TCG as they are. */
+#define QEMU_TELLS_TCG UINT64_C(9000000)
+
+static void look_at_emulation(struct vm_look *l)
+{
+    unsigned long qemu = 0;
+    if (l->plan->native || strcmp(l->xml.type, "qemu") != 0 ||
+        virt.virConnectGetVersion(virt_link_connection(l->here), &qemu) < 0 || qemu >= QEMU_TELLS_TCG)
+        return;
+    vm_tell(
+        l, FINDING_VM_TCG_LOSES_WRITES, "", NULL,
+        "QEMU %lu.%lu.%lu computes the CPUs of %s itself (TCG), and may lose what they write while it moves "
+        "its memory",
+        qemu / 1000000, qemu / 1000 % 1000, qemu % 1000, l->xml.name);
+}
+
 static int read_domain(struct vm_look *l, struct mig_error *err)
 {
     int r = virt_link_domain(l->here, l->request->name, NULL, &l->domain, err);
@@ -127,6 +143,7 @@ int vm_check(const struct vm_request *q, struct vm_plan *ret, struct findings *f
         look_at_devices(l);
         vm_look_at_disks(l);
         look_at_options(l);
+        look_at_emulation(l);
         vm_look_at_destination(l);
         if (l->out_of_memory)
             r = mig_error_oom(err);

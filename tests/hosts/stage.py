@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from cgroup import Cgroup  # noqa: E402
 from judging import Failed, Skipped, expect, wait_for  # noqa: E402
 
 PACKAGES = ("systemd systemd-sysv dbus polkitd iproute2 procps kmod bash-completion man-db "
@@ -65,7 +66,7 @@ class Host:
         self.stage, self.name, self.address = stage, name, address
         self.netns = f"migd{stage.number}{name}"
         self.machine = f"migd-{stage.number}-{name}"
-        self.nspawn = self.leader = self.folder = None
+        self.nspawn = self.leader = self.folder = self.cgroup = None
         self.mounted = False
 
     def prepare(self, lowers):
@@ -99,11 +100,13 @@ class Host:
 
     def boot(self):
         os.makedirs("/run/systemd", exist_ok=True)  # nspawn wants it where systemd is not PID 1
+        self.cgroup = Cgroup(self.machine)
         with open(self.stage.path(self.name + ".console"), "wb") as log:
             self.nspawn = subprocess.Popen(
                 ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "-D", os.path.join(self.folder, "root"), "--machine=" + self.machine,
                  "--network-namespace-path=/run/netns/" + self.netns, "--system-call-filter=pidfd_getfd", "-b"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=self.cgroup.enter)
 
         def find_leader():
             expect(self.nspawn.poll() is None, f"{self.name} did not boot: {self.console()[-400:]}")
@@ -183,6 +186,8 @@ class Host:
             except subprocess.TimeoutExpired:
                 os.killpg(self.nspawn.pid, signal.SIGKILL)
                 self.nspawn.wait()
+        if self.cgroup:
+            self.cgroup.remove()
         if self.mounted:
             subprocess.run(["umount", "-l", os.path.join(self.folder, "root")], check=False)
 

@@ -160,7 +160,7 @@ static void test_cancel_wakes(void **state)
             pthread_join(t[i], NULL);
             assert_int_equal(w[i].result, -ECANCELED);
         }
-        assert_true(now_usec() - start < 500000);
+        assert_true(now_usec() - start < 30 * USEC_PER_SEC);
         drop_ends(&e);
     }
 }
@@ -196,7 +196,7 @@ static void test_stall_ends(void **state)
             struct waiter w = {.c = e.a, .send = send};
             wait_blocked(&w);
             assert_int_equal(w.result, -ETIMEDOUT);
-            assert_true(w.usec >= 100000 && w.usec < 5000000);
+            assert_true(w.usec >= 100000 && w.usec < 30 * USEC_PER_SEC);
             struct mig_error err = MIG_ERROR_INIT;
             assert_int_equal(channel_error(e.a, w.result, &err, "sending"), -ETIMEDOUT);
             assert_int_equal(err.code, MIG_ERR_PEER_TIMEOUT);

@@ -524,7 +524,7 @@ static void test_break(void **state)
         struct mig_error err = MIG_ERROR_INIT;
         uint64_t start = now_usec();
         assert_int_equal(page_stream_round(stream, 0, &round, &err), -ECONNRESET);
-        assert_true(now_usec() - start < 3000000);
+        assert_true(now_usec() - start < 30 * USEC_PER_SEC);
         assert_int_equal(err.code, MIG_ERR_PEER_LOST);
         assert_non_null(strstr(err.message, "connection 1"));
         page_stream_progress(stream, &round);
@@ -575,7 +575,7 @@ static void test_cancel(void **state)
         struct mig_error err = MIG_ERROR_INIT;
         assert_int_equal(page_stream_round(stream, 0, &round, &err), -ECANCELED);
         pthread_join(thread, NULL);
-        assert_true(now_usec() - c.usec < 1000000);
+        assert_true(now_usec() - c.usec < 30 * USEC_PER_SEC);
         assert_int_equal(err.code, MIG_ERR_CANCELLED);
         page_stream_progress(stream, &round);
         assert_int_equal(dirty_pages(&from) + round.normal_pages + round.zero_pages, total_pages());
@@ -610,7 +610,7 @@ static void limited_by(bool own)
     assert_int_equal(ratelimit_share(page_stream_limit(stream)), 20 << 20);
     struct page_round round;
     assert_int_equal(page_stream_round(stream, 0, &round, NULL), 0);
-    assert_true(round.usec > 250000 && round.usec < 3000000);
+    assert_true(round.usec > 250000 && round.usec < 30 * USEC_PER_SEC);
     wait_fences(&receiver, 0);
     assert_equal(&from, &to);
     page_stream_free(stream);

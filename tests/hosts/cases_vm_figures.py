@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Figures of both engines side by side, with TLS and without, taken in turns in one run on one guest: how long the guest stood still, by QEMU's or
 migd's count, by the guest's own clock and by pulses that it gives to the outside; what was carried per second; and the CPU time of everybody
-who took part. For people to read: nothing is judged but that no page is lost. Runs only when it is named; MIGD_HOPS says how often each (3)."""
+who took part. For people to read: nothing is judged but that no page is lost. The guest is one that either engine moves whole. Runs only when it is
+named; MIGD_HOPS says how often each (3)."""
 import os
 import re
 import statistics
@@ -9,7 +10,7 @@ import threading
 import time
 
 from cases_tls import configure, give_certificates, read
-from vm_moves import ENGINES, let_wait, move, place, ready
+from vm_moves import ENGINES, MEMORY, let_wait, move, place, ready
 
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 
@@ -100,16 +101,23 @@ def one(stage, guest, engine, tls, source, destination):
     watch = Watch(stage, guest, source, destination)
     watch.start()
     begun = time.monotonic()
-    said = move(guest, engine, source, destination, "--max-downtime=300ms", verify=False)
-    took = time.monotonic() - begun
-    time.sleep(1.5)
-    used = watch.end()
+    try:
+        said = move(guest, engine, source, destination, "--max-downtime=300ms", verify=False)
+        took = time.monotonic() - begun
+        time.sleep(1.5)
+    finally:
+        used = watch.end()
     guest.check(destination, before, seconds=300)
     own = [int(g) for g in re.findall(r"last_gap_us=(\d+)", guest.serial(destination))][:3]
     mib = said["memory-processed"] / (1 << 20)
     return {"downtime_ms": said["downtime"] / 1000, "own_gap_ms": max(own) / 1000, "pulse_gap_ms": watch.gap * 1000, "mib": mib,
             "seconds": said["time-elapsed"] / 1e6, "mib_per_s": mib / (said["time-elapsed"] / 1e6), "command_s": took,
             "cpu_migd": used.get("migd", 0), "cpu_qemu": used.get("qemu-system-x86", 0), "cpu_libvirtd": used.get("libvirtd", 0)}
+
+
+def surroundings(stage):
+    version = next(line for line in stage.a.run("virsh", "version").splitlines() if line.startswith("Running hypervisor")).split(": ")[1]
+    return f"{version} under TCG, memory {MEMORY['libvirt']}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
 
 
 def case_vm_figures(stage):
@@ -121,6 +129,7 @@ def case_vm_figures(stage):
     guest = place(stage, stage.a, "vm", "libvirt", size_mib=512, fill_mib=256, rate=500, pulse_msec=10, words="guest.check=2000")
     source, destination = stage.hosts
     found = {}
+    print(f"# {surroundings(stage)}", flush=True)
     for n in range(int(os.environ.get("MIGD_HOPS") or 3)):
         for tls in (False, True):
             for engine in ENGINES:
@@ -128,6 +137,7 @@ def case_vm_figures(stage):
                 found.setdefault((engine, tls), []).append(f)
                 print(f"# {n + 1} {engine:8} {'TLS  ' if tls else 'plain'} " + " ".join(f"{k}={v:.1f}" for k, v in f.items()), flush=True)
                 source, destination = destination, source
+    print(f"# {surroundings(stage)}")
     print("# medians         " + " ".join(f"{k:>12}" for k in f))
     for (engine, tls), runs in found.items():
         print(f"# {engine:8} {'TLS  ' if tls else 'plain'}   " + " ".join(f"{statistics.median(r[k] for r in runs):12.1f}" for k in f), flush=True)

@@ -49,7 +49,9 @@ def stalls(stage, engine):
     expect(later["state"] == "running", f"wait did not wait: {later}")
     a.run("migctl", "set", guest.name, "on-stall=force")
     said = ended(a, two)
-    expect(said["state"] == "completed" and said["downtime"] > 10000, f"force: {said}")
+    expect(said["state"] == "completed", f"force: {said}")
+    # QEMU sends what is left without the cap, which a fast machine does in no time; migd keeps to the cap.
+    expect(engine == "libvirt" or said["downtime"] > 10000, f"force: {said}")
     guest.alone(b, a)
     guest.check(b, before)
     print(f"# {engine}: slow since round {since}, seen in round {seen['round']}, forced in round {said['round']}, downtime {said['downtime'] / 1e6:.1f} s",

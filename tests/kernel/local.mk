@@ -31,7 +31,7 @@ dist_noinst_SCRIPTS += tests/kernel/check-state-damage
 dist_noinst_SCRIPTS += tests/kernel/check-hook
 dist_noinst_SCRIPTS += tests/kernel/check-vmm tests/kernel/check-bench
 dist_noinst_SCRIPTS += tests/kernel/check-tracking tests/kernel/check-tls tests/kernel/check-tls-keys
-dist_noinst_SCRIPTS += tests/kernel/check-register-pid
+dist_noinst_SCRIPTS += tests/kernel/check-register-pid tests/kernel/check-stock-workload
 dist_noinst_DATA += tests/kernel/README.md tests/kernel/suite tests/kernel/lab.service tests/kernel/machine.py tests/kernel/debian.sh tests/kernel/two-sides.sh tests/kernel/kernel.config tests/kernel/mtty-dma.patch tests/kernel/qemu-ssads.patch
 
 check-kernel: all $(check_PROGRAMS)

@@ -7,6 +7,7 @@
 #include "libvirt/native-peers.h"
 #include "migration/dialogue.h"
 #include "transport/security.h"
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -55,12 +56,24 @@ static void find(const char *from, const char *list, const char *expected)
     close(pair[1]);
 }
 
+static bool has_address(const char *name)
+{
+    struct addrinfo *found;
+    if (getaddrinfo(name, NULL, NULL, &found) != 0)
+        return false;
+    freeaddrinfo(found);
+    return true;
+}
+
 static void test_who_asks(void **state)
 {
     find("10.1.2.3:40000", "10.1.2.4 10.1.2.3:16509", "10.1.2.3:16509");
     find("[::ffff:10.1.2.3]:40000", "10.1.2.3", "10.1.2.3");
     find("[fe80::1]:40000", "10.1.2.3 [fe80:0::1]:7", "[fe80:0::1]:7");
-    find("127.0.0.1:40000", "localhost", "localhost");
+    if (has_address("localhost")) /* a machine without /etc/hosts knows no name */
+        find("127.0.0.1:40000", "localhost", "localhost");
+    else
+        print_message("# localhost has no address here: names were not tried\n");
     find("10.1.2.3:40000", "10.1.2.30 10.1.2.4", NULL);
     find("10.1.2.3:40000", "", NULL);
     find("unix (pid 7)", "10.1.2.3", NULL);

@@ -1,10 +1,12 @@
 # Programs that tests/bench/run compares with each other; "make bench" builds and runs them. "make check" builds them too, so that they keep
 # up with what they call.
-check_PROGRAMS += tests/bench/plain-transfer tests/bench/bench-transfer
+check_PROGRAMS += tests/bench/plain-transfer tests/bench/plain-cipher tests/bench/bench-transfer
 tests_bench_plain_transfer_SOURCES = tests/bench/plain-transfer.c tests/bench/bench.h
+tests_bench_plain_cipher_SOURCES = tests/bench/plain-cipher.c tests/bench/bench.h
+tests_bench_plain_cipher_LDADD = $(OPENSSL_LIBS)
 tests_bench_bench_transfer_SOURCES = tests/bench/bench-transfer.c tests/bench/bench.h
 tests_bench_bench_transfer_LDADD = libmigd.la
-bench_programs = tests/bench/plain-transfer tests/bench/bench-transfer
+bench_programs = tests/bench/plain-transfer tests/bench/plain-cipher tests/bench/bench-transfer
 CLEANFILES += $(bench_programs)
 dist_noinst_SCRIPTS += tests/bench/run
 

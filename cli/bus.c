@@ -73,6 +73,14 @@ void bus_split_hint(struct mig_error *err, const char *text)
     snprintf(err->hint, sizeof err->hint, "%s", end ? end + 2 : "");
 }
 
+bool bus_is_gone(const sd_bus_error *e)
+{
+    return sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+           sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
+           sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+           sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED);
+}
+
 static void not_allowed_hint(struct mig_error *err)
 {
     const char *at = arg_host ? strchr(arg_host, '@') : NULL;

@@ -33,6 +33,8 @@ int bus_open(sd_bus **ret, struct mig_error *err);
 int bus_error(const sd_bus_error *e, int r, struct mig_error *err);
 /* The same for an error text that says "MESSAGE. HINT". */
 void bus_split_hint(struct mig_error *err, const char *text);
+/* Whether it says that migd left the bus before it answered, or is not there. */
+bool bus_is_gone(const sd_bus_error *e);
 
 /* A call to an object of migd, without its arguments. */
 int bus_new_call(sd_bus *bus, const char *path, const char *interface, const char *method,

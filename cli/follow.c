@@ -57,14 +57,6 @@ static void take_status(struct follow *f, struct json_object *status)
     progress_update(&f->progress, status);
 }
 
-static bool gone_error(const sd_bus_error *e)
-{
-    return sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-           sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
-           sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
-           sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED);
-}
-
 static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
     struct follow *f = userdata;
@@ -108,7 +100,7 @@ static int on_ended(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
     const sd_bus_error *e = sd_bus_message_get_error(m);
     struct mig_error error = MIG_ERROR_INIT;
     if (e) {
-        if (gone_error(e))
+        if (bus_is_gone(e))
             return went_away(f);
         if (f->restarted)
             return lost(f, "migd was restarted and does not know the migration any more");

@@ -99,7 +99,8 @@ bool status_ended(struct json_object *status)
 int status_exit_code(struct json_object *status)
 {
     if (is(status, "state", "completed"))
-        return is(status, "verify", "failed") ? MIGD_EXIT_FAILED : MIGD_EXIT_DONE;
+        return is(status, "verify", "failed") || json_str(status, "error")[0] ? MIGD_EXIT_FAILED
+                                                                              : MIGD_EXIT_DONE;
     if (is(status, "state", "cancelled"))
         return MIGD_EXIT_CANCELLED;
     if (is(status, "state", "in-doubt"))

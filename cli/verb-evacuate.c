@@ -6,25 +6,32 @@
  */
 #include "base/format.h"
 #include "base/parse.h"
+#include "bus-json.h"
 #include "bus.h"
 #include "json-util.h"
+#include "migd-bus.h"
 #include "output.h"
-#include "status-view.h"
 #include "verbs.h"
 #include "vm.h"
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_MSEC    250
 #define PARALLEL_MAX 16
+#define AGAIN_MAX    10u /* how often a migd that went away is asked again, which the bus starts */
+
+struct evacuation;
 
 struct move {
+    struct evacuation *all;
     struct json_object *vm; /* borrowed from the list */
     const char *host;
     int first, tried; /* hosts: with which it began, and how many have refused */
     char *path;       /* of its migration while it runs */
+    sd_bus_slot *wait;
+    unsigned asked;
+    bool answered; /* its migration has ended, and libvirt's part of it: status, or else error */
+    struct json_object *status;
     bool ended, moved;
     uint64_t elapsed_usec, downtime_usec;
     struct mig_error error;
@@ -77,14 +84,44 @@ _printf_(2, 3) static void say(const struct move *m, const char *format, ...)
     fflush(stdout);
 }
 
+static int wait_for_end(struct move *m);
+
+static int on_end(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
+{
+    struct move *m = userdata;
+    const sd_bus_error *e = sd_bus_message_get_error(reply);
+    m->wait = sd_bus_slot_unref(m->wait);
+    if (e && bus_is_gone(e) && m->asked++ < AGAIN_MAX && wait_for_end(m) == 0)
+        return 0;
+    int r = e ? bus_error(e, -sd_bus_error_get_errno(e), &m->error) : bus_read_json(reply, &m->status);
+    if (!e && r < 0)
+        bus_message_failed(r, &m->error);
+    m->answered = true;
+    return 0;
+}
+
+static int wait_for_end(struct move *m)
+{
+    _cleanup_message_ sd_bus_message *call = NULL;
+    int r = bus_new_call(m->all->bus, m->path, MIGD_IFACE_MIGRATION, "Wait", &call, &m->error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(call, "a{sv}", 0);
+    if (r >= 0)
+        r = sd_bus_call_async(m->all->bus, &m->wait, call, on_end, m, UINT64_MAX);
+    return r < 0 ? bus_message_failed(r, &m->error) : 0;
+}
+
 /* On the next host that takes it; false: none did. */
 static bool begin(struct evacuation *e, struct move *m)
 {
+    m->asked = 0;
     while (m->tried < e->args->n_positional) {
         m->host = e->args->positional[(m->first + m->tried++) % e->args->n_positional];
         m->error = MIG_ERROR_INIT;
         if (vm_begin(e->bus, e->args, name_of(m), m->host, flags_for(m), &m->path, &m->error) == 0) {
             say(m, "on its way to %s", m->host);
+            m->answered = wait_for_end(m) < 0;
             return true;
         }
         say(m, "not to %s: %s", m->host, m->error.message);
@@ -97,7 +134,7 @@ static void take_end(struct move *m, struct json_object *status)
     m->moved = strcmp(json_str(status, "state"), "completed") == 0;
     m->elapsed_usec = json_u64(status, "time-elapsed");
     m->downtime_usec = json_u64(status, "downtime");
-    if (m->moved)
+    if (m->moved && !json_str(status, "error")[0])
         return;
     mig_error_set(&m->error, mig_error_from_word(json_str(status, "error")), 0, "%s",
                   json_str(status, "message"));
@@ -106,13 +143,11 @@ static void take_end(struct move *m, struct json_object *status)
 
 static void look(struct evacuation *e, struct move *m)
 {
-    _cleanup_json_ struct json_object *status = NULL;
-    struct mig_error err = MIG_ERROR_INIT;
-    if (bus_migration_status(e->bus, m->path, &status, &err) < 0)
-        m->error = err;
-    else if (!status_ended(status))
+    _cleanup_json_ struct json_object *status = TAKE_PTR(m->status);
+    if (!m->answered)
         return;
-    else
+    m->answered = false;
+    if (status)
         take_end(m, status);
     free(TAKE_PTR(m->path));
     if (m->moved)
@@ -128,6 +163,20 @@ static void look(struct evacuation *e, struct move *m)
     e->running--;
 }
 
+/* Until the bus has brought something. */
+static void wait_for_news(struct evacuation *e)
+{
+    int r = sd_bus_process(e->bus, NULL);
+    if (r == 0)
+        r = sd_bus_wait(e->bus, UINT64_MAX);
+    for (size_t i = 0; r < 0 && r != -EINTR && i < e->n; i++)
+        if (e->moves[i].path && !e->moves[i].answered) {
+            mig_error_set(&e->moves[i].error, MIG_ERR_IN_DOUBT, -r,
+                          "the connection to the bus broke; how its migration goes on is not known here");
+            e->moves[i].answered = true;
+        }
+}
+
 static void run(struct evacuation *e)
 {
     for (size_t next = 0; next < e->n || e->running;) {
@@ -139,7 +188,7 @@ static void run(struct evacuation *e)
                 m->ended = true;
         }
         if (e->running)
-            poll(NULL, 0, LOOK_MSEC);
+            wait_for_news(e);
         for (size_t i = 0; i < next; i++)
             if (!e->moves[i].ended)
                 look(e, &e->moves[i]);
@@ -157,14 +206,21 @@ static struct json_object *result_of(const struct move *m)
     if (m->moved) {
         json_object_object_add(o, "time-elapsed", json_object_new_uint64(m->elapsed_usec));
         json_object_object_add(o, "downtime", json_object_new_uint64(m->downtime_usec));
-    } else {
-        output_error_to_json(&m->error, o);
     }
+    if (mig_error_is_set(&m->error))
+        output_error_to_json(&m->error, o);
     return o;
+}
+
+/* It stayed, or it went and libvirt did not finish its part. */
+static bool has_trouble(const struct move *m)
+{
+    return !m->moved || mig_error_is_set(&m->error);
 }
 
 static int report(const struct evacuation *e)
 {
+    bool trouble = false;
     _cleanup_json_ struct json_object *o = json_object_new_object();
     struct json_object *moved = json_object_new_array(), *stayed = json_object_new_array();
     for (size_t i = 0; i < e->n; i++)
@@ -178,13 +234,14 @@ static int report(const struct evacuation *e)
         puts("No domain of libvirt's runs here.");
     else
         printf("\n%zu moved, %zu stayed%s\n", e->n - left, left, left ? ":" : ".");
-    for (size_t i = 0; !arg_json && i < e->n; i++) {
+    for (size_t i = 0; i < e->n; i++) {
         const struct move *m = &e->moves[i];
-        if (!m->moved)
+        if (has_trouble(m))
             say(m, "%s%s%s", m->error.message, m->error.hint[0] ? ". " : "", m->error.hint);
+        trouble |= has_trouble(m);
     }
     int r = output_finish();
-    return r != MIGD_EXIT_DONE ? r : left ? MIGD_EXIT_FAILED : MIGD_EXIT_DONE;
+    return r != MIGD_EXIT_DONE ? r : trouble ? MIGD_EXIT_FAILED : MIGD_EXIT_DONE;
 }
 
 /* --dry-run: in which order, to where, and what is in the way. */
@@ -228,7 +285,7 @@ static int plan(struct evacuation *e, struct json_object *vms, struct mig_error 
     for (size_t i = 0; i < json_length(vms); i++) {
         struct json_object *vm = json_object_array_get_idx(vms, i);
         if (json_flag(vm, "active"))
-            e->moves[e->n++].vm = vm;
+            e->moves[e->n++] = (struct move){.all = e, .vm = vm};
     }
     qsort(e->moves, e->n, sizeof *e->moves, by_cost);
     for (size_t i = 0; i < e->n; i++)

@@ -110,3 +110,7 @@ struct api_migration *api_pick_migration(struct api *a, const char *word, struct
 /* "/" when there is none. */
 const char *api_migration_path(struct api *a, const char *id);
 struct api_migration *api_migration_free(struct api_migration *am);
+/* libvirt's part of a migration has ended. */
+void api_libvirt_ended(struct migration *m, void *userdata);
+/* Those who wait for what has ended. While the daemon ends nobody waits for libvirt. */
+void api_answer_waits(struct api *a);

@@ -10,6 +10,7 @@
 #include "api/api-status.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "libvirt/vm-native.h"
 #include "loop/loop.h"
 #include "migd-bus.h"
 #include "migration/ended.h"
@@ -185,13 +186,37 @@ static int answer_wait(struct api_migration *am, sd_bus_message *call)
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+/* Whoever waits wants to go on with the domain, which libvirt has in its hands for a moment longer than migd.
+ * One in doubt needs somebody now. */
+static bool is_over(struct api_migration *am)
+{
+    enum mig_state state = migration_get_state(am->migration);
+    return state != MIG_STATE_RUNNING && (state == MIG_STATE_IN_DOUBT || am->api->quitting ||
+                                          !vm_native_goes_on(am->api->natives, am->migration));
+}
+
 static void answer_waiters(struct api_migration *am)
 {
+    if (!is_over(am))
+        return;
     for (size_t i = 0; i < am->nwaiters; i++) {
         answer_wait(am, am->waiters[i]);
         sd_bus_message_unref(am->waiters[i]);
     }
     am->nwaiters = 0;
+}
+
+void api_answer_waits(struct api *a)
+{
+    for (size_t i = 0; i < a->nmigrations; i++)
+        answer_waiters(a->migrations[i]);
+}
+
+void api_libvirt_ended(struct migration *m, void *userdata)
+{
+    struct api_migration *am = api_find_migration(userdata, m);
+    if (am)
+        answer_waiters(am);
 }
 
 /* The answers to who waits are the last that this daemon says of it. */
@@ -307,7 +332,7 @@ static int method_wait(sd_bus_message *m, void *userdata, sd_bus_error *error)
     struct mig_error e = MIG_ERROR_INIT;
     if (api_options_read(m, NULL, 0, &e) < 0)
         return api_error(error, &e);
-    if (migration_get_state(am->migration) != MIG_STATE_RUNNING)
+    if (is_over(am))
         return answer_wait(am, m);
     if (am->nwaiters >= API_WAITERS_MAX) {
         mig_error_set(&e, MIG_ERR_LIMIT, 0, "%u callers wait for migration %s already", API_WAITERS_MAX,

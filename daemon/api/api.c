@@ -36,7 +36,7 @@ int api_new(struct api **ret, const struct api_options *options, struct mig_erro
     a->policy = api_policy_new();
     if (!a->policy)
         return mig_error_oom(err);
-    if (vm_natives_new(&a->natives, a->o.loop) < 0)
+    if (vm_natives_new(&a->natives, a->o.loop, api_libvirt_ended, a) < 0)
         return mig_error_oom(err);
     int r = export_all(a);
     if (r < 0)
@@ -105,6 +105,7 @@ void api_quit(struct api *a, void (*done)(void *userdata), void *userdata)
     for (size_t i = 0; i < a->nmigrations; i++)
         if (migration_get_state(a->migrations[i]->migration) == MIG_STATE_RUNNING)
             break_off(a->migrations[i]->migration);
+    api_answer_waits(a);
     api_jobs_cancel(a);
     api_check_quit(a);
 }

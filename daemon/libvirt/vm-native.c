@@ -15,15 +15,20 @@ struct vm_native {
 
 struct vm_natives {
     struct loop *loop;
+    void (*ended)(struct migration *m, void *userdata);
+    void *userdata;
     struct vm_native *list;
 };
 
-int vm_natives_new(struct vm_natives **ret, struct loop *loop)
+int vm_natives_new(struct vm_natives **ret, struct loop *loop,
+                   void (*ended)(struct migration *m, void *userdata), void *userdata)
 {
     struct vm_natives *all = calloc(1, sizeof *all);
     if (!all)
         return -ENOMEM;
     all->loop = loop;
+    all->ended = ended;
+    all->userdata = userdata;
     *ret = all;
     return 0;
 }
@@ -86,15 +91,32 @@ bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
     return true;
 }
 
-/* Without libvirt's part memory is moved for nothing. What is decided is beyond that, and knows by itself. */
+/* Without libvirt's part memory is moved for nothing. What is decided is beyond that: where the guest runs is
+ * known, and what libvirt makes of it is not. */
 static void end_migration(struct vm_native *n)
 {
     struct mig_error why = n->call.error;
+    if (!n->migration)
+        return;
     mig_error_wrap(&why, "libvirt did not finish its part");
-    if (n->migration && migration_break_off(n->migration, &why, NULL) == 0)
+    if (migration_break_off(n->migration, &why, NULL) == 0) {
         log_write(LOG_NOTICE,
                   &(struct log_fields){.domain = n->plan.name, .migration = migration_id(n->migration)},
                   "The migration of %s is broken off", n->plan.name);
+        return;
+    }
+    if (!why.hint[0])
+        mig_error_hint(&why, "look with virsh list --all at both hosts");
+    migration_failed_beside(n->migration, &why);
+}
+
+static void take_out(struct vm_native *n)
+{
+    for (struct vm_native **at = &n->all->list; *at; at = &(*at)->next)
+        if (*at == n) {
+            *at = n->next;
+            break;
+        }
 }
 
 static void ended(int fd, void *userdata)
@@ -108,12 +130,13 @@ static void ended(int fd, void *userdata)
     } else {
         log_write(LOG_INFO, &fields, "libvirt has moved CPUs and devices of %s", n->plan.name);
     }
-    for (struct vm_native **at = &n->all->list; *at; at = &(*at)->next)
-        if (*at == n) {
-            *at = n->next;
-            break;
-        }
+    const struct vm_natives *all = n->all;
+    struct migration *m = TAKE_PTR(n->migration);
+    take_out(n);
     native_free(n);
+    if (m)
+        all->ended(m, all->userdata);
+    migration_unref(m);
 }
 
 void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migration *m)
@@ -124,4 +147,12 @@ void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migratio
     all->list = n;
     if (loop_io_new(&n->watch, all->loop, n->call.end_fd, ended, n) < 0)
         log_warning("What libvirt says of %s will not be heard", n->plan.name);
+}
+
+bool vm_native_goes_on(const struct vm_natives *all, const struct migration *m)
+{
+    for (const struct vm_native *n = all->list; n; n = n->next)
+        if (n->migration == m && n->watch)
+            return true;
+    return false;
 }

@@ -10,7 +10,9 @@
 #include "migration/migration.h"
 
 struct vm_natives; /* those that go on; main thread */
-int vm_natives_new(struct vm_natives **ret, struct loop *loop);
+/* ended: of one that had a migration. */
+int vm_natives_new(struct vm_natives **ret, struct loop *loop,
+                   void (*ended)(struct migration *m, void *userdata), void *userdata);
 /* At the end of the daemon: libvirt goes on with those that it has not ended. */
 struct vm_natives *vm_natives_free(struct vm_natives *all);
 
@@ -21,5 +23,7 @@ int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct m
  * everything by itself. */
 bool vm_native_has_ended(struct vm_native *n, struct mig_error *err);
 /* Main thread. It goes on, its end is logged, and it is freed. When libvirt fails, m (NULL: none), which is
- * migd's part of it, is cancelled. */
+ * migd's part of it, is broken off; one that cannot be any more says so when it has completed. */
 void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migration *m);
+/* Main thread. Whether libvirt is still at its part of this migration. */
+bool vm_native_goes_on(const struct vm_natives *all, const struct migration *m);

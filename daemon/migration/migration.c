@@ -19,6 +19,7 @@ struct migration {
     uint64_t started_monotonic_usec, ended_monotonic_usec;
     bool commit_begun;
     struct mig_error broken_off; /* why; not set: it was cancelled, or told nothing */
+    struct mig_error beside;     /* what failed beside it */
     bool change_posted;
     const struct migration_ops *ops;
     void *engine;
@@ -493,10 +494,21 @@ void migration_end(struct migration *m, enum mig_state state, const struct mig_e
         set_phase(m, MIG_PHASE_DONE);
         m->ended_monotonic_usec = now_usec();
     }
-    m->status.error = err ? *err : MIG_ERROR_INIT;
+    m->status.error = err ? *err : state == MIG_STATE_COMPLETED ? m->beside : MIG_ERROR_INIT;
     m->status.counters.remaining_usec = 0;
     pthread_mutex_unlock(&m->lock);
     if (state != MIG_STATE_IN_DOUBT)
         pass_fault_point(m, MIG_PHASE_DONE);
     post(m, tell_ended);
+}
+
+void migration_failed_beside(struct migration *m, const struct mig_error *why)
+{
+    pthread_mutex_lock(&m->lock);
+    m->beside = *why;
+    if (m->status.state == MIG_STATE_COMPLETED && !mig_error_is_set(&m->status.error)) {
+        m->status.error = *why;
+        changed(m);
+    }
+    pthread_mutex_unlock(&m->lock);
 }

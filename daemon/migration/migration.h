@@ -140,6 +140,9 @@ int migration_begin_commit(struct migration *m);
 int migration_forbid_cancel(struct migration *m);
 /* Ends it, or says that it is in doubt; a migration in doubt may end once more. err NULL for completed. */
 void migration_end(struct migration *m, enum mig_state state, const struct mig_error *err);
+/* What belongs to it and is not migd's (libvirt's part) has failed. One that completes, or has completed, has
+ * completed all the same, and says this as its error. */
+void migration_failed_beside(struct migration *m, const struct mig_error *why);
 
 const char *mig_state_to_string(enum mig_state s);
 const char *mig_phase_to_string(enum mig_phase p);

@@ -148,6 +148,28 @@ static void test_who_ends_it_says_why(void **state)
     }
 }
 
+static void test_what_fails_beside_it(void **state)
+{
+    struct mig_error beside, own;
+    struct migration_status st;
+    mig_error_set(&beside, MIG_ERR_FAILED, 0, "the other half failed");
+    mig_error_set(&own, MIG_ERR_PEER_LOST, 0, "the peer is gone");
+    for (int i = 0; i < 4; i++) { /* it completes or fails; before or after the other */
+        struct seen s = {0};
+        struct migration *m = make(&s, MIGRATION_OUTGOING);
+        const bool completes = i & 1, first = i & 2;
+        if (first)
+            migration_failed_beside(m, &beside);
+        migration_end(m, completes ? MIG_STATE_COMPLETED : MIG_STATE_FAILED, completes ? NULL : &own);
+        if (!first)
+            migration_failed_beside(m, &beside);
+        migration_get_status(m, &st);
+        assert_int_equal(st.state, completes ? MIG_STATE_COMPLETED : MIG_STATE_FAILED);
+        assert_string_equal(st.error.message, completes ? beside.message : own.message);
+        finish(&s, m);
+    }
+}
+
 static void *news_thread(void *userdata)
 {
     struct migration *m = userdata;
@@ -365,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_phases_follow_the_table),
         cmocka_unit_test(test_cancel_and_commit_exclude_each_other),
         cmocka_unit_test(test_who_ends_it_says_why),
+        cmocka_unit_test(test_what_fails_beside_it),
         cmocka_unit_test(test_news_arrive_on_the_main_thread),
         cmocka_unit_test(test_records_come_back),
         cmocka_unit_test(test_ids_of_peers_are_no_paths),

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The end of a guest whose memory migd moves: whoever waited for it finds that libvirt's part has ended too, or is told that it failed."""
+import time
+
+from cases_native import moves, ready, registered
+from cases_reconnect import migrations
+from cases_vm import begun, status
+from stage import expect, wait_for
+from vm_trouble import HOLD, HOLDER
+
+STANDS = 3  # seconds for which nothing may happen; who does not wait needs less than one
+
+
+class HeldEnd:
+    """libvirt at the source stands in a hook when the guest runs at the destination already, and knows of no end."""
+
+    def __init__(self, guest, source, destination, unit, *command):
+        self.guest, self.source, self.destination, self.unit = guest, source, destination, unit
+        registered(guest, source)
+        begun(guest, destination)
+        source.write(HOLD, "")
+        source.write(HOLDER, f'#!/bin/sh\n[ "$2" = stopped ] || exit 0\nwhile [ -e {HOLD} ]; do sleep 0.1; done\n', 0o755)
+        older = migrations(source)
+        source.start(unit, *command)
+
+        def completed():
+            said = status(source, guest.name)
+            return said.get("id", "") and said["id"] not in older and said["state"] == "completed"
+        wait_for("migd says that it is completed", completed, 180, 0.1)
+
+    def still_waits(self):
+        time.sleep(STANDS)
+        expect(self.source.alive(self.unit), f"{self.unit} did not wait for libvirt: {self.source.output(self.unit)[-400:]}")
+
+    def has_ended(self):
+        wait_for(f"{self.unit} ends", lambda: not self.source.alive(self.unit), 120, 0.1)
+        return self.source.output(self.unit)
+
+    def let_go(self):
+        self.source.run("rm", "-f", HOLD)
+
+
+def case_native_end_is_waited_for(stage):
+    """migctl start, cancel's sister evacuate: when they return, the source's libvirt has let the guest go, whatever it had to do before."""
+    a, b = stage.hosts
+    guest = ready(stage)
+    verbs = {"start": f"migctl start {guest.name} {b.name} --engine=native", "evacuate": f"migctl evacuate {a.name}"}
+    for (verb, command), (source, destination) in zip(verbs.items(), ((a, b), (b, a))):
+        held = HeldEnd(guest, source, destination, verb, "sh", "-c", f"{command} && virsh -q domstate {guest.name}")
+        expect(status(source, guest.name)["engine"] == "native", f"{verb} has QEMU move it: {status(source, guest.name)}")
+        held.still_waits()
+        held.let_go()
+        said = held.has_ended().strip()
+        expect(said.endswith(("shut off", f"no domain with matching name '{guest.name}'")) or "failed to get domain" in said,
+               f"libvirt's word when migctl {verb} had returned: {said[-300:]}")
+        guest.alone(destination, source)
+    moves(guest, a, b)
+
+
+def case_native_end_fails(stage):
+    """libvirtd at the source is killed while it ends its part: the guest runs at the destination, and migctl start says what is not as it should be. A migd
+    that is stopped lets nobody wait."""
+    a, b = stage.hosts
+    guest = ready(stage)
+    held = HeldEnd(guest, a, b, "start", "sh", "-c", f"migctl start {guest.name} {b.name} --engine=native; echo exit $?")
+    a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "libvirtd")
+    held.let_go()
+    said = held.has_ended()
+    expect("libvirt did not finish its part" in said and said.strip().endswith("exit 1"), f"migctl start: {said[-400:]}")
+    told = status(a, guest.name)
+    expect(told["state"] == "completed" and "did not finish" in told["message"] and "virsh list" in told["hint"], f"migctl status: {told}")
+    a.try_run("systemctl", "start", "libvirtd")
+    guest.alone(b, a)
+
+    held = HeldEnd(guest, b, a, "stopped", "sh", "-c", f"migctl start {guest.name} {a.name} --engine=native; echo exit $?")
+    b.run("systemctl", "stop", "migd")
+    said = held.has_ended()
+    expect(said.strip().endswith("exit 0"), f"with migd stopped migctl start says: {said[-400:]}")
+    held.let_go()
+    guest.alone(a, b)
+
+
+for case in (case_native_end_is_waited_for, case_native_end_fails):
+    case.libvirt = True

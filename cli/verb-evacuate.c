@@ -42,6 +42,7 @@ struct evacuation {
     const struct args *args;
     struct move *moves;
     size_t n, running, parallel;
+    bool stopped; /* migd was: nothing more is begun */
 };
 
 static uint64_t cost_of(struct json_object *vm)
@@ -112,11 +113,19 @@ static int wait_for_end(struct move *m)
     return r < 0 ? bus_message_failed(r, &m->error) : 0;
 }
 
+/* That is no host's fault, and whoever stopped migd does not want it to be started by the next call. */
+static void note_stop(struct evacuation *e, const struct move *m)
+{
+    e->stopped |= m->error.code == MIG_ERR_STOPPED;
+}
+
 /* On the next host that takes it; false: none did. */
 static bool begin(struct evacuation *e, struct move *m)
 {
     m->asked = 0;
-    while (m->tried < e->args->n_positional) {
+    if (e->stopped)
+        mig_error_set(&m->error, MIG_ERR_STOPPED, 0, "not begun, since migd was stopped");
+    while (!e->stopped && m->tried < e->args->n_positional) {
         m->host = e->args->positional[(m->first + m->tried++) % e->args->n_positional];
         m->error = MIG_ERROR_INIT;
         if (vm_begin(e->bus, e->args, name_of(m), m->host, flags_for(m), &m->path, &m->error) == 0) {
@@ -125,6 +134,7 @@ static bool begin(struct evacuation *e, struct move *m)
             return true;
         }
         say(m, "not to %s: %s", m->host, m->error.message);
+        note_stop(e, m);
     }
     return false;
 }
@@ -155,9 +165,10 @@ static void look(struct evacuation *e, struct move *m)
             FORMAT_USEC(m->downtime_usec));
     else
         say(m, "not to %s: %s", m->host, m->error.message);
+    note_stop(e, m);
     /* What is in doubt or was cancelled by somebody is not begun again elsewhere. */
-    if (!m->moved && m->error.code != MIG_ERR_CANCELLED && m->error.code != MIG_ERR_IN_DOUBT && status &&
-        strcmp(json_str(status, "state"), "failed") == 0 && begin(e, m))
+    if (!m->moved && !e->stopped && m->error.code != MIG_ERR_CANCELLED && m->error.code != MIG_ERR_IN_DOUBT &&
+        status && strcmp(json_str(status, "state"), "failed") == 0 && begin(e, m))
         return;
     m->ended = true;
     e->running--;

@@ -58,6 +58,7 @@
     X(MIG_ERR_TIMED_OUT, "TimedOut", ETIME, MIGD_EXIT_NOT_CONVERGED)                                         \
     X(MIG_ERR_IN_DOUBT, "InDoubt", EINPROGRESS, MIGD_EXIT_IN_DOUBT)                                          \
     X(MIG_ERR_RETURNED, "Returned", EREMOTEIO, MIGD_EXIT_FAILED)                                             \
+    X(MIG_ERR_STOPPED, "Stopped", ESHUTDOWN, MIGD_EXIT_FAILED)                                               \
     X(MIG_ERR_CONFIG, "Config", EINVAL, MIGD_EXIT_USAGE)
 /* clang-format on */
 

@@ -69,6 +69,8 @@ static void done(void *userdata, int result)
         result = j->ops->finish(j->work, &j->error);
     if (result >= 0)
         result = new_answer(j, &reply);
+    if (result < 0 && a->quitting && j->error.code == MIG_ERR_CANCELLED)
+        mig_error_set(&j->error, MIG_ERR_STOPPED, 0, "migd was stopped before this was done");
     if (result < 0) {
         audit_end(j);
         api_new_error(j->call, &j->error, &reply);

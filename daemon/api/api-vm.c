@@ -79,7 +79,7 @@ static int read_request(struct api *a, sd_bus_message *m, struct vm_work *w, str
     w->api = a;
     take_configuration(q, a);
     if (a->quitting)
-        return mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
+        return mig_error_set(err, MIG_ERR_STOPPED, 0, "migd is ending");
     if (sd_bus_message_read(m, "ss", &name, &host) < 0)
         return mig_error_set(err, MIG_ERR_INVALID_ARGUMENT, 0, "a name and a host are missing");
     int r = read_text(q->name, sizeof q->name, "name", name, err);
@@ -188,7 +188,7 @@ static int start(void *work, struct mig_error *err)
     if (r == 0)
         r = check_not_moving(a, w->plan.name, err);
     if (r == 0 && a->quitting)
-        r = mig_error_set(err, MIG_ERR_BUSY, 0, "migd is ending");
+        r = mig_error_set(err, MIG_ERR_STOPPED, 0, "migd is ending");
     if (r == 0)
         r = start_engine(w, err);
     if (r < 0)

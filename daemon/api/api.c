@@ -90,8 +90,9 @@ void api_set_peer_address(struct api *a, const char *address)
 static void break_off(struct migration *m)
 {
     struct mig_error why = MIG_ERROR_INIT, e = MIG_ERROR_INIT;
-    mig_error_set(&why, MIG_ERR_FAILED, 0, "migd was stopped while %s was being migrated",
-                  migration_domain(m));
+    /* For its peer it is a failure like others: that migd goes on. */
+    mig_error_set(&why, migration_direction(m) == MIGRATION_OUTGOING ? MIG_ERR_STOPPED : MIG_ERR_FAILED, 0,
+                  "migd was stopped while %s was being migrated", migration_domain(m));
     mig_error_hint(&why, "it runs on at the source: start the migration again when migd is back");
     if (migration_break_off(m, &why, &e) < 0)
         log_info("Waiting for migration %s: %s", migration_id(m), e.message);

@@ -58,10 +58,9 @@ static void prefer_failure(struct session *s, struct mig_error *err)
     pthread_mutex_lock(&s->lock);
     struct mig_error failure = s->failure;
     pthread_mutex_unlock(&s->lock);
-    struct migration_status st;
-    migration_get_status(s->migration, &st);
-    if (st.cancel_requested)
-        migration_explain_cancel(s->migration, err);
+    struct mig_error told;
+    if (migration_explain_cancel(s->migration, &told))
+        *err = told;
     else if (mig_error_is_set(&failure) &&
              (!mig_error_is_set(err) || err->code == MIG_ERR_CANCELLED || err->code == MIG_ERR_PEER_LOST))
         *err = failure;

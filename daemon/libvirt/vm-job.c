@@ -108,18 +108,18 @@ static void completed(struct vm_job *j)
 /* The call's own words are of use only where nobody had it stopped. */
 static void explain(struct vm_job *j, struct mig_error *err)
 {
-    struct migration_status st;
-    migration_get_status(j->migration, &st);
+    struct mig_error end;
+    bool told = migration_explain_cancel(j->migration, &end);
     if (mig_error_is_set(&j->stop))
         *err = j->stop;
-    else if (st.cancel_requested)
-        migration_explain_cancel(j->migration, err);
+    else if (told)
+        *err = end;
     else if (mig_error_is_set(&j->call.error))
         *err = j->call.error;
     else
         mig_error_set(err, MIG_ERR_FAILED, 0,
                       "libvirt ended the migration of %s, and does not say why any more", j->plan.name);
-    if (err->code == MIG_ERR_CANCELLED && !st.cancel_requested)
+    if (err->code == MIG_ERR_CANCELLED && !told)
         err->code = MIG_ERR_FAILED; /* somebody ended libvirt's job, by virsh or so */
     if (!err->hint[0] && (j->plan.flags & VIR_MIGRATE_TLS) && strstr(err->message, "TLS"))
         mig_error_hint(err,

@@ -18,6 +18,7 @@ struct migration {
     struct migration_status status;
     uint64_t started_monotonic_usec, ended_monotonic_usec;
     bool commit_begun;
+    bool told_to_end;
     struct mig_error broken_off; /* why; not set: it was cancelled, or told nothing */
     struct mig_error beside;     /* what failed beside it */
     bool change_posted;
@@ -262,9 +263,10 @@ static int tell_to_end(struct migration *m, const struct mig_error *why, struct 
     enum mig_state state = m->status.state;
     bool late = m->commit_begun;
     if (state == MIG_STATE_RUNNING && !late) {
-        if (why && !m->status.cancel_requested)
+        if (why && !m->told_to_end)
             m->broken_off = *why;
-        m->status.cancel_requested = true;
+        m->status.cancel_requested |= !why;
+        m->told_to_end = true;
         changed(m);
     }
     pthread_mutex_unlock(&m->lock);
@@ -295,15 +297,17 @@ int migration_break_off(struct migration *m, const struct mig_error *why, struct
     return tell_to_end(m, why, err);
 }
 
-void migration_explain_cancel(struct migration *m, struct mig_error *ret)
+bool migration_explain_cancel(struct migration *m, struct mig_error *ret)
 {
     pthread_mutex_lock(&m->lock);
+    bool told = m->told_to_end;
     if (mig_error_is_set(&m->broken_off))
         *ret = m->broken_off;
     else
         mig_error_set(ret, MIG_ERR_CANCELLED, 0, "The migration of %s was cancelled%s", m->status.domain,
                       m->status.direction == MIGRATION_INCOMING ? " at the destination" : "");
     pthread_mutex_unlock(&m->lock);
+    return told;
 }
 
 void migration_shutdown(struct migration *m)
@@ -376,7 +380,7 @@ void migration_set_phase(struct migration *m, enum mig_phase phase)
 int migration_begin_commit(struct migration *m)
 {
     pthread_mutex_lock(&m->lock);
-    int r = m->status.cancel_requested ? -ECANCELED : 0;
+    int r = m->told_to_end ? -ECANCELED : 0;
     if (r == 0) {
         m->commit_begun = true;
         set_phase(m, MIG_PHASE_COMMIT);
@@ -390,7 +394,7 @@ int migration_begin_commit(struct migration *m)
 int migration_forbid_cancel(struct migration *m)
 {
     pthread_mutex_lock(&m->lock);
-    int r = m->status.cancel_requested ? -ECANCELED : 0;
+    int r = m->told_to_end ? -ECANCELED : 0;
     m->commit_begun |= r == 0;
     pthread_mutex_unlock(&m->lock);
     return r;

@@ -44,7 +44,8 @@ struct migration_status { /* a snapshot; a plain value */
     enum mig_state state;
     enum mig_phase phase;
     uint32_t round;
-    bool cancel_requested, paused;
+    bool cancel_requested; /* by somebody; not when it is broken off */
+    bool paused;
     char verdict[400];
     char gate[24], verify[16];
     char connections_why[160]; /* why not more of them; "": not known yet */
@@ -130,8 +131,9 @@ void migration_update(struct migration *m, void (*fn)(struct migration_counters 
 void migration_set_trackers(struct migration *m, const struct migration_tracker_status *t, size_t n);
 void migration_round_completed(struct migration *m, const struct migration_round *round);
 void migration_get_options(struct migration *m, struct migration_options *ret);
-/* Of one that was told to end: what it ends with. */
-void migration_explain_cancel(struct migration *m, struct mig_error *ret);
+/* Whether it was told to end, by a cancel or because it was broken off, and what it ends with then; one that
+ * was not told: with a cancel. */
+bool migration_explain_cancel(struct migration *m, struct mig_error *ret);
 /* The point of no return for Cancel: enters phase commit unless a cancel was requested (-ECANCELED);
  * afterwards migration_cancel answers WrongState. */
 int migration_begin_commit(struct migration *m);

@@ -144,10 +144,9 @@ int job_migrate(struct job *j)
     if (r < 0) {
         if (!mig_error_is_set(&err))
             mig_error_set(&err, MIG_ERR_FAILED, -r, "%s", strerror(-r));
-        struct migration_status st;
-        migration_get_status(j->migration, &st);
-        if (r == -ECANCELED || st.cancel_requested)
-            migration_explain_cancel(j->migration, &err);
+        struct mig_error told;
+        if (migration_explain_cancel(j->migration, &told) || r == -ECANCELED)
+            err = told;
         roll_back(j, &err);
         end_as(j, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED,
                j->end.problem[0] ? DOMAIN_STATE_BROKEN : DOMAIN_STATE_RUNNING, &err);

@@ -217,6 +217,32 @@ def case_vm_evacuate(stage):
     expect("0 moved, 1 stayed" in text and "stuck: " in text, f"as text: {text}")
 
 
+def case_vm_evacuate_stops(stage):
+    """migd is stopped while domains leave: what runs fails and says that, nothing is begun elsewhere, and nobody starts migd again."""
+    a, b = stage.hosts
+    ready(stage)
+    guests = [Guest(stage, "small", size_mib=128, fill_mib=32), Guest(stage, "large", size_mib=224, fill_mib=64)]
+    for guest in guests:
+        guest.start(a)
+        begun(guest, b)
+    a.start("evacuate", "sh", "-c", "migctl --json evacuate hostb nowhere --bandwidth 1M; echo exit $?")
+    wait_for("pages go", lambda: status(a, "small").get("memory-processed", 0) > 1 << 20, 120)
+    a.run("systemctl", "stop", "migd")
+    wait_for("evacuate ends", lambda: not a.alive("evacuate"), 120, 0.1)
+    text, _, code = a.output("evacuate").strip().rpartition("exit ")
+    said = json.loads(text)
+    expect(code == "1" and not said["moved"], f"exit {code}: {said}")
+    errors = {m["domain"]: (m["error"], m["message"]) for m in said["stayed"]}
+    expect({e for e, _ in errors.values()} == {"Stopped"}, f"stayed: {errors}")
+    expect("migd was stopped while" in errors["small"][1] and "not begun" in errors["large"][1], f"stayed: {errors}")
+    expect(a.try_run("systemctl", "is-active", "migd")[1].strip() == "inactive", "migd was started again")
+    for guest in guests:
+        guest.alone(a, b)
+    a.run("systemctl", "start", "migd")
+    s = status(a, "small")
+    expect(s["state"] == "failed" and s["error"] == "Stopped", f"what the next migd says: {s}")
+
+
 def one_place(guest, stage):
     """Where it runs: at exactly one of them."""
     def settled():
@@ -269,7 +295,7 @@ def case_vm_libvirtd_restart(stage):
         guest.check(a, before)
 
 
-for case in (case_vm_start, case_vm_dry_run, case_vm_cancel, case_vm_stall, case_vm_evacuate, case_vm_migd_dies, case_vm_libvirtd_restart):
+for case in (case_vm_start, case_vm_dry_run, case_vm_cancel, case_vm_stall, case_vm_evacuate, case_vm_evacuate_stops, case_vm_migd_dies, case_vm_libvirtd_restart):
     case.libvirt = True
 # The long ones.
 for case in (case_vm_start, case_vm_cancel, case_vm_stall, case_vm_migd_dies, case_vm_libvirtd_restart):

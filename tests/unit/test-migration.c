@@ -127,6 +127,7 @@ static void test_cancel_and_commit_exclude_each_other(void **state)
 static void test_who_ends_it_says_why(void **state)
 {
     struct mig_error why, late, said;
+    struct migration_status st;
     mig_error_set(&why, MIG_ERR_FAILED, 0, "the house burns");
     mig_error_set(&late, MIG_ERR_FAILED, 0, "something else");
     for (int i = 0; i < 3; i++) {
@@ -138,7 +139,9 @@ static void test_who_ends_it_says_why(void **state)
             assert_int_equal(migration_cancel(m, NULL), 0);
         assert_int_equal(migration_break_off(m, &late, NULL), 0); /* the first word counts */
         assert_int_equal(s.cancelled, 2);
-        migration_explain_cancel(m, &said);
+        assert_true(migration_explain_cancel(m, &said));
+        migration_get_status(m, &st);
+        assert_int_equal(st.cancel_requested, i != 0);
         assert_int_equal(said.code, i == 0 ? MIG_ERR_FAILED : MIG_ERR_CANCELLED);
         assert_string_equal(said.message, i == 0   ? "the house burns"
                                           : i == 1 ? "The migration of dom was cancelled"

@@ -76,7 +76,8 @@
  *                                                       from a peer that does not know the question
  *                                                  ◀──  MESSAGE {"message": "fetch-end", "whole"}, when that migration has ended. "whole": true: nothing was
  *                                                       handed over, and the guest runs as before, so that QEMU may move everything; false: it must not
- *   HELLO {"receives": true}                       ──▶  whether a guest that arrives there waits for this host
+ *   HELLO {"receives": true}                       ──▶  whether a guest that arrives there waits for this host; with "guest": UUID and "comes": true, that this one will
+ *                                                       come and must not be moved whole if nobody comes for its memory; "comes": false: it does not come
  *                                                  ◀──  HELLO {"ok": true} or {"error"...}
  *
  *   in doubt: a new connection to the address that HELLO named as "decision-address":

@@ -2,8 +2,10 @@
 /* Answering: first a helper looks, then this decides. */
 #include "api/api-fetch.h"
 #include "api/api-vm-native.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/printable.h"
+#include "libvirt/announced.h"
 #include "libvirt/hook.h"
 #include "loop/worker.h"
 #include "migration/dialogue.h"
@@ -12,8 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FETCHES_MAX 32u
-#define HOOK_FILE   "/etc/libvirt/hooks/qemu.d/migd" /* as migctl libvirt enable-hook writes it */
+#define FETCHES_MAX    32u
+#define ANNOUNCED_USEC (120 * USEC_PER_SEC)             /* libvirt starts its QEMU in this time */
+#define HOOK_FILE      "/etc/libvirt/hooks/qemu.d/migd" /* as migctl libvirt enable-hook writes it */
 
 static size_t count(const struct api *a)
 {
@@ -121,6 +124,15 @@ static int receives(const struct api *a, struct mig_error *err)
     return 0;
 }
 
+static void take_announcement(const struct api_fetch *f)
+{
+    struct announced *all = hook_announced(f->api->o.hook);
+    if (json_bool_or(f->hello, "comes", true))
+        announced_add(all, f->guest, deadline_in(ANNOUNCED_USEC));
+    else
+        (void)announced_take(all, f->guest, now_usec());
+}
+
 /* ---- both ---- */
 
 static int look(struct worker *w, void *userdata)
@@ -139,6 +151,8 @@ static void looked(void *userdata, int result)
         word = decide(f, &f->err);
     else if (result == 0)
         word = receives(f->api, &f->err) == 0 ? "receives" : NULL;
+    if (word && f->guest && f->api->o.hook)
+        take_announcement(f);
     f->kept = word && f->uuid;
     if (word)
         answer(f, word);
@@ -156,6 +170,8 @@ static int read_question(struct api_fetch *f, struct mig_error *err)
         (json_get_string(f->hello, "fetch", &f->uuid) < 0 || strlen(f->uuid) > 36 ||
          json_get_string(f->hello, "domain", &f->name) < 0))
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO names no guest");
+    if (json_get_string(f->hello, "guest", &f->guest) == 0 && strlen(f->guest) > 36)
+        return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO announces no guest");
     if (f->uuid && strlen(f->name) >= sizeof((struct migration_options *)0)->peer_domain)
         return mig_error_set(err, MIG_ERR_PEER_PROTOCOL, 0, "HELLO names a guest with too long a name");
     /* Libvirt would not answer before its hook has. */

@@ -21,6 +21,7 @@ struct api_fetch {
     struct json_object *hello;
     struct worker *worker;
     const char *uuid, *name; /* in hello; NULL: "receives" is asked */
+    const char *guest;       /* in hello, with "receives": this one is announced; NULL: none */
     char peers[NATIVE_PEERS_MAX], peer[NATIVE_PEERS_MAX], uri[256], here[VM_NAME_MAX + 1];
     bool kept;                   /* the answer was yes, and the end will be told */
     struct migration *migration; /* reference; NULL: it is its operator's, of the domain `here` */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api/api-vm-native.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fds.h"
+#include "libvirt/fetch.h"
 #include "outgoing/check-peer.h"
 #include "outgoing/outgoing.h"
 #include <string.h>
@@ -38,13 +40,14 @@ static int waits_there(const struct api *a, struct domain *guest, const struct v
     return r < 0 ? r : there;
 }
 
-int api_vm_native_begin(const struct api *a, struct domain *guest, const struct vm_plan *plan,
-                        const char *destination, int cancel_fd, struct vm_native **ret, struct mig_error *err)
+static int wait_for_arrival(const struct api *a, struct domain *guest, const struct vm_plan *plan,
+                            const char *destination, int cancel_fd, struct vm_native *native,
+                            struct mig_error *err)
 {
     uint64_t until_usec = deadline_in(ARRIVAL_TIMEOUT_USEC);
-    int r = vm_native_begin(ret, plan, err);
+    int r = 0;
     while (r == 0) {
-        if (vm_native_has_ended(*ret, err))
+        if (vm_native_has_ended(native, err))
             return -ECANCELED;
         r = waits_there(a, guest, plan, destination, cancel_fd, err);
         if (r == 0 && now_usec() >= until_usec)
@@ -53,5 +56,24 @@ int api_vm_native_begin(const struct api *a, struct domain *guest, const struct 
         if (r == 0)
             fd_wait(-1, 0, cancel_fd, deadline_in(ARRIVAL_INTERVAL_USEC));
     }
+    if (r > 0 && fault_point("arrived") < 0)
+        r = mig_error_set(err, MIG_ERR_FAILED, 0, "%s has arrived, and a test wants no more", plan->name);
     return r < 0 ? r : 0;
+}
+
+/* Announced first, so that it stays here whatever becomes of this migd. */
+int api_vm_native_begin(const struct api *a, struct domain *guest, const struct vm_plan *plan,
+                        const char *destination, int cancel_fd, struct vm_native **ret, struct mig_error *err)
+{
+    struct security *security = a->o.outgoing->security;
+    struct mig_error ignored = MIG_ERROR_INIT;
+    int r = fetch_announce(security, destination, plan->uuid, true, cancel_fd, err);
+    if (r < 0)
+        return r;
+    r = vm_native_begin(ret, plan, err);
+    if (r == 0)
+        r = wait_for_arrival(a, guest, plan, destination, cancel_fd, *ret, err);
+    if (r < 0 && (!*ret || vm_native_has_ended(*ret, &ignored)))
+        (void)fetch_announce(security, destination, plan->uuid, false, cancel_fd, &ignored);
+    return r;
 }

@@ -78,6 +78,16 @@ static int gave_up(const char *name, struct mig_error *err)
     return r;
 }
 
+static int came_alone(const char *name, struct mig_error *err)
+{
+    int r = mig_error_set(
+        err, MIG_ERR_PEER_LOST, 0,
+        "no migd came for the memory of %s, which one had announced: the guest stays at the source", name);
+    mig_error_hint(err,
+                   "the journal of migd there says why; if it only takes longer, raise ArrivalWait= here");
+    return r;
+}
+
 static enum arrival_word hear(const struct arrival_wait *w)
 {
     return w->hear ? w->hear(w->userdata) : ARRIVAL_WORD_NONE;
@@ -125,8 +135,11 @@ static int wait_for_it(const struct arrival_wait *w, int released_fd, struct mig
         enum arrival_word word = begun ? ARRIVAL_WORD_NONE : hear(w);
         if (word == ARRIVAL_WORD_STAYS)
             return gave_up(name, err);
-        if (!begun && (now_usec() >= until_usec || word != ARRIVAL_WORD_NONE) &&
-            w->settle(w->userdata) == 0) {
+        if (begun || (now_usec() < until_usec && word == ARRIVAL_WORD_NONE))
+            continue;
+        if (w->announced)
+            return came_alone(name, err);
+        if (w->settle(w->userdata) == 0) {
             tell_whole(name, "no migd came for");
             return 0;
         }

@@ -21,6 +21,7 @@ enum arrival_word {
 struct arrival_wait {
     struct domain *domain; /* incoming */
     uint64_t first_usec;   /* until a migration must have begun */
+    bool announced;        /* somebody was told that migd moves it: never whole by QEMU */
     int cancel_fd;
     /* Does not block; NULL: no source was asked. */
     enum arrival_word (*hear)(void *userdata);
@@ -28,8 +29,8 @@ struct arrival_wait {
     int (*settle)(void *userdata);
     void *userdata;
 };
-/* 0: it was let go, or nobody came. PeerLost when its migration ended without a decision for this side;
- * Cancelled. */
+/* 0: it was let go, or nobody came. PeerLost when its migration ended without a decision for this side, or
+ * nobody came for one that was announced; Cancelled. */
 int arrivals_wait(struct arrivals *a, const struct arrival_wait *w, struct mig_error *err);
 /* The controller's barrier; userdata: the arrivals. */
 void arrivals_let_go(const char *domain, void *userdata);

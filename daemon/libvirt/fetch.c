@@ -135,12 +135,26 @@ enum arrival_word fetch_hear(struct fetch *f)
     return f->word;
 }
 
-int fetch_ask_receives(struct security *security, const char *destination, int cancel_fd,
-                       struct mig_error *why)
+/* uuid NULL: it is only asked. */
+static int ask_receives(struct security *security, const char *destination, const char *uuid, bool comes,
+                        int cancel_fd, struct mig_error *why)
 {
     _cleanup_(json_object_putp) struct json_object *answer = NULL, *hello = json_object_new_object();
     _cleanup_(fetch_freep) struct fetch *f = NULL;
-    if (!hello || json_add_bool(hello, "receives", true) < 0)
+    if (!hello || json_add_bool(hello, "receives", true) < 0 ||
+        (uuid && (json_add_string(hello, "guest", uuid) < 0 || json_add_bool(hello, "comes", comes) < 0)))
         return mig_error_oom(why);
     return ask(&f, security, destination, TAKE_PTR(hello), CONNECT_TIMEOUT_USEC, cancel_fd, &answer, why);
+}
+
+int fetch_ask_receives(struct security *security, const char *destination, int cancel_fd,
+                       struct mig_error *why)
+{
+    return ask_receives(security, destination, NULL, false, cancel_fd, why);
+}
+
+int fetch_announce(struct security *security, const char *destination, const char *uuid, bool comes,
+                   int cancel_fd, struct mig_error *why)
+{
+    return ask_receives(security, destination, uuid, comes, cancel_fd, why);
 }

@@ -34,3 +34,7 @@ DEFINE_CLEANUP(struct fetch *, fetch_free)
  * not. */
 int fetch_ask_receives(struct security *security, const char *destination, int cancel_fd,
                        struct mig_error *why);
+/* The same, and tells it that the guest comes and that QEMU must not move it whole (announced.h); or, not
+ * comes, that it was announced and does not come. BLOCKS. */
+int fetch_announce(struct security *security, const char *destination, const char *uuid, bool comes,
+                   int cancel_fd, struct mig_error *why);

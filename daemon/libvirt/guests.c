@@ -4,6 +4,7 @@
 #include "base/fds.h"
 #include "base/log.h"
 #include "domain/qemu-guest.h"
+#include "libvirt/announced.h"
 #include "libvirt/arrival.h"
 #include "libvirt/fetch.h"
 #include "libvirt/native-peers.h"
@@ -220,6 +221,7 @@ struct errand {
     struct guest *guest;
     char peers[NATIVE_PEERS_MAX]; /* as they are configured now */
     struct fetch *fetch;
+    bool announced;
     int taken;
     struct mig_error *err;
 };
@@ -228,6 +230,7 @@ static int begin_errand(void *userdata)
 {
     struct errand *e = userdata;
     snprintf(e->peers, sizeof e->peers, "%s", e->g->peers);
+    e->announced = announced_take(hook_announced(e->g->hook), e->event->uuid, now_usec());
     return begin(e->g, e->event, &e->guest, e->err);
 }
 
@@ -282,13 +285,14 @@ static uint64_t ask_peers(struct errand *e, uint64_t wait_usec, int cancel_fd)
         return wait_usec;
     log_mig_error(LOG_NOTICE, &(struct log_fields){.domain = q.name}, &why,
                   "no host of NativePeers moves the memory of this guest");
-    return 0;
+    return e->announced ? wait_usec : 0;
 }
 
 static int wait_for_somebody(struct errand *e, uint64_t wait_usec, int cancel_fd, struct mig_error *err)
 {
     struct arrival_wait w = {.domain = e->guest->domain,
                              .first_usec = ask_peers(e, wait_usec, cancel_fd),
+                             .announced = e->announced,
                              .cancel_fd = cancel_fd,
                              .settle = settle,
                              .userdata = e};
@@ -318,7 +322,12 @@ static int arriving(const struct hook_event *event, int cancel_fd, void *userdat
         r = wait_for_somebody(&e, wait_usec, cancel_fd, err);
     if (e.guest)
         loop_call(g->loop, free_errand, &e);
-    return mig_error_is_set(&why) ? 0 : r; /* what migd cannot move, QEMU moves */
+    if (!mig_error_is_set(&why))
+        return r;
+    if (!e.announced)
+        return 0; /* what migd cannot move, QEMU moves */
+    *err = why;
+    return -why.err;
 }
 
 /* ---- all of them ---- */

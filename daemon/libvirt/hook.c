@@ -6,6 +6,7 @@
 #include "base/fds.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "libvirt/announced.h"
 #include "libvirt/hook-filter.h"
 #include "libvirt/native-peers.h"
 #include <pthread.h>
@@ -40,6 +41,7 @@ struct hook {
     char labels[256];
     uint64_t reservation_usec;
     struct reservations *reservations;
+    struct announced *announced;
     struct hook_domain *domains;
     size_t n_domains;
     pthread_mutex_t lock;    /* of calls */
@@ -104,6 +106,11 @@ pid_t hook_domain_pid(const struct hook *h, const char *name)
     return d ? d->pid : 0;
 }
 
+struct announced *hook_announced(struct hook *h)
+{
+    return h->announced;
+}
+
 bool hook_is_running(struct hook *h, const char *name)
 {
     bool runs = false;
@@ -122,7 +129,7 @@ int hook_new(struct hook **ret, const struct hook_options *options, struct mig_e
     pthread_mutex_init(&h->lock, NULL);
     snprintf(h->run_dir, sizeof h->run_dir, "%s", options->run_dir ? options->run_dir : RUN_DIR);
     h->tree = options->tree;
-    if (reservations_new(&h->reservations) < 0)
+    if (reservations_new(&h->reservations) < 0 || announced_new(&h->announced) < 0)
         return mig_error_oom(err);
     *ret = TAKE_PTR(h);
     return 0;
@@ -133,6 +140,7 @@ struct hook *hook_free(struct hook *h)
     if (!h)
         return NULL;
     reservations_free(h->reservations);
+    announced_free(h->announced);
     free(h->domains);
     pthread_mutex_destroy(&h->lock);
     free(h);

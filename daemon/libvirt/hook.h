@@ -50,6 +50,7 @@ struct hook_ops {
     void *userdata;
 };
 
+struct announced;
 struct hook;
 struct hook_call;
 
@@ -80,6 +81,9 @@ const char *hook_call_xml(const struct hook_call *c);
 const char *hook_call_message(const struct hook_call *c);
 struct hook_call *hook_call_free(struct hook_call *c);
 DEFINE_CLEANUP(struct hook_call *, hook_call_free)
+
+/* Guests that other hosts said will come; borrowed. */
+struct announced *hook_announced(struct hook *h);
 
 /* Whether a hook of the domain with this name runs. Any thread. */
 bool hook_is_running(struct hook *h, const char *name);

@@ -1,5 +1,6 @@
 # daemon/libvirt
 libmigd_la_SOURCES += \
+	daemon/libvirt/announced.c daemon/libvirt/announced.h \
 	daemon/libvirt/arrival.c daemon/libvirt/arrival.h \
 	daemon/libvirt/fetch.c daemon/libvirt/fetch.h \
 	daemon/libvirt/guests.c daemon/libvirt/guests.h \

@@ -2,9 +2,11 @@
 """The end of a guest whose memory migd moves: whoever waited for it finds that libvirt's part has ended too, or is told that it failed."""
 import time
 
-from cases_native import moves, ready, registered
+from cases_hook import told
+from cases_native import domain, moves, ready, registered
 from cases_reconnect import migrations
 from cases_vm import begun, status
+from faults import clear_fault, is_stopped, pid_of, prepare, set_fault
 from stage import expect, wait_for
 from vm_trouble import HOLD, HOLDER
 
@@ -80,5 +82,40 @@ def case_native_end_fails(stage):
     guest.alone(a, b)
 
 
-for case in (case_native_end_is_waited_for, case_native_end_fails):
+def case_native_never_whole(stage):
+    """Of a guest that arrived, and whose memory migd did not begin to move, since it failed or was killed then, the operator hears that; QEMU does not move it
+    whole after all. The next one, which virsh moves, it does."""
+    a, b = stage.hosts
+    guest = ready(stage, wait="10s")
+    for host in stage.hosts:
+        prepare(host)
+    for how in ("fail", "stop"):
+        registered(guest, a)
+        wait_for("libvirt is done with it", lambda: "None" in a.try_run("virsh", "domjobinfo", guest.name)[1], 60, 0.2)
+        begun(guest, b)
+        before, pid = guest.seen(a), pid_of(a)
+        set_fault(a, f"arrived:{how}")
+        a.start(how, "sh", "-c", f"migctl start {guest.name} {b.name} --engine=native; echo exit $?")
+        if how == "stop":
+            wait_for("migd at the source stands", lambda pid=pid: is_stopped(a, pid), 180, 0.1)
+            clear_fault(a)
+            a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "migd")
+        wait_for("migctl ends", lambda how=how: not a.alive(how), 120, 0.1)
+        clear_fault(a)
+        expect("exit 0" not in a.output(how), f"it did not fail: {a.output(how)[-400:]}")
+        wait_for("the destination gives it up", lambda: guest.state(b) in ("", "shut off"), 120, 0.2)
+        guest.alone(a, b)
+        guest.check(a, before)
+        wait_for("the destination forgets it", lambda: domain(guest, b) is None, 60, 0.1)
+        expect(not told(b, "QEMU moves it"), f"the destination's migd: {b.journal('-u', 'migd')[-600:]}")
+        expect(told(b, "the guest stays at the source"), f"the destination's migd: {b.journal('-u', 'migd')[-600:]}")
+    registered(guest, a)
+    code, _, errors = guest.virsh_migrate(a, b)
+    expect(code == 0, f"virsh migrate: {errors.strip()[-400:]}")
+    guest.alone(b, a)
+    expect(told(b, "no migd came for the memory of vm: QEMU moves it"), f"the destination's migd: {b.journal('-u', 'migd')[-600:]}")
+
+
+for case in (case_native_end_is_waited_for, case_native_end_fails, case_native_never_whole):
     case.libvirt = True
+case_native_never_whole.faults = True

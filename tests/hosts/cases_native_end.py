@@ -8,7 +8,8 @@ from cases_reconnect import migrations
 from cases_vm import begun, status
 from faults import clear_fault, is_stopped, pid_of, prepare, set_fault
 from stage import expect, wait_for
-from vm_trouble import HOLD, HOLDER
+from vm_moves import ask_qemu
+from vm_trouble import HOLD, HOLDER, Held
 
 STANDS = 3  # seconds for which nothing may happen; who does not wait needs less than one
 
@@ -116,6 +117,32 @@ def case_native_never_whole(stage):
     expect(told(b, "no migd came for the memory of vm: QEMU moves it"), f"the destination's migd: {b.journal('-u', 'migd')[-600:]}")
 
 
-for case in (case_native_end_is_waited_for, case_native_end_fails, case_native_never_whole):
+def case_native_given_back_alone(stage):
+    """libvirtd at the source dies when the guest is decided for the destination, and stays away: the destination gives it back, and migd lets it go on,
+    since nobody else would. libvirt finds it so when it is back."""
+    a, b = stage.hosts
+    a.write("/etc/systemd/system/libvirtd.service.d/stays.conf", "[Service]\nRestart=no\n")
+    a.run("systemctl", "daemon-reload")
+    guest = ready(stage, wait="60s")
+    for host in stage.hosts:
+        prepare(host)
+    registered(guest, a)
+    before = guest.seen(a)
+    held = Held(guest, "native", a, b, "decided")
+    expect(ask_qemu(guest, a)["status"] == "paused", f"decided, and QEMU says {ask_qemu(guest, a)}")
+    a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "libvirtd")
+    wait_for("libvirtd is gone", lambda: a.unit_property("ActiveState", "libvirtd") == "failed", 60, 0.1)
+    held.clear()
+    wait_for("QEMU at the source goes on", lambda: ask_qemu(guest, a)["status"] == "running", 180, 0.2)
+    expect(a.unit_property("ActiveState", "libvirtd") == "failed", "somebody has started libvirtd, so this shows nothing")
+    said = wait_for("migd says so", lambda: (lambda s: s if s["state"] == "failed" else None)(status(a, guest.name)), 60, 0.1)
+    expect(said["error"] == "Returned", f"migctl status: {said}")
+    a.run("systemctl", "start", "libvirtd")
+    guest.alone(a, b)
+    guest.check(a, before)
+
+
+for case in (case_native_end_is_waited_for, case_native_end_fails, case_native_never_whole, case_native_given_back_alone):
     case.libvirt = True
-case_native_never_whole.faults = True
+for case in (case_native_never_whole, case_native_given_back_alone):
+    case.faults = True

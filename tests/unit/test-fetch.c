@@ -3,6 +3,7 @@
  * threads that say what they are told to. */
 #include "base/clock.h"
 #include "base/fds.h"
+#include "libvirt/announced.h"
 #include "libvirt/fetch.h"
 #include "libvirt/native-peers.h"
 #include "migration/dialogue.h"
@@ -242,14 +243,43 @@ static void test_receives(void **state)
     assert_true(fetch_ask_receives(NULL, p.address, -1, &why) < 0);
     assert_non_null(strstr(why.message, "guests do not wait"));
     peer_end(&p);
+    peer_start(&p, "{\"ok\": true, \"fetch\": \"receives\"}", NULL, go[0]);
+    assert_int_equal(fetch_announce(NULL, p.address, "some uuid", true, -1, &why), 0);
+    peer_end(&p);
     close(go[0]);
+}
+
+static void test_announced(void **state)
+{
+    struct announced *a;
+    char uuid[40];
+    assert_int_equal(announced_new(&a), 0);
+    assert_false(announced_take(a, "one", 10));
+    announced_add(a, "one", 100);
+    announced_add(a, "two", 100);
+    assert_true(announced_take(a, "one", 99));
+    assert_false(announced_take(a, "one", 99)); /* it has come */
+    assert_false(announced_take(a, "two", 100));
+    announced_add(a, "two", 100);
+    announced_add(a, "two", 200); /* once more, and not twice */
+    assert_true(announced_take(a, "two", 150));
+    assert_false(announced_take(a, "two", 150));
+    assert_false(announced_take(a, "", 0));
+    for (unsigned i = 0; i <= ANNOUNCED_MAX; i++) {
+        snprintf(uuid, sizeof uuid, "guest %u", i);
+        announced_add(a, uuid, 1000 + i);
+    }
+    assert_false(announced_take(a, "guest 0", 500)); /* the oldest makes room */
+    assert_true(announced_take(a, "guest 1", 500));
+    assert_true(announced_take(a, uuid, 500));
+    announced_free(a);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list),    cmocka_unit_test(test_who_asks), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_receives),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_receives), cmocka_unit_test(test_announced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

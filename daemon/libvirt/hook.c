@@ -305,6 +305,30 @@ bool hook_has_process(const struct hook *h, const char *name)
     return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
+/* libvirt gives its QEMU the UUID; a pid that somebody else has by now shows another. */
+static bool has_argument(pid_t pid, const char *wanted)
+{
+    char path[64];
+    _cleanup_free_ char *arguments = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    if (read_file(path, ARGUMENTS_MAX, &arguments, &size) < 0)
+        return false;
+    for (size_t at = 0; at < size; at += strlen(arguments + at) + 1)
+        if (strcmp(arguments + at, wanted) == 0)
+            return true;
+    return false;
+}
+
+int hook_open_process(const struct hook *h, const char *name, const char *uuid)
+{
+    pid_t pid = read_pid(h, name);
+    int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (fd >= 0 && !has_argument(pid, uuid))
+        close_fd(&fd);
+    return fd;
+}
+
 /* The arguments say what libvirt does not tell its hooks. */
 static void look_at_process(struct hook_call *c)
 {

@@ -23,7 +23,9 @@ libmigd_la_SOURCES += \
 	daemon/libvirt/vm-plan.c daemon/libvirt/vm-plan.h \
 	daemon/libvirt/vm-policy.c daemon/libvirt/vm-policy.h \
 	daemon/libvirt/vm-record.c daemon/libvirt/vm-record.h \
+	daemon/libvirt/vm-sides.c daemon/libvirt/vm-sides.h \
 	daemon/libvirt/vm-stats.c daemon/libvirt/vm-stats.h \
+	daemon/libvirt/vm-there.c daemon/libvirt/vm-there.h \
 	daemon/libvirt/vm-xml.c daemon/libvirt/vm-xml.h \
 	daemon/libvirt/xml-library.c daemon/libvirt/xml-library.h \
 	daemon/libvirt/xml-walk.c daemon/libvirt/xml-walk.h \

@@ -18,7 +18,7 @@
     X(virDomainGetName) X(virDomainGetUUIDString) X(virDomainGetXMLDesc) X(virDomainGetState)                \
     X(virDomainGetInfo) X(virDomainIsPersistent) X(virDomainIsActive) X(virDomainMemoryStats)                \
     X(virDomainMigrateToURI3) X(virDomainMigrateSetMaxSpeed) X(virDomainMigrateSetMaxDowntime)               \
-    X(virDomainGetJobStats) X(virDomainAbortJob) X(virTypedParamsAddString) X(virTypedParamsAddULLong)       \
+    X(virDomainGetJobStats) X(virDomainAbortJob) X(virDomainResume) X(virDomainDestroy) X(virDomainUndefineFlags) X(virTypedParamsAddString) X(virTypedParamsAddULLong)       \
     X(virTypedParamsAddInt) X(virTypedParamsFree) X(virTypedParamsGetULLong)
 /* clang-format on */
 

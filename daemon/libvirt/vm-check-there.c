@@ -47,9 +47,10 @@ static void compare_hosts(struct vm_look *l)
 static void look_for_twins(struct vm_look *l)
 {
     _cleanup_domain_ virDomainPtr same = NULL, other = NULL;
-    const char *name = l->plan->peer_name[0] ? l->plan->peer_name : l->xml.name;
+    const char *name = vm_plan_name_there(l->plan);
     char uuid[VIR_UUID_STRING_BUFLEN] = "";
     same = virt.virDomainLookupByUUIDString(virt_link_connection(l->there), l->xml.uuid);
+    l->plan->defined_there = same && virt.virDomainIsPersistent(same) == 1;
     if (same && virt.virDomainIsActive(same) == 1)
         vm_tell(l, FINDING_VM_EXISTS, l->xml.uuid, NULL, "a domain with the UUID of %s is active at %s", name,
                 l->plan->host);

@@ -46,6 +46,7 @@ static void op_shutdown(struct migration *m, void *engine)
     struct engine *e = engine;
     if (!e->worker)
         return;
+    __atomic_store_n(&e->job.leaves, true, __ATOMIC_RELAXED);
     worker_cancel(e->worker);
     e->worker = worker_free(e->worker);
     migration_unref(m); /* the worker's: its ending is told to nobody any more */
@@ -91,6 +92,7 @@ static int start(struct migration **ret, const struct vm_context *context, const
                              .hook = context->hook,
                              .runtime_dir = context->runtime_dir,
                              .taken_up = id != NULL,
+                             .process_fd = -1,
                              .call = {.end_fd = -1}};
     migration_set_engine(m, &ops, e);
     migration_set_engine_word(m, plan->engine);

@@ -51,8 +51,12 @@ static int set_up(struct vm_job *j, struct mig_error *err)
     int r = open_link(j, err);
     if (r == 0)
         r = virt_link_domain(j->link, p->name, p->uuid, &j->domain, err);
-    if (r < 0)
+    if (r == 0)
+        r = vm_there_open(&j->there, p, j->taken_up ? NULL : err);
+    if (r < 0 && !j->taken_up)
         return r;
+    if (j->hook)
+        j->process_fd = hook_open_process(j->hook, p->name, p->uuid);
     j->news = vm_news_listen(virt_link_connection(j->link), j->domain);
     migration_set_verdict(j->migration, "%s moves %s with libvirt: %s, allowed downtime %s",
                           j->taken_up ? "Taken up: QEMU" : "QEMU", p->name, FORMAT_BYTES(p->memory_bytes),
@@ -82,6 +86,8 @@ static void clear(struct vm_job *j)
     if (j->domain)
         virt.virDomainFree(j->domain);
     virt_link_free(j->link);
+    vm_there_close(&j->there);
+    close_fd(&j->process_fd);
     vm_call_end(&j->call);
 }
 
@@ -94,14 +100,31 @@ static void end_as(struct vm_job *j, enum mig_state state, const struct mig_erro
         vm_record_remove(j->runtime_dir, migration_id(j->migration));
 }
 
+static void count_blackout(struct migration_counters *c, void *userdata)
+{
+    const uint64_t *usec = userdata;
+    c->downtime_usec = MAX(c->downtime_usec, *usec);
+}
+
+/* QEMU counts until it has sent all; the guest stands still until it is let run. */
+static bool take_blackout(struct vm_job *j, uint64_t stopped_usec)
+{
+    uint64_t usec = j->resumed_usec - stopped_usec;
+    if (!j->resumed_usec || !stopped_usec || stopped_usec > j->resumed_usec)
+        return false;
+    migration_update(j->migration, count_blackout, &usec);
+    return true;
+}
+
 static void completed(struct vm_job *j)
 {
     take_last_figures(j);
+    bool whole = take_blackout(j, vm_news_stopped(j->news));
     struct migration_status st;
     migration_get_status(j->migration, &st);
     migration_set_paused(j->migration, false);
-    migration_set_verdict(j->migration, "Done: the workload runs at %s; blackout %s by QEMU's count",
-                          j->plan.host, FORMAT_USEC(st.counters.downtime_usec));
+    migration_set_verdict(j->migration, "Done: the workload runs at %s; blackout %s%s", j->plan.host,
+                          FORMAT_USEC(st.counters.downtime_usec), whole ? "" : " by QEMU's count");
     end_as(j, MIG_STATE_COMPLETED, NULL);
 }
 
@@ -110,7 +133,10 @@ static void explain(struct vm_job *j, struct mig_error *err)
 {
     struct mig_error end;
     bool told = migration_explain_cancel(j->migration, &end);
-    if (mig_error_is_set(&j->stop))
+    if (j->moved)
+        mig_error_set(err, MIG_ERR_FAILED, 0, "%s is at %s, and could not be let run there", j->plan.name,
+                      j->plan.host);
+    else if (mig_error_is_set(&j->stop))
         *err = j->stop;
     else if (told)
         *err = end;
@@ -127,25 +153,34 @@ static void explain(struct vm_job *j, struct mig_error *err)
                        "migd.conf asks for TLS");
 }
 
+static void tell_left(struct vm_job *j, const char *word, const struct mig_error *what, struct mig_error *err)
+{
+    size_t n = strlen(err->message);
+    snprintf(err->message + n, sizeof err->message - n, "; %s", what->message);
+    mig_error_hint(err, "%s", what->hint);
+    migration_set_verdict(j->migration, "%s: the workload runs on here, and %s", word, what->message);
+}
+
 static void failed(struct vm_job *j, bool asked)
 {
-    struct mig_error err = MIG_ERROR_INIT;
-    char what[300] = "";
+    struct mig_error err = MIG_ERROR_INIT, what = MIG_ERROR_INIT;
     explain(j, &err);
-    if (!j->taken_up) /* else it is only now that its outcome is asked for */
+    if (!j->taken_up && !j->moved) /* else it is only now that its outcome is asked for */
         migration_set_phase(j->migration, MIG_PHASE_ROLLBACK);
-    enum vm_place place = asked ? vm_outcome(j, what, sizeof what) : VM_HERE;
+    enum vm_place place = asked ? vm_outcome(j, &what) : VM_HERE;
     if (place == VM_THERE) {
         completed(j);
         return;
     }
     migration_set_paused(j->migration, place == VM_UNKNOWN);
     if (place == VM_UNKNOWN) {
-        migration_set_verdict(j->migration, "Not known where %s runs: %s", j->plan.name, what);
+        migration_set_verdict(j->migration, "Not known where %s runs: %s", j->plan.name, what.message);
         mig_error_hint(&err,
                        "look with virsh on both hosts, then migctl resolve %.8s --run if it runs here, "
                        "--drop if it runs there",
                        migration_id(j->migration));
+        if (what.hint[0])
+            mig_error_hint(&err, "%s", what.hint);
         end_as(j, MIG_STATE_IN_DOUBT, &err);
         return;
     }
@@ -153,6 +188,8 @@ static void failed(struct vm_job *j, bool asked)
     if (place == VM_NOWHERE)
         migration_set_verdict(j->migration, "%s: %s runs at neither host, its QEMU has ended", word,
                               j->plan.name);
+    else if (mig_error_is_set(&what))
+        tell_left(j, word, &what, &err);
     else
         migration_set_verdict(j->migration, "%s: the workload runs on here", word);
     end_as(j, err.code == MIG_ERR_CANCELLED ? MIG_STATE_CANCELLED : MIG_STATE_FAILED, &err);
@@ -168,7 +205,8 @@ static void run_call(struct vm_job *j)
     }
     vm_watch(j);
     vm_call_wait(&j->call);
-    if (j->call.result == 0)
+    j->moved = j->call.result == 0;
+    if (j->moved && (!j->plan.resume || j->resumed_usec))
         completed(j);
     else
         failed(j, true);

@@ -4,12 +4,14 @@
  * (virDomainMigrateToURI3) blocks until the end and has a thread of its own; the worker watches the job, sets
  * what the operator changes, applies the policy and aborts.
  *
- * vm-job.c is the course, vm-watch.c what is done while it runs, vm-outcome.c who runs the guest afterwards.
+ * vm-job.c is the course, vm-watch.c what is done while it runs, vm-outcome.c who runs the guest afterwards
+ * and lets it run, by the table of vm-sides.h.
  */
 #pragma once
 #include "libvirt/hook.h"
 #include "libvirt/vm-call.h"
 #include "libvirt/vm-policy.h"
+#include "libvirt/vm-there.h"
 
 struct vm_news;
 
@@ -20,11 +22,16 @@ struct vm_job {
     const char *runtime_dir;
     int cancel_fd;
     bool taken_up; /* a daemon before us asked libvirt for it, and libvirt goes on */
+    bool leaves;   /* atomic: migd ends, and leaves to the next one what is not known yet */
 
     struct virt_link *link;
     virDomainPtr domain;
     struct vm_news *news; /* what libvirt tells on the main thread */
 
+    struct vm_there there;
+    int process_fd;        /* pidfd of the QEMU here, -1: not known */
+    uint64_t resumed_usec; /* when it was let run there; 0: not by us */
+    bool moved;            /* the call said so */
     struct vm_call call;
 
     /* What is watched. */
@@ -51,6 +58,9 @@ void vm_watch(struct vm_job *j);
 bool vm_may_ask(struct vm_job *j);
 
 enum vm_place { VM_HERE, VM_THERE, VM_NOWHERE, VM_UNKNOWN };
-/* vm-outcome.c: asks both libvirts until one says that it runs the guest, both that they do not, or the
- * time is over. Fills what with what is known. */
-enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size);
+/* vm-outcome.c: asks both libvirts until exactly one runs the guest, or neither has it, and does what it
+ * needs for that; or until the time is over. Fills what and a hint where something is not known, or left to
+ * do. */
+enum vm_place vm_outcome(struct vm_job *j, struct mig_error *what);
+/* The QEMU here has ended. Lets the guest run there if all of it is there, as soon as can be. */
+void vm_hand_over(struct vm_job *j);

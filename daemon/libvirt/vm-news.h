@@ -11,5 +11,7 @@ struct vm_news;
 struct vm_news *vm_news_listen(virConnectPtr connection, virDomainPtr domain);
 /* False: not told yet. */
 bool vm_news_completed(struct vm_news *n, struct vm_figures *ret);
+/* When its CPUs were stopped last for a migration, as now_usec(); 0: not told. */
+uint64_t vm_news_stopped(struct vm_news *n);
 /* BLOCKS. Before the connection is closed, which may be dead. */
 struct vm_news *vm_news_end(struct vm_news *n);

@@ -1,40 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who runs the guest after a migration that did not say that it was completed: libvirt may have gone away in
- * the middle of it, or migd. */
+/* Who runs the guest after a migration, and what makes that exactly one host: libvirt may have gone away in
+ * the middle of it, or migd, or the network. */
 #include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
 #include "libvirt/vm-job.h"
 #include "libvirt/vm-news.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-#define OUTCOME_USEC (60 * USEC_PER_SEC)
+#define OUTCOME_USEC (180 * USEC_PER_SEC)
 #define CONNECT_USEC (2 * USEC_PER_SEC)
 #define AGAIN_MSEC   250
 
-struct answer {
-    bool known, active, paused, busy;
-};
+/* ---- here ---- */
 
-static struct answer ask(struct virt_link *l, const struct vm_plan *p)
+static enum vm_here_state state_of(virDomainPtr d, struct mig_error *err)
 {
-    struct mig_error ignored = MIG_ERROR_INIT;
-    struct answer a = {0};
-    _cleanup_domain_ virDomainPtr d = NULL;
     struct vm_figures job = {0};
-    int state = 0, reason = 0;
-    int r = virt_link_domain(l, p->name, p->uuid, &d, &ignored);
-    if (r < 0) {
-        a.known = ignored.code == MIG_ERR_NO_SUCH_DOMAIN;
-        return a;
+    int state = 0, reason = 0, active = virt.virDomainIsActive(d);
+    if (active == 0)
+        return VM_HERE_GONE;
+    if (active < 0 || virt.virDomainGetState(d, &state, &reason, 0) < 0) {
+        virt_error(err, MIG_ERR_FAILED, "libvirt here does not say how it is");
+        return VM_HERE_UNKNOWN;
     }
-    int active = virt.virDomainIsActive(d);
-    a.known = active >= 0 && virt.virDomainGetState(d, &state, &reason, 0) == 0;
-    a.active = active == 1;
-    a.busy = vm_figures_ask(&job, d, false) == 0 && job.active;
-    a.paused = state == VIR_DOMAIN_PAUSED &&
-               (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP);
-    return a;
+    if (vm_figures_ask(&job, d, false) == 0 && job.active)
+        return VM_HERE_BUSY;
+    bool left = state == VIR_DOMAIN_PAUSED &&
+                (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP);
+    return left ? VM_HERE_LEFT : VM_HERE_RUNS;
 }
 
 static void let_go(struct vm_job *j)
@@ -45,51 +41,157 @@ static void let_go(struct vm_job *j)
     j->domain = NULL;
 }
 
-static struct answer ask_here(struct vm_job *j, char *what, size_t size)
+static int connect_here(struct vm_job *j, struct mig_error *err)
 {
-    struct mig_error err = MIG_ERROR_INIT;
-    struct answer a = {0};
-    int r = j->link ? 0 : virt_link_open(&j->link, j->plan.uri, &err);
+    int r = j->link ? 0 : virt_link_open(&j->link, j->plan.uri, err);
     if (r == 0 && !virt_link_lives(j->link)) {
         let_go(j);
-        r = virt_link_renew(j->link, CONNECT_USEC, -1, &err);
+        r = virt_link_renew(j->link, CONNECT_USEC, -1, err);
     }
-    if (r == 0 && vm_may_ask(j))
-        a = ask(j->link, &j->plan);
-    snprintf(what, size, "%s", r < 0 ? err.message : a.active ? "here it stands still" : "it is not here");
-    return a;
+    return r;
 }
 
-static struct answer ask_there(struct vm_job *j, struct virt_link **there, char *what, size_t size)
+static enum vm_here_state look_here(struct vm_job *j, struct mig_error *err)
 {
-    struct mig_error err = MIG_ERROR_INIT;
-    struct answer a = {0};
-    int r = *there ? virt_link_renew(*there, CONNECT_USEC, -1, &err)
-                   : virt_link_open(there, j->plan.destination_uri, &err);
+    _cleanup_domain_ virDomainPtr d = NULL;
+    struct pollfd ended = {.fd = j->process_fd, .events = POLLIN};
+    if (j->process_fd >= 0 && poll(&ended, 1, 0) > 0)
+        return VM_HERE_GONE;
+    int r = connect_here(j, err);
+    if (r == 0 && !vm_may_ask(j))
+        r = mig_error_set(err, MIG_ERR_BUSY, 0, "libvirt's hook works on it here");
     if (r == 0)
-        a = ask(*there, &j->plan);
-    else
-        snprintf(what, size, "%.290s", err.message);
-    return a;
+        r = virt_link_domain(j->link, j->plan.name, j->plan.uuid, &d, err);
+    if (r < 0)
+        return err->code == MIG_ERR_NO_SUCH_DOMAIN ? VM_HERE_GONE : VM_HERE_UNKNOWN;
+    return state_of(d, err);
 }
 
-enum vm_place vm_outcome(struct vm_job *j, char *what, size_t size)
+static int resume_here(struct vm_job *j, struct mig_error *err)
 {
-    _cleanup_(virt_link_freep) struct virt_link *there = NULL;
+    _cleanup_domain_ virDomainPtr d = NULL;
+    int r = virt_link_domain(j->link, j->plan.name, j->plan.uuid, &d, err);
+    if (r == 0 && virt.virDomainResume(d) < 0)
+        r = virt_error(err, MIG_ERR_FAILED, "libvirt cannot let it run on here");
+    return r;
+}
+
+/* ---- there ---- */
+
+static int resume_there(struct vm_job *j, struct mig_error *err)
+{
+    int r = fault_point("before-resume-there");
+    if (r == 0)
+        r = vm_there_resume(&j->there, err);
+    if (r == 0)
+        j->resumed_usec = now_usec();
+    return r;
+}
+
+/* The last look before something is ended there: a guest that is being moved again is not ours any more. */
+static int end_there(struct vm_job *j, struct mig_error *err)
+{
+    if (look_here(j, err) != VM_HERE_RUNS)
+        return -EAGAIN;
+    return vm_there_end(&j->there, err);
+}
+
+void vm_hand_over(struct vm_job *j)
+{
+    struct mig_error why = MIG_ERROR_INIT;
+    enum vm_there_state there = vm_there_look(&j->there, &why);
+    if (vm_sides_decide(&j->plan, VM_HERE_GONE, there) == VM_RESUME_THERE)
+        (void)resume_there(j, &why); /* else vm_outcome will */
+}
+
+/* ---- both ---- */
+
+struct look {
+    enum vm_here_state here;
+    enum vm_there_state there;
+    struct mig_error why; /* what could not be asked or done */
+};
+
+static enum vm_step look(struct vm_job *j, struct look *l)
+{
+    *l = (struct look){.there = VM_THERE_UNKNOWN};
+    l->here = look_here(j, &l->why);
+    /* A guest that stands still here is let go on before anybody is waited for. */
+    if (l->here == VM_HERE_GONE || l->here == VM_HERE_RUNS)
+        l->there = vm_there_look(&j->there, &l->why);
+    return vm_sides_decide(&j->plan, l->here, l->there);
+}
+
+/* 0: done, and both may be looked at again; else not now. */
+static int act(struct vm_job *j, enum vm_step step, struct mig_error *why)
+{
+    const struct log_fields fields = {.domain = j->plan.name, .migration = migration_id(j->migration)};
+    const char *what = "";
+    int r = -EAGAIN;
+    if (step == VM_RESUME_HERE) {
+        what = "libvirt left it standing still here, and migd has let it go on";
+        r = resume_here(j, why);
+    } else if (step == VM_RESUME_THERE) {
+        what = "it has arrived, and migd has let it run there";
+        r = resume_there(j, why);
+    } else if (step == VM_END_THERE) {
+        what = "it runs on here, and migd has ended what arrived there";
+        r = end_there(j, why);
+    }
+    if (r == 0)
+        log_write(LOG_NOTICE, &fields, "%s: %s", j->plan.name, what);
+    return r;
+}
+
+static enum vm_place give_up(struct vm_job *j, const struct look *l, struct mig_error *what)
+{
+    const struct vm_plan *p = &j->plan;
+    const char *why = l->why.message, *there = vm_plan_name_there(p);
+    if (l->here == VM_HERE_RUNS && l->there == VM_THERE_RUNS) {
+        mig_error_set(what, MIG_ERR_WRONG_STATE, 0, "it runs at BOTH hosts");
+        mig_error_hint(what, "end it at one of them, before both write: virsh -c %.160s destroy %.60s",
+                       p->destination_uri, there);
+        return VM_UNKNOWN;
+    }
+    if (l->here == VM_HERE_RUNS) {
+        mig_error_set(what, MIG_ERR_PEER_UNREACHABLE, 0,
+                      "a copy of it that never ran may stand still at %s: %.200s", p->host, why);
+        mig_error_hint(what, "end that copy and never resume it: virsh -c %.160s destroy %.60s",
+                       p->destination_uri, there);
+        return VM_HERE;
+    }
+    mig_error_set(what, MIG_ERR_PEER_UNREACHABLE, 0, "%s: %.290s",
+                  l->here == VM_HERE_GONE ? "it is not here" : "it is not known how it is here", why);
+    if (l->here == VM_HERE_GONE && p->resume)
+        mig_error_hint(what,
+                       "it stands still at %.60s until it is told to run: virsh -c %.120s resume %.40s; then "
+                       "migctl resolve %.8s --drop",
+                       p->host, p->destination_uri, there, migration_id(j->migration));
+    return VM_UNKNOWN;
+}
+
+enum vm_place vm_outcome(struct vm_job *j, struct mig_error *what)
+{
     uint64_t deadline = deadline_in(OUTCOME_USEC);
     for (;;) {
-        struct answer here = ask_here(j, what, size);
-        if (here.known && here.active && !here.paused && !here.busy)
+        struct look l;
+        enum vm_step step = look(j, &l);
+        if (step == VM_IS_HERE)
             return VM_HERE;
-        if (here.known && !here.active) {
-            struct answer at_destination = ask_there(j, &there, what, size);
-            if (at_destination.known && at_destination.active && !at_destination.paused)
-                return VM_THERE;
-            if (at_destination.known && !at_destination.active)
-                return VM_NOWHERE; /* a source ends its own only after the destination runs it */
+        if (step == VM_IS_THERE)
+            return VM_THERE;
+        if (step == VM_IS_NOWHERE)
+            return VM_NOWHERE;
+        bool done = act(j, step, &l.why) == 0;
+        if (step == VM_WAIT && l.there == VM_THERE_RUNS && l.here == VM_HERE_RUNS)
+            return give_up(j, &l, what);
+        if (__atomic_load_n(&j->leaves, __ATOMIC_RELAXED)) { /* the next migd asks again */
+            give_up(j, &l, what);
+            return VM_UNKNOWN;
         }
         if (now_usec() >= deadline)
-            return VM_UNKNOWN;
-        poll(NULL, 0, AGAIN_MSEC);
+            return give_up(j, &l, what);
+        if (!done)
+            poll(NULL, 0, AGAIN_MSEC);
     }
 }

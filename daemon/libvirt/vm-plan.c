@@ -18,6 +18,7 @@ static const struct {
     {VIR_MIGRATE_PEER2PEER, "p2p"},
     {VIR_MIGRATE_PERSIST_DEST, "persistent"},
     {VIR_MIGRATE_UNDEFINE_SOURCE, "undefinesource"},
+    {VIR_MIGRATE_PAUSED, "suspend"},
     {VIR_MIGRATE_UNSAFE, "unsafe"},
     {VIR_MIGRATE_AUTO_CONVERGE, "auto-converge"},
     {VIR_MIGRATE_PARALLEL, "parallel"},
@@ -116,6 +117,11 @@ static void choose_flags(struct vm_plan *p, const struct vm_request *q)
         p->flags |= VIR_MIGRATE_PERSIST_DEST;
     if (q->undefine_source && p->persistent)
         p->flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+    /* What libvirt starts there by itself may run at both hosts: when the answer of its last step is lost, it
+     * starts the guest here too. */
+    if (!p->native)
+        p->flags |= VIR_MIGRATE_PAUSED;
+    p->resume = !p->native && !q->paused;
     if (o->allow[FINDING_VM_DISK_LOCAL])
         p->flags |= VIR_MIGRATE_UNSAFE;
     /* Off unless asked for: it makes the guest's CPUs stand still up to 99 % of the time, which takes writes
@@ -161,6 +167,11 @@ int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct v
     return 0;
 }
 
+const char *vm_plan_name_there(const struct vm_plan *p)
+{
+    return p->peer_name[0] ? p->peer_name : p->name;
+}
+
 const char *vm_plan_flag(const struct vm_plan *p, size_t i)
 {
     for (size_t k = 0; k < ELEMENTS(flags); k++)
@@ -182,5 +193,7 @@ void vm_plan_command(const struct vm_plan *p, char *ret, size_t size)
     if (n < size && p->bandwidth_mib)
         n += (size_t)snprintf(ret + n, size - n, " --bandwidth %" PRIu64, p->bandwidth_mib);
     if (n < size && p->connections > 1)
-        snprintf(ret + n, size - n, " --parallel-connections %u", p->connections);
+        n += (size_t)snprintf(ret + n, size - n, " --parallel-connections %u", p->connections);
+    if (n < size && p->resume)
+        snprintf(ret + n, size - n, " && virsh -c %s resume %s", p->destination_uri, vm_plan_name_there(p));
 }

@@ -37,8 +37,10 @@ struct vm_plan {
     uint64_t max_downtime_msec;
     unsigned connections;
     uint64_t memory_bytes;
-    bool persistent; /* here */
-    bool native;     /* migd moves the memory, and libvirt the rest */
+    bool persistent;    /* here */
+    bool native;        /* migd moves the memory, and libvirt the rest */
+    bool resume;        /* it arrives standing still (VIR_MIGRATE_PAUSED), and migd lets it run there */
+    bool defined_there; /* before this migration; vm_check says so */
     struct migration_options options;
 };
 
@@ -49,6 +51,7 @@ int vm_plan_make(struct vm_plan *ret, const struct vm_request *q, const struct v
 uint64_t vm_plan_cap(const struct vm_plan *p, const struct migration_options *o);
 /* The same in libvirt's unit, of which less than one cannot be said. */
 uint64_t vm_plan_cap_mib(const struct vm_plan *p, const struct migration_options *o);
+const char *vm_plan_name_there(const struct vm_plan *p);
 /* "live", "p2p", ...: the i-th flag as virsh migrate calls it, NULL after the last. */
 const char *vm_plan_flag(const struct vm_plan *p, size_t i);
 /* What virsh would be told to do the same. */

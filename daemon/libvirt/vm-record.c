@@ -36,7 +36,9 @@ static int add_all(struct json_object *o, const struct vm_plan *p)
                    {"max-downtime", p->options.max_downtime_usec},
                    {"timeout", p->options.timeout_usec},
                    {"max-rounds", p->options.max_rounds},
-                   {"total-bandwidth", p->total_bytes_per_sec}};
+                   {"total-bandwidth", p->total_bytes_per_sec},
+                   {"resume", p->resume},
+                   {"defined-there", p->defined_there}};
     int r = 0;
     for (size_t i = 0; r == 0 && i < ELEMENTS(texts); i++)
         r = json_add_string(o, texts[i].key, texts[i].value);
@@ -92,6 +94,8 @@ static int parse(const char *text, struct vm_record *ret)
         if (json_copy_string(j, texts[i].key, texts[i].to, texts[i].size) < 0)
             return -EPROTO;
     p->flags = (unsigned)json_u64_or(j, "flags", 0);
+    p->resume = json_u64_or(j, "resume", 0);
+    p->defined_there = json_u64_or(j, "defined-there", 0);
     p->memory_bytes = json_u64_or(j, "memory", 0);
     o->bandwidth_bytes_per_sec = json_u64_or(j, "bandwidth", 0);
     p->total_bytes_per_sec = json_u64_or(j, "total-bandwidth", 0);

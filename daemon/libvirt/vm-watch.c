@@ -227,10 +227,16 @@ static bool look(struct vm_job *j)
 void vm_watch(struct vm_job *j)
 {
     j->bandwidth_mib = j->plan.bandwidth_mib;
-    for (bool cancelled = false;;) {
+    for (bool cancelled = false, ended = false;;) {
         struct pollfd p[] = {{.fd = j->call.end_fd, .events = POLLIN},
-                             {.fd = cancelled ? -1 : j->cancel_fd, .events = POLLIN}};
+                             {.fd = cancelled ? -1 : j->cancel_fd, .events = POLLIN},
+                             {.fd = ended ? -1 : j->process_fd, .events = POLLIN}};
         poll(p, ELEMENTS(p), TICK_MSEC);
+        ended |= p[2].revents != 0;
+        if (ended && j->plan.resume && !j->resumed_usec)
+            vm_hand_over(j);
+        else
+            vm_there_keep(&j->there);
         if (p[0].revents)
             return;
         if (p[1].revents)

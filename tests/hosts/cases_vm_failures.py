@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What dies or breaks while migctl moves a libvirt guest, at each of its phases and with each engine: the guest runs at exactly one host with
-all its pages, or nowhere where its QEMU was killed; libvirt, QEMU and migd say the same about it at both hosts, and so does the end of the
-migration in migd's list (vm_endings.py).
+all its pages, or nowhere where its QEMU was killed, and never ran at both (vm_pulse.py); libvirt, QEMU and migd say the same about it at both hosts,
+and so does the end of the migration in migd's list (vm_endings.py).
 
 A few rows are in every run; MIGD_SWEEP=all takes the whole table, MIGD_SWEEP="memory/network decided/*" what fits."""
 import fnmatch
@@ -12,6 +12,7 @@ from faults import prepare
 from stage import Failed, expect
 from vm_endings import judge, may_be_nowhere
 from vm_moves import move, place, ready
+from vm_pulse import Pulse
 from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, settle
 
 SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook",
@@ -39,25 +40,29 @@ class Matrix:
 
     def fresh(self):
         self.guests += 1
-        self.guest = place(self.stage, self.stage.a, f"vm{self.guests}", self.engine, size_mib=128, fill_mib=48, rate=300)
+        self.guest = place(self.stage, self.stage.a, f"vm{self.guests}", self.engine, size_mib=128, fill_mib=48, rate=300,
+                           pulse_msec=20)
         self.source, self.destination = self.stage.a, self.stage.b
 
     def row(self, phase, trouble):
         before = self.guest.seen(self.source)
         begun = time.monotonic()
+        pulse = Pulse(self.guest, self.source, self.destination)
         held = Held(self.guest, self.engine, self.source, self.destination, phase)
         try:
             held.strike(trouble)
             where = settle(held, may_be_nowhere(self.engine, phase, trouble))
+            if where:
+                self.guest.check(where, before)
         finally:
             held.clear()
+            pulse.end()
         side, said = judge(held, trouble, where)
         print(f"# {self.engine:8} {phase:10} {trouble:21} {side} runs, migd says {said['state']}, {time.monotonic() - begun:.0f} s"
               f"{': ' + said['message'] if said.get('message') else ''}", flush=True)
         if not where:
             self.fresh()
             return
-        self.guest.check(where, before)
         if where is not self.source:
             self.source, self.destination = self.destination, self.source
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* libvirt's client library with its test driver: the event loop, connections, a check. Skipped without it. */
 #include "base/clock.h"
+#include "base/fds.h"
 #include "libvirt/virt-events.h"
 #include "libvirt/virt-link.h"
 #include "libvirt/vm-check.h"
@@ -239,13 +240,16 @@ static void ends_here(struct loop *loop, struct migration *m, const char *runtim
 
 static void test_engine(void **state)
 {
-    char dir[] = "/tmp/test-virt.XXXXXX", path[100];
-    struct vm_request q = {.host = "hostb", .destination_uri = NODE};
+    char dir[] = "/tmp/test-virt.XXXXXX", path[100], empty[100];
+    struct vm_request q = {.host = "hostb"};
     struct findings f = {0};
     struct vm_plan p;
     struct loop *loop;
     struct migration *m;
     assert_non_null(mkdtemp(dir));
+    snprintf(empty, sizeof empty, "%s/empty.xml", dir); /* a host without a domain */
+    snprintf(q.destination_uri, sizeof q.destination_uri, "test://%s", empty);
+    assert_int_equal(write_file_atomic(empty, "<node/>", 7), 0);
     assert_int_equal(loop_new(&loop), 0);
     virt_events_use(loop);
     migration_options_init(&q.options);
@@ -265,6 +269,7 @@ static void test_engine(void **state)
 
     virt_events_use(NULL);
     loop_free(loop);
+    unlink(empty);
     snprintf(path, sizeof path, "%s/vm-migrations", dir);
     rmdir(path);
     rmdir(dir);

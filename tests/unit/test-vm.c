@@ -4,6 +4,8 @@
 #include "libvirt/vm-plan.h"
 #include "libvirt/vm-policy.h"
 #include "libvirt/vm-record.h"
+#include "libvirt/vm-sides.h"
+#include <libvirt/libvirt.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -111,7 +113,8 @@ static void test_plan(void **state)
     assert_string_equal(p.engine, "libvirt");
     assert_string_equal(p.destination_uri, "qemu+tls://hostb/system");
     assert_string_equal(p.data_uri, "tcp://hostb");
-    assert_true(has_flag(&p, "live") && has_flag(&p, "p2p"));
+    assert_true(has_flag(&p, "live") && has_flag(&p, "p2p") && has_flag(&p, "suspend"));
+    assert_true(p.resume);
     assert_false(has_flag(&p, "auto-converge") || has_flag(&p, "persistent") || has_flag(&p, "tls") ||
                  has_flag(&p, "unsafe") || has_flag(&p, "parallel"));
     assert_int_equal(p.bandwidth_mib, 0);
@@ -140,10 +143,10 @@ static void test_plan(void **state)
     p = planned(&q, x, true);
     char command[600];
     vm_plan_command(&p, command, sizeof command);
-    assert_non_null(strstr(command, "migrate --live --p2p --persistent --undefinesource"));
+    assert_non_null(strstr(command, "migrate --live --p2p --persistent --undefinesource --suspend "));
     assert_non_null(strstr(command,
                            " vm qemu+tls://[fe80::1]/system tcp://[fe80::1] --dname other --bandwidth 11 "
-                           "--parallel-connections 4"));
+                           "--parallel-connections 4 && virsh -c qemu+tls://[fe80::1]/system resume other"));
     assert_false(has_flag(&(struct vm_plan){.flags = planned(&q, x, false).flags}, "undefinesource"));
 }
 
@@ -168,6 +171,7 @@ static void test_plan_chooses(void **state)
     q.native_ready = q.paused = true;
     p = planned(&q, x, true);
     assert_string_equal(p.why, "it is paused");
+    assert_true(has_flag(&p, "suspend") && !p.resume);
     q.paused = false;
     x->nmonitors = 0;
     p = planned(&q, x, true);
@@ -188,6 +192,7 @@ static void test_plan_refuses(void **state)
     q.options.connections = 4; /* those are migd's then, and not QEMU's */
     q.options.bandwidth_bytes_per_sec = 10 * MIB;
     assert_int_equal(vm_plan_make(&p, &q, x, true, &err), 0);
+    assert_false(has_flag(&p, "suspend") || p.resume);
     assert_true(p.native && p.connections == 1 && p.bandwidth_mib == 0 && !has_flag(&p, "parallel"));
     q.paused = true;
     assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
@@ -275,6 +280,53 @@ static void test_many_passes(void **state)
     assert_true(p.nrounds <= VM_ROUNDS_MAX && r.stalled);
 }
 
+/* ---- who runs it ---- */
+
+static const enum vm_here_state here_known[] = {VM_HERE_RUNS, VM_HERE_LEFT, VM_HERE_GONE};
+
+/* What libvirt leaves standing still there: the source's as long as its QEMU is there, then the
+ * destination's. */
+static void test_sides(void **state)
+{
+    const struct vm_plan p = {.flags = VIR_MIGRATE_PAUSED, .resume = true};
+    for (int there = 0; there < VM_THERE_MAX; there++) {
+        assert_int_equal(vm_sides_decide(&p, VM_HERE_UNKNOWN, there), VM_WAIT);
+        assert_int_equal(vm_sides_decide(&p, VM_HERE_BUSY, there), VM_WAIT);
+        assert_int_not_equal(vm_sides_decide(&p, VM_HERE_RUNS, there), VM_RESUME_THERE);
+        assert_int_not_equal(vm_sides_decide(&p, VM_HERE_LEFT, there), VM_RESUME_THERE);
+        assert_int_not_equal(vm_sides_decide(&p, VM_HERE_GONE, there), VM_END_THERE);
+    }
+    /* Nothing that runs is ended, and nothing is let run where another runs. */
+    for (size_t i = 0; i < ELEMENTS(here_known); i++)
+        assert_int_equal(vm_sides_decide(&p, here_known[i], VM_THERE_RUNS),
+                         here_known[i] == VM_HERE_GONE ? VM_IS_THERE : VM_WAIT);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_GONE, VM_THERE_READY), VM_RESUME_THERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_GONE, VM_THERE_ARRIVES), VM_WAIT);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_GONE, VM_THERE_UNKNOWN), VM_WAIT);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_GONE, VM_THERE_GONE), VM_IS_NOWHERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_RUNS, VM_THERE_UNKNOWN), VM_WAIT);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_RUNS, VM_THERE_READY), VM_END_THERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_RUNS, VM_THERE_ARRIVES), VM_END_THERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_RUNS, VM_THERE_DEFINED), VM_END_THERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_RUNS, VM_THERE_GONE), VM_IS_HERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_LEFT, VM_THERE_UNKNOWN), VM_RESUME_HERE);
+    assert_int_equal(vm_sides_decide(&p, VM_HERE_LEFT, VM_THERE_READY), VM_RESUME_HERE);
+}
+
+/* One that its user had paused stays so; what a migd before this one began was started by libvirt alone. */
+static void test_sides_of_others(void **state)
+{
+    const struct vm_plan paused = {.flags = VIR_MIGRATE_PAUSED}, old = {.resume = false};
+    assert_int_equal(vm_sides_decide(&paused, VM_HERE_GONE, VM_THERE_READY), VM_IS_THERE);
+    assert_int_equal(vm_sides_decide(&paused, VM_HERE_RUNS, VM_THERE_READY), VM_END_THERE);
+    assert_int_equal(vm_sides_decide(&old, VM_HERE_GONE, VM_THERE_READY), VM_IS_THERE);
+    assert_int_equal(vm_sides_decide(&old, VM_HERE_GONE, VM_THERE_GONE), VM_IS_NOWHERE);
+    for (int there = 0; there < VM_THERE_MAX; there++) {
+        assert_int_equal(vm_sides_decide(&old, VM_HERE_RUNS, there), VM_IS_HERE);
+        assert_int_equal(vm_sides_decide(&old, VM_HERE_LEFT, there), VM_WAIT);
+    }
+}
+
 static void test_record(void **state)
 {
     char dir[] = "/tmp/test-vm.XXXXXX", path[200];
@@ -286,6 +338,7 @@ static void test_record(void **state)
     struct vm_record r = {.id = "0123456789abcdef0123456789abcdef", .plan = planned(&q, x, true)};
     struct vm_record *list;
     size_t n;
+    r.plan.defined_there = true;
     assert_int_equal(vm_record_list(dir, &list, &n), 0);
     assert_int_equal(n, 0);
     assert_int_equal(vm_record_write(dir, &r, NULL), 0);
@@ -299,6 +352,7 @@ static void test_record(void **state)
     assert_string_equal(list[0].plan.uuid, x->uuid);
     assert_string_equal(list[0].plan.destination_uri, r.plan.destination_uri);
     assert_int_equal(list[0].plan.flags, r.plan.flags);
+    assert_true(list[0].plan.resume && list[0].plan.defined_there);
     assert_int_equal(list[0].plan.options.on_stall, STALL_FORCE);
     assert_int_equal(list[0].plan.options.timeout_usec, 7);
     free(list);
@@ -319,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_plan_chooses),  cmocka_unit_test(test_plan_refuses),
         cmocka_unit_test(test_policy_stalls), cmocka_unit_test(test_policy_converges),
         cmocka_unit_test(test_many_passes),   cmocka_unit_test(test_record),
+        cmocka_unit_test(test_sides),         cmocka_unit_test(test_sides_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

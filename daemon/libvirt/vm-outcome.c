@@ -170,6 +170,18 @@ static enum vm_place give_up(struct vm_job *j, const struct look *l, struct mig_
     return VM_UNKNOWN;
 }
 
+static void tell_wait(struct vm_job *j, const struct look *l)
+{
+    static const char *const words[VM_HERE_MAX] = {
+        [VM_HERE_UNKNOWN] = "not known how it is here",
+        [VM_HERE_BUSY] = "libvirt has not ended its part here",
+        [VM_HERE_RUNS] = "it runs on here, and what may have arrived there is to be ended",
+        [VM_HERE_LEFT] = "it stands still here, and is to go on",
+        [VM_HERE_GONE] = "it has left this host, and is to run there"};
+    migration_set_verdict(j->migration, "Waiting for libvirt: %s%s%.200s", words[l->here],
+                          mig_error_is_set(&l->why) ? ": " : "", l->why.message);
+}
+
 enum vm_place vm_outcome(struct vm_job *j, struct mig_error *what)
 {
     uint64_t deadline = deadline_in(OUTCOME_USEC);
@@ -191,7 +203,9 @@ enum vm_place vm_outcome(struct vm_job *j, struct mig_error *what)
         }
         if (now_usec() >= deadline)
             return give_up(j, &l, what);
-        if (!done)
+        if (!done) {
+            tell_wait(j, &l);
             poll(NULL, 0, AGAIN_MSEC);
+        }
     }
 }

@@ -20,6 +20,8 @@ WHERE = (
     ("native/*/qemu-destination", (SOURCE,)),
     ("native/*/network-long", (SOURCE,)),  # libvirt's part does not survive it
     ("libvirt/runs/qemu-destination", (NOWHERE,)),  # it ran there already
+    ("libvirt/arrived/qemu-destination", (NOWHERE,)),
+    ("libvirt/arrived/*", (DESTINATION,)),
     ("libvirt/finishing/qemu-source", (DESTINATION, NOWHERE)),  # all is there
     ("libvirt/*/qemu-source", (NOWHERE,)),
     ("libvirt/*/qemu-destination", (SOURCE,)),
@@ -41,6 +43,9 @@ def judge(held, trouble, where):
     row = f"{held.engine}/{held.phase}/{trouble}"
     place = SOURCE if where is held.source else DESTINATION if where else NOWHERE
     expect(place in allowed(row), f"the guest runs {place}, allowed is {' or '.join(allowed(row))}")
+    if place == SOURCE:
+        left = held.guest.state(held.destination)
+        expect(left == held.defined_there, f"the guest was '{held.defined_there}' at the destination before, and is '{left}' now")
     said, there = ending(held)
     states = STATES[place] if row != "libvirt/runs/qemu-destination" else ("completed", "failed")
     expect(said["state"] in states, f"the guest runs {place}, and the source's migd says {said['state']}: {said.get('message')}")

@@ -17,12 +17,13 @@ HOLDER = "/etc/libvirt/hooks/qemu.d/zz-hold"
 # Each with the fault point that holds it, and whether it is the destination's migd that stands there.
 NATIVE_PHASES = {"memory": None, "undecided": ("before-decision", False), "decided": ("committed", False), "resume": ("in-resume", True)}
 # memory; QEMU asks whether to switch over, and the source's libvirtd does not hear; all is there, and the destination's does not hear; the
-# guest runs there, and the source's libvirtd is in a hook.
-LIBVIRT_PHASES = ("memory", "switching", "finishing", "runs")
+# source's QEMU has ended, and migd is about to let the guest run there; the guest runs there, and the source's libvirtd is in a hook.
+LIBVIRT_PHASES = ("memory", "switching", "finishing", "arrived", "runs")
 TROUBLES = ("kill-source", "kill-destination", "restart-source", "qemu-source", "qemu-destination", "libvirtd-source", "libvirtd-destination",
             "hook", "network", "network-long")
 CUTS = {"network": 3, "network-long": 50}  # seconds; libvirt gives a connection up after 30, migd after 10
 RECONNECT = "20s"
+MOVED_WHOLE = ("--persistent", "--undefine-source")  # what is left of a guest where it does not run shows then
 
 
 class Held:
@@ -34,11 +35,12 @@ class Held:
         self.network = Network(source)
         self.unit = f"migctl-{time.monotonic_ns()}"
         self.older = {h: migrations(h) for h in (source, destination)}
+        self.defined_there = guest.state(destination)
         begun(guest, destination)
         (self.hold_native if engine == "native" else self.hold_libvirt)()
 
     def begin(self, *more):
-        self.source.start(self.unit, "migctl", "--json", "start", self.guest.name, self.destination.name, *options(self.engine, *more))
+        self.source.start(self.unit, "migctl", "--json", "start", self.guest.name, self.destination.name, *options(self.engine, *MOVED_WHOLE, *more))
 
     def said(self):
         return self.source.output(self.unit)[-300:]
@@ -57,17 +59,23 @@ class Held:
             self.begin("--bandwidth=4M", "--max-downtime=1ms", "--on-stall=wait", f"--reconnect-timeout={RECONNECT}")
             self.memory_goes()
             return
-        host = self.destination if at[1] else self.source
+        self.stand(self.destination if at[1] else self.source, at[0])
+
+    def stand(self, host, point):
+        """Begun, and this host's migd stands at this point."""
         pid = pid_of(host)
-        set_fault(host, at[0] + ":stop")
+        set_fault(host, point + ":stop")
         try:
             self.begin()
-            wait_for(f"migd of {host.name} at {at[0]}: {self.said()}", lambda: is_stopped(host, pid), 180)
+            wait_for(f"migd of {host.name} at {point}: {self.said()}", lambda: is_stopped(host, pid), 180)
         finally:
             clear_fault(host)
         self.stopped.append((host, pid))
 
     def hold_libvirt(self):
+        if self.phase == "arrived":
+            self.stand(self.source, "before-resume-there")
+            return
         if self.phase == "runs":
             self.source.write(HOLD, "")
             self.source.write(HOLDER, f'#!/bin/sh\n[ "$2" = stopped ] || exit 0\nwhile [ -e {HOLD} ]; do sleep 0.1; done\n', 0o755)

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/fds.h"
 #include "libvirt/fetch.h"
+#include "libvirt/vm-engine.h"
 #include "outgoing/check-peer.h"
 #include "outgoing/outgoing.h"
 #include <string.h>
@@ -70,7 +71,7 @@ int api_vm_native_begin(const struct api *a, struct domain *guest, const struct 
     int r = fetch_announce(security, destination, plan->uuid, true, cancel_fd, err);
     if (r < 0)
         return r;
-    r = vm_native_begin(ret, plan, err);
+    r = vm_native_begin(ret, plan, a->o.hook, a->o.vm->runtime_dir, err);
     if (r == 0)
         r = wait_for_arrival(a, guest, plan, destination, cancel_fd, *ret, err);
     if (r < 0 && (!*ret || vm_native_has_ended(*ret, &ignored)))

@@ -320,13 +320,10 @@ static bool has_argument(pid_t pid, const char *wanted)
     return false;
 }
 
-int hook_open_process(const struct hook *h, const char *name, const char *uuid)
+pid_t hook_find_process(const struct hook *h, const char *name, const char *uuid)
 {
     pid_t pid = read_pid(h, name);
-    int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (fd >= 0 && !has_argument(pid, uuid))
-        close_fd(&fd);
-    return fd;
+    return pid > 0 && has_argument(pid, uuid) ? pid : 0;
 }
 
 /* The arguments say what libvirt does not tell its hooks. */

@@ -89,8 +89,7 @@ struct announced *hook_announced(struct hook *h);
 bool hook_is_running(struct hook *h, const char *name);
 /* Whether libvirt has a QEMU of this name, which lives. Any thread. */
 bool hook_has_process(const struct hook *h, const char *name);
-/* A pidfd of the QEMU that libvirt has for this domain, -1 where there is none; the caller closes it. Any
- * thread. */
-int hook_open_process(const struct hook *h, const char *name, const char *uuid);
+/* Of the QEMU that libvirt has for this domain; 0: there is none. Any thread. */
+pid_t hook_find_process(const struct hook *h, const char *name, const char *uuid);
 /* Known from its hooks to be running or arriving, by name; the pid of its QEMU, 0 if not. Main thread. */
 pid_t hook_domain_pid(const struct hook *h, const char *name);

@@ -12,6 +12,7 @@ libmigd_la_SOURCES += \
 	daemon/libvirt/virt-library.c daemon/libvirt/virt-library.h \
 	daemon/libvirt/virt-link.c daemon/libvirt/virt-link.h \
 	daemon/libvirt/vm-call.c daemon/libvirt/vm-call.h \
+	daemon/libvirt/vm-carry.c daemon/libvirt/vm-carry.h \
 	daemon/libvirt/vm-check.c daemon/libvirt/vm-check.h \
 	daemon/libvirt/vm-check-disks.c daemon/libvirt/vm-check-parts.h daemon/libvirt/vm-check-there.c \
 	daemon/libvirt/vm-engine.c daemon/libvirt/vm-engine.h \
@@ -22,6 +23,7 @@ libmigd_la_SOURCES += \
 	daemon/libvirt/vm-outcome.c daemon/libvirt/vm-watch.c \
 	daemon/libvirt/vm-plan.c daemon/libvirt/vm-plan.h \
 	daemon/libvirt/vm-policy.c daemon/libvirt/vm-policy.h \
+	daemon/libvirt/vm-process.c daemon/libvirt/vm-process.h \
 	daemon/libvirt/vm-record.c daemon/libvirt/vm-record.h \
 	daemon/libvirt/vm-sides.c daemon/libvirt/vm-sides.h \
 	daemon/libvirt/vm-stats.c daemon/libvirt/vm-stats.h \

@@ -2,6 +2,7 @@
 /* The engine object lives as long as its migration, its worker until the outcome is known. */
 #include "libvirt/vm-engine.h"
 #include "base/log.h"
+#include "libvirt/vm-carry.h"
 #include "libvirt/vm-job.h"
 #include "libvirt/vm-record.h"
 #include "loop/worker.h"
@@ -92,7 +93,8 @@ static int start(struct migration **ret, const struct vm_context *context, const
                              .hook = context->hook,
                              .runtime_dir = context->runtime_dir,
                              .taken_up = id != NULL,
-                             .process_fd = -1,
+                             .process = VM_PROCESS_NONE,
+                             .there = {.plan = &e->job.plan},
                              .call = {.end_fd = -1}};
     migration_set_engine(m, &ops, e);
     migration_set_engine_word(m, plan->engine);
@@ -122,11 +124,14 @@ void vm_engine_recover(const struct vm_context *context, const struct migration_
 {
     struct vm_record *records;
     size_t n;
+    vm_carry_recover(context->hook, context->runtime_dir);
     if (vm_record_list(context->runtime_dir, &records, &n) < 0)
         log_warning("The records of libvirt's migrations cannot be read");
     for (size_t i = 0; i < n; i++) {
         struct migration *m;
         struct mig_error err = MIG_ERROR_INIT;
+        if (records[i].plan.native)
+            continue;
         const struct log_fields fields = {.message = MESSAGE_MIGRATION_TAKEN_UP,
                                           .domain = records[i].plan.name,
                                           .migration = records[i].id};

@@ -51,12 +51,12 @@ static int set_up(struct vm_job *j, struct mig_error *err)
     int r = open_link(j, err);
     if (r == 0)
         r = virt_link_domain(j->link, p->name, p->uuid, &j->domain, err);
-    if (r == 0)
-        r = vm_there_open(&j->there, p, j->taken_up ? NULL : err);
+    if (r < 0)
+        return r;
+    r = vm_there_open(&j->there, err);
     if (r < 0 && !j->taken_up)
         return r;
-    if (j->hook)
-        j->process_fd = hook_open_process(j->hook, p->name, p->uuid);
+    j->process = vm_process_open(j->hook, p->name, p->uuid);
     j->news = vm_news_listen(virt_link_connection(j->link), j->domain);
     migration_set_verdict(j->migration, "%s moves %s with libvirt: %s, allowed downtime %s",
                           j->taken_up ? "Taken up: QEMU" : "QEMU", p->name, FORMAT_BYTES(p->memory_bytes),
@@ -87,7 +87,7 @@ static void clear(struct vm_job *j)
         virt.virDomainFree(j->domain);
     virt_link_free(j->link);
     vm_there_close(&j->there);
-    close_fd(&j->process_fd);
+    vm_process_close(&j->process);
     vm_call_end(&j->call);
 }
 

@@ -11,12 +11,13 @@
 #include "libvirt/hook.h"
 #include "libvirt/vm-call.h"
 #include "libvirt/vm-policy.h"
+#include "libvirt/vm-process.h"
 #include "libvirt/vm-there.h"
 
 struct vm_news;
 
 struct vm_job {
-    struct migration *migration; /* borrowed: it owns us */
+    struct migration *migration; /* borrowed: it owns us; NULL: vm-carry.c asks for the outcome only */
     struct vm_plan plan;
     struct hook *hook; /* borrowed; NULL: none */
     const char *runtime_dir;
@@ -29,9 +30,9 @@ struct vm_job {
     struct vm_news *news; /* what libvirt tells on the main thread */
 
     struct vm_there there;
-    int process_fd;        /* pidfd of the QEMU here, -1: not known */
-    uint64_t resumed_usec; /* when it was let run there; 0: not by us */
-    bool moved;            /* the call said so */
+    struct vm_process process; /* the QEMU here */
+    uint64_t resumed_usec;     /* when it was let run there; 0: not by us */
+    bool moved;                /* the call said so */
     struct vm_call call;
 
     /* What is watched. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "libvirt/vm-native.h"
 #include "base/log.h"
-#include "libvirt/vm-call.h"
+#include "libvirt/vm-carry.h"
 #include <poll.h>
 
 struct vm_native {
     struct vm_natives *all;
     struct vm_native *next;
     struct vm_plan plan;
-    struct vm_call call;
+    struct vm_carry *carry;
     struct migration *migration; /* migd's part; reference, or NULL: it did not begin */
     struct loop_io *watch;
 };
@@ -36,7 +36,7 @@ int vm_natives_new(struct vm_natives **ret, struct loop *loop,
 static void native_free(struct vm_native *n)
 {
     loop_io_free(n->watch);
-    vm_call_end(&n->call);
+    vm_carry_let_go(n->carry);
     migration_unref(n->migration);
     free(n);
 }
@@ -47,25 +47,20 @@ struct vm_natives *vm_natives_free(struct vm_natives *all)
         return NULL;
     for (struct vm_native *n = all->list, *next; n; n = next) {
         next = n->next;
-        struct mig_error e = MIG_ERROR_INIT;
-        if (vm_native_has_ended(n, &e)) {
-            native_free(n);
-        } else { /* its thread has the rest in its hands */
-            loop_io_free(n->watch);
-            n->migration = migration_unref(n->migration);
-        }
+        native_free(n);
     }
     free(all);
     return NULL;
 }
 
-int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct mig_error *err)
+int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, const struct hook *hook,
+                    const char *runtime_dir, struct mig_error *err)
 {
     struct vm_native *n = calloc(1, sizeof *n);
     if (!n)
         return mig_error_oom(err);
     n->plan = *plan;
-    int r = vm_call_begin(&n->call, &n->plan, err);
+    int r = vm_carry_begin(&n->carry, plan, hook, runtime_dir, err);
     if (r < 0) {
         native_free(n);
         return r;
@@ -76,14 +71,11 @@ int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct m
 
 bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
 {
-    struct pollfd p = {.fd = n->call.end_fd, .events = POLLIN};
+    struct pollfd p = {.fd = vm_carry_fd(n->carry), .events = POLLIN};
     if (poll(&p, 1, 0) <= 0)
         return false;
-    vm_call_wait(&n->call);
-    if (n->call.result < 0) {
-        *err = n->call.error;
+    if (vm_carry_result(n->carry, err) < 0)
         return true;
-    }
     mig_error_set(err, MIG_ERR_NOT_SUPPORTED, 0,
                   "QEMU has moved %s whole: migd at %s did not wait for its memory", n->plan.name,
                   n->plan.host);
@@ -93,9 +85,8 @@ bool vm_native_has_ended(struct vm_native *n, struct mig_error *err)
 
 /* Without libvirt's part memory is moved for nothing. What is decided is beyond that: where the guest runs is
  * known, and what libvirt makes of it is not. */
-static void end_migration(struct vm_native *n)
+static void end_migration(struct vm_native *n, struct mig_error why)
 {
-    struct mig_error why = n->call.error;
     if (!n->migration)
         return;
     mig_error_wrap(&why, "libvirt did not finish its part");
@@ -123,10 +114,10 @@ static void ended(int fd, void *userdata)
 {
     struct vm_native *n = userdata;
     const struct log_fields fields = {.domain = n->plan.name};
-    vm_call_wait(&n->call);
-    if (n->call.result < 0) {
-        log_mig_error(LOG_WARNING, &fields, &n->call.error, "libvirt did not finish its part");
-        end_migration(n);
+    struct mig_error why = MIG_ERROR_INIT;
+    if (vm_carry_result(n->carry, &why) < 0) {
+        log_mig_error(LOG_WARNING, &fields, &why, "libvirt did not finish its part");
+        end_migration(n, why);
     } else {
         log_write(LOG_INFO, &fields, "libvirt has moved CPUs and devices of %s", n->plan.name);
     }
@@ -145,7 +136,7 @@ void vm_native_keep(struct vm_natives *all, struct vm_native *n, struct migratio
     n->migration = m ? migration_ref(m) : NULL;
     n->next = all->list;
     all->list = n;
-    if (loop_io_new(&n->watch, all->loop, n->call.end_fd, ended, n) < 0)
+    if (loop_io_new(&n->watch, all->loop, vm_carry_fd(n->carry), ended, n) < 0)
         log_warning("What libvirt says of %s will not be heard", n->plan.name);
 }
 

@@ -17,10 +17,12 @@ int vm_natives_new(struct vm_natives **ret, struct loop *loop,
 struct vm_natives *vm_natives_free(struct vm_natives *all);
 
 struct vm_native;
-/* Any thread: libvirt begins. */
-int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, struct mig_error *err);
-/* Any thread: whether its call has returned, and then in err what libvirt says, or that it has moved
- * everything by itself. */
+struct hook;
+/* Any thread: libvirt begins (vm-carry.h). */
+int vm_native_begin(struct vm_native **ret, const struct vm_plan *plan, const struct hook *hook,
+                    const char *runtime_dir, struct mig_error *err);
+/* Any thread: whether its part has ended, and then in err what libvirt says, or that it has moved everything
+ * by itself. */
 bool vm_native_has_ended(struct vm_native *n, struct mig_error *err);
 /* Main thread. It goes on, its end is logged, and it is freed. When libvirt fails, m (NULL: none), which is
  * migd's part of it, is broken off; one that cannot be any more says so when it has completed. */

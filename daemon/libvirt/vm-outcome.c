@@ -54,8 +54,7 @@ static int connect_here(struct vm_job *j, struct mig_error *err)
 static enum vm_here_state look_here(struct vm_job *j, struct mig_error *err)
 {
     _cleanup_domain_ virDomainPtr d = NULL;
-    struct pollfd ended = {.fd = j->process_fd, .events = POLLIN};
-    if (j->process_fd >= 0 && poll(&ended, 1, 0) > 0)
+    if (vm_process_has_ended(&j->process))
         return VM_HERE_GONE;
     int r = connect_here(j, err);
     if (r == 0 && !vm_may_ask(j))
@@ -125,7 +124,8 @@ static enum vm_step look(struct vm_job *j, struct look *l)
 /* 0: done, and both may be looked at again; else not now. */
 static int act(struct vm_job *j, enum vm_step step, struct mig_error *why)
 {
-    const struct log_fields fields = {.domain = j->plan.name, .migration = migration_id(j->migration)};
+    const struct log_fields fields = {.domain = j->plan.name,
+                                      .migration = j->migration ? migration_id(j->migration) : NULL};
     const char *what = "";
     int r = -EAGAIN;
     if (step == VM_RESUME_HERE) {
@@ -163,10 +163,10 @@ static enum vm_place give_up(struct vm_job *j, const struct look *l, struct mig_
     mig_error_set(what, MIG_ERR_PEER_UNREACHABLE, 0, "%s: %.290s",
                   l->here == VM_HERE_GONE ? "it is not here" : "it is not known how it is here", why);
     if (l->here == VM_HERE_GONE && p->resume)
-        mig_error_hint(what,
-                       "it stands still at %.60s until it is told to run: virsh -c %.120s resume %.40s; then "
-                       "migctl resolve %.8s --drop",
-                       p->host, p->destination_uri, there, migration_id(j->migration));
+        mig_error_hint(
+            what, "it stands still at %.60s until it is told to run: virsh -c %.120s resume %.40s%s%.8s%s",
+            p->host, p->destination_uri, there, j->migration ? "; then migctl resolve " : "",
+            j->migration ? migration_id(j->migration) : "", j->migration ? " --drop" : "");
     return VM_UNKNOWN;
 }
 
@@ -178,6 +178,8 @@ static void tell_wait(struct vm_job *j, const struct look *l)
         [VM_HERE_RUNS] = "it runs on here, and what may have arrived there is to be ended",
         [VM_HERE_LEFT] = "it stands still here, and is to go on",
         [VM_HERE_GONE] = "it has left this host, and is to run there"};
+    if (!j->migration)
+        return;
     migration_set_verdict(j->migration, "Waiting for libvirt: %s%s%.200s", words[l->here],
                           mig_error_is_set(&l->why) ? ": " : "", l->why.message);
 }

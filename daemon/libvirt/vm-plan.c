@@ -119,9 +119,8 @@ static void choose_flags(struct vm_plan *p, const struct vm_request *q)
         p->flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
     /* What libvirt starts there by itself may run at both hosts: when the answer of its last step is lost, it
      * starts the guest here too. */
-    if (!p->native)
-        p->flags |= VIR_MIGRATE_PAUSED;
-    p->resume = !p->native && !q->paused;
+    p->flags |= VIR_MIGRATE_PAUSED;
+    p->resume = !q->paused;
     if (o->allow[FINDING_VM_DISK_LOCAL])
         p->flags |= VIR_MIGRATE_UNSAFE;
     /* Off unless asked for: it makes the guest's CPUs stand still up to 99 % of the time, which takes writes

@@ -37,6 +37,7 @@ static int add_all(struct json_object *o, const struct vm_plan *p)
                    {"timeout", p->options.timeout_usec},
                    {"max-rounds", p->options.max_rounds},
                    {"total-bandwidth", p->total_bytes_per_sec},
+                   {"native", p->native},
                    {"resume", p->resume},
                    {"defined-there", p->defined_there}};
     int r = 0;
@@ -94,6 +95,7 @@ static int parse(const char *text, struct vm_record *ret)
         if (json_copy_string(j, texts[i].key, texts[i].to, texts[i].size) < 0)
             return -EPROTO;
     p->flags = (unsigned)json_u64_or(j, "flags", 0);
+    p->native = json_u64_or(j, "native", 0);
     p->resume = json_u64_or(j, "resume", 0);
     p->defined_there = json_u64_or(j, "defined-there", 0);
     p->memory_bytes = json_u64_or(j, "memory", 0);

@@ -34,5 +34,7 @@ enum vm_step vm_sides_decide(const struct vm_plan *p, enum vm_here_state here, e
         return look_only(step, here);
     if (step == VM_RESUME_THERE && !p->resume)
         return VM_IS_THERE;
+    if (step == VM_RESUME_HERE && p->native)
+        return VM_WAIT; /* migd stopped it for its own part, which lets it go on */
     return step;
 }

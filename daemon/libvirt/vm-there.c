@@ -6,10 +6,9 @@
 #define CONNECT_USEC (2 * USEC_PER_SEC)
 #define KEEP_USEC    (10 * USEC_PER_SEC)
 
-int vm_there_open(struct vm_there *t, const struct vm_plan *plan, struct mig_error *err)
+int vm_there_open(struct vm_there *t, struct mig_error *err)
 {
-    t->plan = plan;
-    return virt_link_open(&t->link, plan->destination_uri, err);
+    return virt_link_open(&t->link, t->plan->destination_uri, err);
 }
 
 void vm_there_keep(struct vm_there *t)

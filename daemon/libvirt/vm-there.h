@@ -8,13 +8,13 @@
 #include "libvirt/vm-sides.h"
 
 struct vm_there {
-    const struct vm_plan *plan; /* borrowed */
+    const struct vm_plan *plan; /* borrowed; set before anything is called */
     struct virt_link *link;
     uint64_t tried_usec; /* when the connection was renewed last */
 };
 
 /* Before libvirt begins, so that letting the guest run costs one round trip. */
-int vm_there_open(struct vm_there *t, const struct vm_plan *plan, struct mig_error *err);
+int vm_there_open(struct vm_there *t, struct mig_error *err);
 /* Now and then while libvirt works: opens the connection anew if it broke. */
 void vm_there_keep(struct vm_there *t);
 void vm_there_close(struct vm_there *t);

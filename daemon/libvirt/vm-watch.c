@@ -4,11 +4,13 @@
 #include "base/clock.h"
 #include "base/format.h"
 #include "libvirt/vm-job.h"
+#include "libvirt/vm-news.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #define TICK_MSEC        100
+#define NEAR_END_MSEC    2 /* between looks at the QEMU here, while the guest stands still */
 #define ABORT_AGAIN_USEC (500 * USEC_PER_MSEC)
 /* The longest that QEMU takes. */
 #define DOWNTIME_MAX_MSEC UINT64_C(2000000)
@@ -58,14 +60,20 @@ static void count(struct migration_counters *c, void *userdata)
         c->memory_bytes = j->plan.memory_bytes;
 }
 
-static void look_at_pause(struct vm_job *j)
+static void show_pause(struct vm_job *j)
 {
-    int state = 0, reason = 0;
-    if (virt.virDomainGetState(j->domain, &state, &reason, 0) < 0 || state != VIR_DOMAIN_PAUSED ||
-        reason != VIR_DOMAIN_PAUSED_MIGRATION || migration_get_phase(j->migration) == MIG_PHASE_PAUSE)
+    if (migration_get_phase(j->migration) == MIG_PHASE_PAUSE)
         return;
     migration_set_paused(j->migration, true);
     migration_set_phase(j->migration, MIG_PHASE_PAUSE);
+}
+
+static void look_at_pause(struct vm_job *j)
+{
+    int state = 0, reason = 0;
+    if (virt.virDomainGetState(j->domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+        reason == VIR_DOMAIN_PAUSED_MIGRATION)
+        show_pause(j);
 }
 
 static void look_at_figures(struct vm_job *j)
@@ -227,13 +235,12 @@ static bool look(struct vm_job *j)
 void vm_watch(struct vm_job *j)
 {
     j->bandwidth_mib = j->plan.bandwidth_mib;
-    for (bool cancelled = false, ended = false;;) {
+    for (bool cancelled = false;;) {
         struct pollfd p[] = {{.fd = j->call.end_fd, .events = POLLIN},
-                             {.fd = cancelled ? -1 : j->cancel_fd, .events = POLLIN},
-                             {.fd = ended ? -1 : j->process_fd, .events = POLLIN}};
-        poll(p, ELEMENTS(p), TICK_MSEC);
-        ended |= p[2].revents != 0;
-        if (ended && j->plan.resume && !j->resumed_usec)
+                             {.fd = cancelled ? -1 : j->cancel_fd, .events = POLLIN}};
+        bool stopped = vm_news_stopped(j->news);
+        poll(p, ELEMENTS(p), stopped && !j->resumed_usec ? NEAR_END_MSEC : TICK_MSEC);
+        if (j->plan.resume && !j->resumed_usec && vm_process_has_ended(&j->process))
             vm_hand_over(j);
         else
             vm_there_keep(&j->there);
@@ -241,6 +248,11 @@ void vm_watch(struct vm_job *j)
             return;
         if (p[1].revents)
             cancelled = j->aborting = true;
+        /* Near its end libvirt answers when it has ended QEMU, and the guest would stand still as long. */
+        if (stopped && !j->aborting && !j->taken_up) {
+            show_pause(j);
+            continue;
+        }
         bool runs = look(j);
         if (!runs && j->taken_up)
             return;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define LOOK_INTERVAL_USEC (2 * USEC_PER_MSEC)
+#define PAUSED_TIMES       4
 
 struct controller_libvirt {
     struct controller c;
@@ -57,10 +58,14 @@ static int end_for_certain(struct controller_libvirt *l, struct qmp *q, struct m
     return r;
 }
 
-/* A guest that libvirt was told to leave paused is paused at the end of the time. */
+/* A guest that arrives stands still until migd at the source lets it run, or has libvirt end it here because
+ * it went on there. One that libvirt was told to leave paused looks the same, and is taken for alive when
+ * neither has come for several times as long. */
 static int await_life(struct controller_libvirt *l, struct qmp *q, uint64_t deadline_usec,
                       struct mig_error *err)
 {
+    uint64_t begun_usec = now_usec();
+    uint64_t patient_usec = deadline_usec + PAUSED_TIMES * (deadline_usec - MIN(begun_usec, deadline_usec));
     for (;;) {
         char word[40];
         int r = ask(q, word, sizeof word, deadline_in(l->timeout_usec), err);
@@ -68,8 +73,9 @@ static int await_life(struct controller_libvirt *l, struct qmp *q, uint64_t dead
             return mig_error_wrap(err, "libvirt gave the arrival of %s up", l->domain);
         if (strcmp(word, "running") == 0)
             return 0;
-        if (now_usec() >= deadline_usec)
-            return strcmp(word, "paused") == 0 ? 0 : end_for_certain(l, q, err);
+        bool paused = strcmp(word, "paused") == 0;
+        if (now_usec() >= (paused ? patient_usec : deadline_usec))
+            return paused ? 0 : end_for_certain(l, q, err);
         fd_wait(-1, 0, -1, deadline_in(LOOK_INTERVAL_USEC));
     }
 }

@@ -295,7 +295,25 @@ def case_vm_libvirtd_restart(stage):
         guest.check(a, before)
 
 
-for case in (case_vm_start, case_vm_dry_run, case_vm_cancel, case_vm_stall, case_vm_evacuate, case_vm_evacuate_stops, case_vm_migd_dies, case_vm_libvirtd_restart):
+def case_vm_paused(stage):
+    """What its user has paused arrives paused and stays so, until its user lets it go on; what runs arrives running."""
+    a, b = stage.hosts
+    ready(stage)
+    guest = Guest(stage, "vm", size_mib=128, fill_mib=24)
+    guest.start(a)
+    a.run("virsh", "-q", "suspend", guest.name)
+    before = guest.seen(a)
+    begun(guest, b)
+    code, said, errors = migctl(a, "start", guest.name, b.name, "--engine=libvirt")
+    expect(code == 0 and said.get("state") == "completed", f"exit {code}: {said.get('message') or errors.strip()[-400:]}")
+    expect((guest.state(a), guest.state(b)) == ("shut off", "paused"), f"a paused guest is {guest.state(a)}, {guest.state(b)}")
+    b.run("virsh", "-q", "resume", guest.name)
+    guest.check(b, before)
+    moves(guest, b, a, "--engine=libvirt")
+
+
+for case in (case_vm_start, case_vm_dry_run, case_vm_cancel, case_vm_stall, case_vm_evacuate, case_vm_evacuate_stops, case_vm_migd_dies, case_vm_libvirtd_restart,
+             case_vm_paused):
     case.libvirt = True
 # The long ones.
 for case in (case_vm_start, case_vm_cancel, case_vm_stall, case_vm_migd_dies, case_vm_libvirtd_restart):

@@ -41,6 +41,15 @@ class Network:
         elif kind == "link":
             self.host.cut()
 
+    def refuse(self, ports):
+        """Nothing gets through to these ports of the other host."""
+        self.rules(f"oifname eth0 tcp dport {ports} drop;", "")
+
+    def connects(self, ports):
+        """Whether somebody tries to connect to one of them just now."""
+        first, _, last = ports.partition("-")
+        return bool(tool("ip", "netns", "exec", self.host.netns, "ss", "-Htn", "state", "syn-sent", f"( dport >= :{first} and dport <= :{last} )").strip())
+
     def mend(self, kind):
         if kind == "link":
             self.host.cut(False)

@@ -10,6 +10,10 @@ ANY = (SOURCE, DESTINATION)
 
 # The first that fits engine, phase and trouble. Where two are allowed it is a matter of who is quicker, and both are right.
 WHERE = (
+    ("native/finishing/qemu-source", (DESTINATION, NOWHERE)),
+    ("native/finishing/qemu-destination", (SOURCE,)),
+    ("native/finishing/network-long", (SOURCE,)),
+    ("native/finishing/*", ANY),  # migd has decided, and libvirt has not
     ("native/*/qemu-source", (NOWHERE,)),
     ("native/memory/network", (DESTINATION,)),  # survived
     ("native/memory/*", (SOURCE,)),

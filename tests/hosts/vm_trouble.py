@@ -15,7 +15,8 @@ HOLD = "/run/hold"
 HOLDER = "/etc/libvirt/hooks/qemu.d/zz-hold"
 
 # Each with the fault point that holds it, and whether it is the destination's migd that stands there.
-NATIVE_PHASES = {"memory": None, "undecided": ("before-decision", False), "decided": ("committed", False), "resume": ("in-resume", True)}
+NATIVE_PHASES = {"memory": None, "undecided": ("before-decision", False), "decided": ("committed", False), "resume": ("in-resume", True),
+                 "finishing": ("in-resume", True)}
 # memory; QEMU asks whether to switch over, and the source's libvirtd does not hear; all is there, and the destination's does not hear; the
 # source's QEMU has ended, and migd is about to let the guest run there; the guest runs there, and the source's libvirtd is in a hook.
 LIBVIRT_PHASES = ("memory", "switching", "finishing", "arrived", "runs")
@@ -23,6 +24,7 @@ TROUBLES = ("kill-source", "kill-destination", "restart-source", "qemu-source", 
             "hook", "network", "network-long")
 CUTS = {"network": 3, "network-long": 50}  # seconds; libvirt gives a connection up after 30, migd after 10
 RECONNECT = "20s"
+QEMU_PORTS = "49152-49215"
 MOVED_WHOLE = ("--persistent", "--undefine-source")  # what is left of a guest where it does not run shows then
 
 
@@ -60,6 +62,22 @@ class Held:
             self.memory_goes()
             return
         self.stand(self.destination if at[1] else self.source, at[0])
+        if self.phase == "finishing":
+            self.hold_finish()
+
+    def hold_finish(self):
+        """QEMU's own part has all arrived, and the destination's libvirtd does not hear that it is to finish: it is told to stand while QEMU cannot
+        connect."""
+        self.network.refuse(QEMU_PORTS)
+        try:
+            self.go_on()
+            wait_for("QEMU's part begins", lambda: self.network.connects(QEMU_PORTS), 60, 0.02)
+            pid = int(self.destination.unit_property("MainPID", "libvirtd.service"))
+            self.destination.run("kill", "-STOP", str(pid))
+            self.stopped = [(self.destination, pid)]
+        finally:
+            self.network.mend("both")
+        wait_for("QEMU has sent all", lambda: ask_qemu(self.guest, self.source, "query-migrate").get("status") == "completed", 60, 0.1)
 
     def stand(self, host, point):
         """Begun, and this host's migd stands at this point."""

@@ -192,7 +192,7 @@ static void test_plan_refuses(void **state)
     q.options.connections = 4; /* those are migd's then, and not QEMU's */
     q.options.bandwidth_bytes_per_sec = 10 * MIB;
     assert_int_equal(vm_plan_make(&p, &q, x, true, &err), 0);
-    assert_false(has_flag(&p, "suspend") || p.resume);
+    assert_true(has_flag(&p, "suspend") && p.resume);
     assert_true(p.native && p.connections == 1 && p.bandwidth_mib == 0 && !has_flag(&p, "parallel"));
     q.paused = true;
     assert_true(vm_plan_make(&p, &q, x, true, &err) < 0);
@@ -317,11 +317,15 @@ static void test_sides(void **state)
 static void test_sides_of_others(void **state)
 {
     const struct vm_plan paused = {.flags = VIR_MIGRATE_PAUSED}, old = {.resume = false};
+    const struct vm_plan native = {.flags = VIR_MIGRATE_PAUSED, .native = true, .resume = true};
     assert_int_equal(vm_sides_decide(&paused, VM_HERE_GONE, VM_THERE_READY), VM_IS_THERE);
     assert_int_equal(vm_sides_decide(&paused, VM_HERE_RUNS, VM_THERE_READY), VM_END_THERE);
     assert_int_equal(vm_sides_decide(&old, VM_HERE_GONE, VM_THERE_READY), VM_IS_THERE);
     assert_int_equal(vm_sides_decide(&old, VM_HERE_GONE, VM_THERE_GONE), VM_IS_NOWHERE);
+    assert_int_equal(vm_sides_decide(&native, VM_HERE_GONE, VM_THERE_READY), VM_RESUME_THERE);
+    assert_int_equal(vm_sides_decide(&native, VM_HERE_RUNS, VM_THERE_READY), VM_END_THERE);
     for (int there = 0; there < VM_THERE_MAX; there++) {
+        assert_int_equal(vm_sides_decide(&native, VM_HERE_LEFT, there), VM_WAIT); /* migd stopped it itself */
         assert_int_equal(vm_sides_decide(&old, VM_HERE_RUNS, there), VM_IS_HERE);
         assert_int_equal(vm_sides_decide(&old, VM_HERE_LEFT, there), VM_WAIT);
     }

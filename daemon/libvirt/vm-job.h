@@ -55,9 +55,9 @@ void vm_job_run(struct vm_job *j);
 
 /* vm-watch.c: until the call has returned, or the job that was taken up is over. */
 void vm_watch(struct vm_job *j);
-/* Not while its hook runs: libvirt would wait for the hook. */
-bool vm_may_ask(struct vm_job *j);
 
+/* vm-outcome.c: not while its hook runs: libvirt would wait for the hook. */
+bool vm_may_ask(struct vm_job *j);
 enum vm_place { VM_HERE, VM_THERE, VM_NOWHERE, VM_UNKNOWN };
 /* vm-outcome.c: asks both libvirts until exactly one runs the guest, or neither has it, and does what it
  * needs for that; or until the time is over. Fills what and a hint where something is not known, or left to

@@ -14,6 +14,11 @@
 #define CONNECT_USEC (2 * USEC_PER_SEC)
 #define AGAIN_MSEC   250
 
+bool vm_may_ask(struct vm_job *j)
+{
+    return !j->hook || !hook_is_running(j->hook, j->plan.name);
+}
+
 /* ---- here ---- */
 
 static enum vm_here_state state_of(virDomainPtr d, struct mig_error *err)

@@ -20,11 +20,6 @@
 #define FORCE_AGAIN_USEC (2 * USEC_PER_SEC)
 #define MIB              (UINT64_C(1) << 20)
 
-bool vm_may_ask(struct vm_job *j)
-{
-    return !j->hook || !hook_is_running(j->hook, j->plan.name);
-}
-
 /* ---- options that change ---- */
 
 static void set_bandwidth(struct vm_job *j, const struct migration_options *o)

@@ -2,8 +2,10 @@
 /* Calls of libvirt's hook, on a host that is made of files: who gets which device, what is refused, and whom
  * `started` waits for. */
 #include "base/clock.h"
+#include "base/fds.h"
 #include "host-fixture.h"
 #include "libvirt/hook.h"
+#include "libvirt/vm-process.h"
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,8 +13,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define VM1 "11111111-5a5e-4f5e-8d07-0d3f3b0f1b7e"
@@ -288,6 +292,37 @@ static void a_guest_that_comes_in_waits(void **state)
     close(pipe_fds[1]);
 }
 
+/* Whether a QEMU has ended, by each of the two ways in which that is seen, and which process is none. */
+static void the_process_of_a_guest(void **state)
+{
+    char path[400], text[32];
+    assert_int_equal(vm_process_open(hook, "vm", VM1).pidfd, -1); /* libvirt has none */
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(execl("/bin/sh", "sh", "-c", "kill -STOP $$", VM1, (char *)NULL));
+    snprintf(path, sizeof path, "%s/vm.pid", run_dir);
+    snprintf(text, sizeof text, "%d\n", (int)pid);
+    assert_int_equal(write_file_atomic(path, text, strlen(text)), 0);
+    for (int n = 0; n < 6000 && hook_find_process(hook, "vm", VM1) != pid; n++)
+        usleep(10000); /* until it is the shell, and no copy of us */
+    struct vm_process p = vm_process_open(hook, "vm", VM1), other = vm_process_open(hook, "vm", VM2);
+    assert_true(p.pidfd >= 0 && p.stat_fd >= 0);
+    assert_int_equal(other.pidfd, -1); /* the number is that of another guest's by now */
+    assert_false(vm_process_has_ended(&p));
+    assert_false(vm_process_has_ended(&other));
+    struct vm_process never = {.pidfd = eventfd(0, EFD_CLOEXEC), .stat_fd = fd_dup(p.stat_fd)};
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    for (int n = 0; n < 6000 && !(vm_process_has_ended(&p) && vm_process_has_ended(&never)); n++)
+        usleep(10000);
+    assert_true(vm_process_has_ended(&p));
+    assert_true(vm_process_has_ended(&never)); /* its flags say so, before it can be waited for */
+    waitpid(pid, NULL, 0);
+    assert_true(vm_process_has_ended(&never)); /* there is no such process any more */
+    vm_process_close(&p);
+    vm_process_close(&never);
+    vm_process_close(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_given_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(words_of_libvirt, setup, teardown),
         cmocka_unit_test_setup_teardown(a_guest_that_comes_in_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_process_of_a_guest, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@ from vm_pulse import Pulse
 from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, settle
 
 GONE = (("arrived", "qemu-source"), ("runs", "qemu-source"))  # that one has ended already
-SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook",
+SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook finishing/network-long",
         "libvirt": "switching/kill-source finishing/kill-destination finishing/network-long arrived/kill-source"}
 
 

@@ -841,9 +841,9 @@
     X(FINDING_VM_DESTINATION_UNREACHABLE, "vm-destination-unreachable", ERROR, false,                        \
       "The libvirt of the destination does not answer",                                                      \
       "With engine=libvirt the libvirt of this host connects to the one of the destination by the "          \
-      "address that DestinationUri= makes of the host's name, and so does migd for its check. TLS wants"     \
-      " certificates in /etc/pki/CA and /etc/pki/libvirt on both hosts and a listening "                     \
-      "libvirtd-tls.socket or virtproxyd-tls.socket at the destination.",                                    \
+      "address that DestinationUri= makes of the host's name, and so does migd, for its check and to let "   \
+      "the guest run there. TLS wants certificates in /etc/pki/CA and /etc/pki/libvirt on both hosts and "   \
+      "a listening libvirtd-tls.socket or virtproxyd-tls.socket at the destination.",                        \
       "Try virsh -c URI list as root on this host; migctl config Libvirt shows what the URI is made "        \
       "from.")                                                                                               \
     X(FINDING_VM_DEVICE, "vm-device", ERROR, true,                                                           \

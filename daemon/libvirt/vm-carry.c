@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define TICK_MSEC 5
+#define TICK_MSEC 20
 /* How often the outcome is asked for of what another daemon began: libvirt may be far from its end. */
 #define ATTEMPTS 10u
 
@@ -50,9 +50,12 @@ static void tell(struct vm_carry *c, int result, const struct mig_error *err)
 
 static void watch(struct vm_job *j)
 {
-    for (struct pollfd p = {.fd = j->call.end_fd, .events = POLLIN}; !p.revents;) {
-        poll(&p, 1, TICK_MSEC);
-        if (j->plan.resume && !j->resumed_usec && vm_process_has_ended(&j->process))
+    bool ended = false;
+    for (struct pollfd p[2] = {{.fd = j->call.end_fd, .events = POLLIN}}; !p[0].revents;) {
+        p[1] = (struct pollfd){.fd = ended ? -1 : j->process.pidfd, .events = POLLIN};
+        poll(p, ELEMENTS(p), TICK_MSEC);
+        ended |= vm_process_has_ended(&j->process);
+        if (ended && j->plan.resume && !j->resumed_usec)
             vm_hand_over(j);
         else
             vm_there_keep(&j->there);

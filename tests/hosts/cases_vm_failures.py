@@ -15,7 +15,7 @@ from vm_moves import move, place, ready
 from vm_pulse import Pulse
 from vm_trouble import LIBVIRT_PHASES, NATIVE_PHASES, TROUBLES, Held, settle
 
-GONE = (("arrived", "qemu-source"), ("runs", "qemu-source"))  # that one has ended already
+GONE = (("arrived", "qemu-source"), ("runs", "qemu-source"), ("finishing", "hook"))  # they have ended already
 SOME = {"native": "memory/qemu-destination undecided/kill-source decided/kill-destination resume/hook finishing/network-long",
         "libvirt": "switching/kill-source finishing/kill-destination finishing/network-long arrived/kill-source"}
 

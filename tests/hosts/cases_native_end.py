@@ -44,7 +44,7 @@ class HeldEnd:
 
 
 def case_native_end_is_waited_for(stage):
-    """migctl start, cancel's sister evacuate: when they return, the source's libvirt has let the guest go, whatever it had to do before."""
+    """When migctl start and migctl evacuate return, the source's libvirt has let the guest go, whatever it had to do before."""
     a, b = stage.hosts
     guest = ready(stage)
     verbs = {"start": f"migctl start {guest.name} {b.name} --engine=native", "evacuate": f"migctl evacuate {a.name}"}

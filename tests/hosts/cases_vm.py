@@ -83,7 +83,7 @@ def case_vm_dry_run(stage):
     expect(code == 1 and found["vm-disk-local"]["severity"] == "error" and found["vm-disk-local"]["subject"] == "vda", f"a local disk: {code}: {found}")
     code, plan, found = dry("--allow", "vm-disk-local", "--persistent", "--bandwidth", "32M", "--connections", "2")
     expect(code == 0, f"what was allowed still refuses: {found}")
-    expect({"live", "p2p", "persistent", "unsafe", "parallel"} == set(plan["flags"]) and plan["bandwidth"] == 32 << 20, f"the plan: {plan}")
+    expect({"live", "p2p", "persistent", "suspend", "unsafe", "parallel"} == set(plan["flags"]) and plan["bandwidth"] == 32 << 20, f"the plan: {plan}")
     expect(plan["engine"] == "libvirt" and plan["destination-uri"].startswith("qemu+tcp://hostb") and plan["data-uri"] == "tcp://hostb", f"the plan: {plan}")
     expect("vm-definition-stays" in found and "transport-plain" in found, f"the notes: {found}")
     version = a.run("virsh", "-q", "version")

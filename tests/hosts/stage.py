@@ -113,9 +113,12 @@ class Host:
             with open(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children", encoding="ascii") as f:
                 children = f.read().split()
             for child in children:  # first there is another one, which makes the namespaces
-                with open(f"/proc/{child}/comm", encoding="ascii") as f:
-                    if f.read().strip() == "systemd":
-                        return int(child)
+                try:
+                    with open(f"/proc/{child}/comm", encoding="ascii") as f:
+                        if f.read().strip() == "systemd":
+                            return int(child)
+                except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    continue
             return 0
         self.leader = wait_for(f"{self.name} has a PID 1", find_leader)
         try:

@@ -33,6 +33,10 @@ static enum vm_here_state state_of(virDomainPtr d, struct mig_error *err)
     }
     if (vm_figures_ask(&job, d, false) == 0 && job.active)
         return VM_HERE_BUSY;
+    if (vm_state_is_ending(state)) {
+        mig_error_set(err, MIG_ERR_FAILED, 0, "it is about to end here");
+        return VM_HERE_UNKNOWN;
+    }
     bool left = state == VIR_DOMAIN_PAUSED &&
                 (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP);
     return left ? VM_HERE_LEFT : VM_HERE_RUNS;

@@ -27,6 +27,11 @@ static enum vm_step look_only(enum vm_step step, enum vm_here_state here)
     return step == VM_RESUME_THERE ? VM_IS_THERE : step == VM_RESUME_HERE ? VM_WAIT : step;
 }
 
+bool vm_state_is_ending(int state)
+{
+    return state == VIR_DOMAIN_SHUTDOWN || state == VIR_DOMAIN_SHUTOFF || state == VIR_DOMAIN_CRASHED;
+}
+
 enum vm_step vm_sides_decide(const struct vm_plan *p, enum vm_here_state here, enum vm_there_state there)
 {
     enum vm_step step = steps[here][there];

@@ -40,4 +40,7 @@ enum vm_step {
     VM_IS_NOWHERE,
 };
 
+/* Of virDomainGetState: libvirt says it for a moment of a domain that it still calls active, whose QEMU has
+ * ended or is about to. It is to be asked again. */
+bool vm_state_is_ending(int state);
 enum vm_step vm_sides_decide(const struct vm_plan *p, enum vm_here_state here, enum vm_there_state there);

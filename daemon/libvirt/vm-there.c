@@ -44,6 +44,11 @@ static enum vm_there_state state_of(const struct vm_there *t, virDomainPtr d, st
                    t->plan->destination_uri, t->plan->name);
         return VM_THERE_UNKNOWN;
     }
+    if (vm_state_is_ending(state)) {
+        mig_error_set(err, MIG_ERR_FAILED, 0, "%.80s is about to end at %.120s", t->plan->name,
+                      t->plan->destination_uri);
+        return VM_THERE_UNKNOWN;
+    }
     if (state != VIR_DOMAIN_PAUSED)
         return VM_THERE_RUNS;
     return reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP ? VM_THERE_ARRIVES

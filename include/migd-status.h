@@ -8,10 +8,11 @@
  * Besides these the dictionary has: "id" s, "domain" s, "engine" s ("native", "libvirt"), "engine-why"
  * s (why this one of a domain of libvirt's; "" for others), "direction" s, "peer" s, "state" s, "phase" s,
  * "round" u, "verdict" s, "error" s (word; of a completed one: libvirt did not finish its part, and the
- * message says so), "message" s, "hint" s, "cancel-requested" b, "paused" b, "gate" s
- * ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device wrote after the
- * decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "connections-why" s (why not more of
- * them; "" before it is known), "trackers" aa{sv} (as Domain.Trackers without "started"), "options" a{sv}.
+ * message says so), "message" s, "hint" s, "cancel-requested" b (by somebody, not where it is broken off),
+ * "paused" b, "gate" s ("clean", "clean-by-digests", "dirty", "late": clean when it was asked, but a device
+ * wrote after the decision; "off", ""), "verify" s ("off", "proved", "failed", ""), "connections-why" s (why
+ * not more of them; "" before it is known), "trackers" aa{sv} (as Domain.Trackers without "started"),
+ * "options" a{sv}.
  */
 #pragma once
 

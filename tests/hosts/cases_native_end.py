@@ -11,6 +11,7 @@ from stage import expect, wait_for
 from vm_moves import ask_qemu
 from vm_trouble import HOLD, HOLDER, Held
 
+LIBVIRT_SOCKETS = [f"libvirtd{which}.socket" for which in ("", "-ro", "-admin", "-tcp")]
 STANDS = 3  # seconds for which nothing may happen; who does not wait needs less than one
 
 
@@ -130,6 +131,7 @@ def case_native_given_back_alone(stage):
     before = guest.seen(a)
     held = Held(guest, "native", a, b, "decided")
     expect(ask_qemu(guest, a)["status"] == "paused", f"decided, and QEMU says {ask_qemu(guest, a)}")
+    a.run("systemctl", "stop", *LIBVIRT_SOCKETS)  # nobody who asks for it starts it
     a.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "libvirtd")
     wait_for("libvirtd is gone", lambda: a.unit_property("ActiveState", "libvirtd") == "failed", 60, 0.1)
     held.clear()
@@ -137,7 +139,7 @@ def case_native_given_back_alone(stage):
     expect(a.unit_property("ActiveState", "libvirtd") == "failed", "somebody has started libvirtd, so this shows nothing")
     said = wait_for("migd says so", lambda: (lambda s: s if s["state"] == "failed" else None)(status(a, guest.name)), 60, 0.1)
     expect(said["error"] == "Returned", f"migctl status: {said}")
-    a.run("systemctl", "start", "libvirtd")
+    a.run("systemctl", "start", *LIBVIRT_SOCKETS, "libvirtd")
     guest.alone(a, b)
     guest.check(a, before)
 

@@ -9,8 +9,8 @@
  * the source may begin to move the memory. When it does, the hook returns after that migration was decided
  * for this side, and QEMU's own stream brings only CPUs and devices. When nobody comes, the hook returns and
  * QEMU moves everything. Where NativePeers= says which hosts there are, they are asked (libvirt/fetch.h), and
- * nobody else is waited for. A guest that
- * a migd has announced (libvirt/announced.h) is not moved whole: when nobody comes for it, the hook fails.
+ * nobody else is waited for. A guest that a migd has announced (libvirt/announced.h) is not moved whole: when
+ * nobody comes for it, the hook fails.
  */
 #pragma once
 #include "domain/registry.h"

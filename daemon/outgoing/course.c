@@ -52,8 +52,8 @@ static void roll_back(struct job *j, const struct mig_error *why)
         migration_set_verdict(j->migration, "%s: the workload runs on here", word);
 }
 
-/* A guest of libvirt's that was paused by migd is continued by libvirt too when it gives its part up, unless
- * its daemon is gone: nobody but migd does it then.
+/* libvirt, too, may continue a guest of its own when it gives its part up, but not while its daemon is gone:
+ * nobody but migd does it then.
  *
  * Without a record a destination that may still ask would be told that it owns the workload. One that has
  * given it back does not ask any more, and its own record says so. */
